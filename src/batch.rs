@@ -1,0 +1,116 @@
+//! What one drain copied out of all lanes: plain, single-threaded data from here on. The exporter owns one `Batch`
+//! and reuses it, so a drain allocates only while the batch grows to its working size.
+
+use std::collections::HashMap;
+
+use crate::record::{Header, SLOT_BYTES, flag, kind};
+
+/// Records of one drain, in each lane's order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    spans: Vec<usize>,
+    begins: Vec<usize>,
+    logs: Vec<usize>,
+    measurements: Vec<usize>,
+    oversize: HashMap<u64, Box<[u8]>>,
+}
+
+/// A record with its items.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRef<'a> {
+    /// The fixed part.
+    pub header: Header,
+    /// The items.
+    pub payload: &'a [u8],
+}
+
+impl Batch {
+    /// Empties the batch, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+        self.begins.clear();
+        self.logs.clear();
+        self.measurements.clear();
+        self.oversize.clear();
+    }
+
+    /// No records.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`].
+    pub fn extend(&mut self, run: &[u8]) {
+        let mut at = self.bytes.len();
+        self.bytes.extend_from_slice(run);
+        while at < self.bytes.len() {
+            let header = self.header(at);
+            match header.kind {
+                kind::SPAN => self.spans.push(at),
+                kind::SPAN_BEGIN => self.begins.push(at),
+                kind::LOG => self.logs.push(at),
+                kind::MEASUREMENT => self.measurements.push(at),
+                other => debug_assert!(false, "record kind {other}"),
+            }
+            at += Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
+        }
+    }
+
+    /// Adds one record; for tests, benchmarks and oversize hand-over.
+    pub fn push(&mut self, header: Header, payload: &[u8]) {
+        let header = Header { payload_bytes: payload.len() as u32, ..header };
+        let mut run = Vec::with_capacity(Header::slots_for(payload.len()) * SLOT_BYTES);
+        run.extend_from_slice(bytemuck::bytes_of(&header));
+        run.extend_from_slice(payload);
+        run.resize(Header::slots_for(payload.len()) * SLOT_BYTES, 0);
+        self.extend(&run);
+    }
+
+    /// Adds the payload that a record with [`flag::OVERSIZE`] refers to.
+    pub fn add_oversize(&mut self, ticket: u64, payload: Box<[u8]>) {
+        self.oversize.insert(ticket, payload);
+    }
+
+    /// Finished spans.
+    pub fn spans(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.spans.iter().map(|at| self.record(*at))
+    }
+
+    /// How many finished spans.
+    pub fn span_count(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Begun spans, for the console.
+    pub fn span_begins(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.begins.iter().map(|at| self.record(*at))
+    }
+
+    /// Log records.
+    pub fn logs(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.logs.iter().map(|at| self.record(*at))
+    }
+
+    /// Measurements.
+    pub fn measurements(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.measurements.iter().map(|at| self.record(*at))
+    }
+
+    fn header(&self, at: usize) -> Header {
+        bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
+    }
+
+    fn record(&self, at: usize) -> RecordRef<'_> {
+        let header = self.header(at);
+        let from = at + SLOT_BYTES;
+        let payload = &self.bytes[from..from + header.payload_bytes as usize];
+        if header.flags & flag::OVERSIZE == 0 {
+            return RecordRef { header, payload };
+        }
+        let ticket = payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+        let payload = ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes);
+        RecordRef { header, payload }
+    }
+}

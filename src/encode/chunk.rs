@@ -1,0 +1,66 @@
+//! The unit that waits for sinks: records encoded once, shared by every sink that wants them, cut and joined by
+//! record when a request is built, so a request that was too large can be halved without encoding again.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Encoded records of one signal: each is a complete length-delimited field (tag, length, message), so any range of
+/// records is a contiguous slice.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The fields.
+    pub bytes: Vec<u8>,
+    /// End offset of each record in `bytes`, ascending.
+    pub ends: Vec<u32>,
+    /// Scope of a run of records: index of the run's first record, and the encoded `InstrumentationScope` and schema
+    /// URL that its `ScopeSpans` (or `ScopeLogs`) needs. Ascending, the first at record 0.
+    pub runs: Vec<(u32, Arc<ScopeBytes>)>,
+}
+
+/// The encoded parts of a `ScopeSpans` besides its spans.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ScopeBytes {
+    /// `InstrumentationScope` message, without tag and length.
+    pub scope: Vec<u8>,
+    /// Schema URL, empty for none.
+    pub schema_url: String,
+}
+
+impl Chunk {
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// No records.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of a range of records.
+    pub fn size_of(&self, records: Range<usize>) -> usize {
+        self.slice(records).len()
+    }
+
+    /// The encoded fields of a range of records.
+    pub fn slice(&self, records: Range<usize>) -> &[u8] {
+        let offset = |record: usize| if record == 0 { 0 } else { self.ends[record - 1] as usize };
+        &self.bytes[offset(records.start)..offset(records.end)]
+    }
+}
+
+/// Some records of a chunk.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The shared chunk.
+    pub chunk: Arc<Chunk>,
+    /// Which of its records.
+    pub records: Range<usize>,
+}
+
+impl Part {
+    /// Bytes of its records.
+    pub fn bytes(&self) -> usize {
+        self.chunk.size_of(self.records.clone())
+    }
+}

@@ -1,0 +1,1 @@
+//! Protobuf wire format: varints, tags, length-delimited parts. Knows no schema.

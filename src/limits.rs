@@ -1,0 +1,46 @@
+//! How much of a span is kept. Collected to the largest limit of all sinks, cut per sink by the encoder; what is cut
+//! shows in the `dropped_*_count` fields. Plain data.
+
+/// Limits of one trace sink, in OpenTelemetry's terms. Counts are per span unless the name says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanLimits {
+    /// Attributes of the span.
+    pub attributes: u32,
+    /// Events of the span.
+    pub events: u32,
+    /// Links of the span.
+    pub links: u32,
+    /// Attributes of each event.
+    pub attributes_per_event: u32,
+    /// Attributes of each link.
+    pub attributes_per_link: u32,
+    /// Characters of a string value (also inside arrays), bytes of a bytes value; `u32::MAX` is no limit.
+    pub value_length: u32,
+}
+
+impl Default for SpanLimits {
+    fn default() -> Self {
+        Self {
+            attributes: 128,
+            events: 128,
+            links: 128,
+            attributes_per_event: 128,
+            attributes_per_link: 128,
+            value_length: u32::MAX,
+        }
+    }
+}
+
+impl SpanLimits {
+    /// The smallest limits that keep everything either would keep: what recording threads collect to.
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            attributes: self.attributes.max(other.attributes),
+            events: self.events.max(other.events),
+            links: self.links.max(other.links),
+            attributes_per_event: self.attributes_per_event.max(other.attributes_per_event),
+            attributes_per_link: self.attributes_per_link.max(other.attributes_per_link),
+            value_length: self.value_length.max(other.value_length),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The fixed-size part of a record: one cache line, plain data, no pointers. What varies in size follows it as
+//! *items* (see [`crate::attrs`]) in the next slots of the same lane block.
+//!
+//! Why 64 bytes and several slots rather than one 128-byte record: a counter measurement, a log line and a span
+//! without attributes fit one line; a span with three attributes takes three. Reserving two lines for every record
+//! would double what measurements write and read and save a span nothing.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::ids::{SpanId, TraceId};
+
+/// Bytes of one lane slot, and of a [`Header`].
+pub const SLOT_BYTES: usize = 64;
+
+/// An interned text. `NONE` (0) means "not interned: the text is an item in the payload". At most 24 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct StrId(pub u32);
+
+impl StrId {
+    /// The text travels inline.
+    pub const NONE: Self = Self(0);
+}
+
+/// What a record is. `Header::kind`.
+pub mod kind {
+    /// A finished span.
+    pub const SPAN: u8 = 1;
+    /// A span that has begun; only written while the console shows spans. Same fields as `SPAN`, `end` unused.
+    pub const SPAN_BEGIN: u8 = 2;
+    /// A log record.
+    pub const LOG: u8 = 3;
+    /// A measurement of an instrument.
+    pub const MEASUREMENT: u8 = 4;
+}
+
+/// Bits of `Header::flags` above the W3C trace flags in its low byte.
+pub mod flag {
+    /// `start` is Unix nanoseconds given by the caller, not ticks.
+    pub const START_IS_UNIX_NANO: u16 = 1 << 8;
+    /// `end` is Unix nanoseconds given by the caller, not ticks.
+    pub const END_IS_UNIX_NANO: u16 = 1 << 9;
+    /// The parent lives in another process.
+    pub const PARENT_IS_REMOTE: u16 = 1 << 10;
+    /// The payload is not in the lane but in the hand-over queue, under the ticket in the payload's first 8 bytes.
+    pub const OVERSIZE: u16 = 1 << 11;
+}
+
+/// OpenTelemetry's SpanKind with its wire values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum SpanKind {
+    /// An operation inside the application.
+    #[default]
+    Internal = 1,
+    /// Handles a request from a remote client.
+    Server = 2,
+    /// A request to a remote server.
+    Client = 3,
+    /// Creates a message for later processing.
+    Producer = 4,
+    /// Processes a message.
+    Consumer = 5,
+}
+
+impl SpanKind {
+    /// Case-insensitive OpenTelemetry name.
+    pub fn parse(text: &str) -> Option<Self> {
+        const NAMES: [(&str, SpanKind); 5] = [
+            ("internal", SpanKind::Internal),
+            ("server", SpanKind::Server),
+            ("client", SpanKind::Client),
+            ("producer", SpanKind::Producer),
+            ("consumer", SpanKind::Consumer),
+        ];
+        NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, kind)| *kind)
+    }
+}
+
+/// OpenTelemetry's StatusCode with its wire values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum StatusCode {
+    /// Not set.
+    #[default]
+    Unset = 0,
+    /// Set to success by the application; final.
+    Ok = 1,
+    /// The operation failed.
+    Error = 2,
+}
+
+/// The first slot of every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Header {
+    /// One of [`kind`].
+    pub kind: u8,
+    /// Span: [`SpanKind`] in the low four bits, [`StatusCode`] in the high four. Log: severity number.
+    pub detail: u8,
+    /// Trace sinks that want this record, a bit each.
+    pub mask: u16,
+    /// Bytes of items after the header (the last slot's rest is padding).
+    pub payload_bytes: u32,
+    /// Span name, or NONE when a NAME item holds it.
+    pub name: StrId,
+    /// Index of the instrumentation scope.
+    pub scope: u16,
+    /// W3C trace flags in the low byte, [`flag`] bits above.
+    pub flags: u16,
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+    /// Its parent, NONE for a root.
+    pub parent_span_id: SpanId,
+    /// Ticks, or Unix nanoseconds by flag.
+    pub start: u64,
+    /// Ticks, or Unix nanoseconds by flag.
+    pub end: u64,
+}
+
+const _: () = assert!(size_of::<Header>() == SLOT_BYTES && align_of::<Header>() == SLOT_BYTES);
+
+impl Header {
+    /// Slots that a record with this many payload bytes takes, its header included.
+    pub const fn slots_for(payload_bytes: usize) -> usize {
+        1 + payload_bytes.div_ceil(SLOT_BYTES)
+    }
+
+    /// Span kind of a span record; unknown bits read as internal.
+    pub fn span_kind(&self) -> SpanKind {
+        match self.detail & 15 {
+            2 => SpanKind::Server,
+            3 => SpanKind::Client,
+            4 => SpanKind::Producer,
+            5 => SpanKind::Consumer,
+            _ => SpanKind::Internal,
+        }
+    }
+
+    /// Status code of a span record; unknown bits read as unset.
+    pub fn status(&self) -> StatusCode {
+        match self.detail >> 4 {
+            1 => StatusCode::Ok,
+            2 => StatusCode::Error,
+            _ => StatusCode::Unset,
+        }
+    }
+
+    /// `detail` of a span.
+    pub const fn span_detail(kind: SpanKind, status: StatusCode) -> u8 {
+        kind as u8 | (status as u8) << 4
+    }
+
+    /// The W3C trace flags.
+    pub fn trace_flags(&self) -> u8 {
+        self.flags as u8
+    }
+}

@@ -1,0 +1,1 @@
+//! Resource detection: what this process can say about itself.

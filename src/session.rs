@@ -1,0 +1,1 @@
+//! A session: everything between `init` and `shutdown`.

@@ -1,0 +1,7 @@
+//! The one switch between `std` and `loom`. Code that loom models ([`crate::lane`]) takes its atomics and cells
+//! from here and nowhere else; everything outside the lanes may use `std` directly.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};

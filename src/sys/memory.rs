@@ -1,0 +1,1 @@
+//! Address space for lanes: reserved at once, resident only where touched.

@@ -1,0 +1,1 @@
+//! An exchange without a network: records requests and answers from a script. Used by tests.

@@ -1,0 +1,2 @@
+//! Loom models.
+#![cfg(loom)]

@@ -1,0 +1,2 @@
+//! Allocation-free hot path.
+fn main() {}
