@@ -6,7 +6,10 @@
 //! call ─► session() (one load: on/off, fork, re-init) ─► with(session): this thread's state ─► LiveSpan … end ─► Producer::push
 //! ```
 
-#![expect(unsafe_code, reason = "thread-local state without a borrow flag; a cell under a lock outside Rust's types")]
+#![expect(
+    unsafe_code,
+    reason = "thread-local state without a borrow flag; a cell under a lock outside Rust's types"
+)]
 
 mod attributes;
 mod span;
@@ -47,6 +50,8 @@ pub struct Intake {
     pub console_spans: bool,
     /// Span records lost on the way into a lane, by reason.
     pub span_drops: Drops,
+    /// Times that were not integer Unix nanoseconds and were replaced by now.
+    pub unusable_times: Counter,
     /// Spans that were collected without having been ended; they are ended then.
     pub spans_abandoned: Counter,
 }
@@ -169,7 +174,10 @@ fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
         // SAFETY: under the intake lock.
         let current = unsafe { &*CURRENT.0.get() };
         // Another session by now: this record belongs to neither.
-        current.as_ref().filter(|intake| intake.session == session).map(Arc::clone)?
+        current
+            .as_ref()
+            .filter(|intake| intake.session == session)
+            .map(Arc::clone)?
     };
     if let Some(old) = thread.take() {
         release(old, intake.pid);
@@ -180,7 +188,11 @@ fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
 /// Lets go of another session's state. In a forked child the parent's is leaked: dropping it would touch queues that
 /// the parent's threads may have been changing at the fork.
 fn release(old: Thread, pid: u32) {
-    if old.intake.pid == pid { drop(old) } else { std::mem::forget(old) }
+    if old.intake.pid == pid {
+        drop(old)
+    } else {
+        std::mem::forget(old)
+    }
 }
 
 /// In a forked child whose parent recorded: builds the child's own session.

@@ -9,7 +9,10 @@
 //! release store of the tail; when a block has no room it takes another, publishes the record there, and links it.
 //! Neither end ever waits for the other, and neither allocates. There is exactly one of each end; the writing end may
 //! move between threads (a thread that exits hands it to the next one).
-#![expect(unsafe_code, reason = "the ends read and write block memory under the protocol described above")]
+#![expect(
+    unsafe_code,
+    reason = "the ends read and write block memory under the protocol described above"
+)]
 
 use std::sync::Arc;
 
@@ -34,7 +37,9 @@ impl Shared {
     /// Blocks between the ends.
     pub(crate) fn blocks(&self) -> u32 {
         // SeqCst: read by the exporter between announcing that it parks and parking; see `Lanes::park`.
-        self.taken.load(Ordering::SeqCst).wrapping_sub(self.given.load(Ordering::SeqCst))
+        self.taken
+            .load(Ordering::SeqCst)
+            .wrapping_sub(self.given.load(Ordering::SeqCst))
     }
 }
 
@@ -80,7 +85,15 @@ pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {
         at: BLOCK_BYTES as u32,
         max_blocks: max_blocks.max(1),
     };
-    (writer, Reader { arena: Arc::clone(arena), shared, block: NONE, at: HEADER_BYTES as u32 })
+    (
+        writer,
+        Reader {
+            arena: Arc::clone(arena),
+            shared,
+            block: NONE,
+            at: HEADER_BYTES as u32,
+        },
+    )
 }
 
 impl Writer {
@@ -97,7 +110,10 @@ impl Writer {
         unsafe { self.arena.write(self.block, self.at, head, body) };
         self.at += need;
         // Release: the record's bytes are visible to whoever reads this tail.
-        self.arena.header(self.block).tail.store(self.at, Ordering::Release);
+        self.arena
+            .header(self.block)
+            .tail
+            .store(self.at, Ordering::Release);
         Ok(false)
     }
 
@@ -152,7 +168,9 @@ impl Reader {
         let mut bytes = 0;
         // Relaxed: a bound, not a synchronisation; one more for the block being filled.
         let taken = self.shared.taken.load(Ordering::Relaxed);
-        let mut blocks_left = taken.wrapping_sub(self.shared.given.load(Ordering::Relaxed)).max(1);
+        let mut blocks_left = taken
+            .wrapping_sub(self.shared.given.load(Ordering::Relaxed))
+            .max(1);
         if self.block == NONE {
             // Acquire: pairs with the writer's Release; the block's header and records are visible.
             self.block = self.shared.first.load(Ordering::Acquire);

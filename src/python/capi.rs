@@ -31,10 +31,18 @@ pub(super) struct MethodDef {
 unsafe impl Sync for MethodDef {}
 
 impl MethodDef {
-    pub(super) const END: Self =
-        Self { name: ptr::null(), function: ptr::null(), flags: 0, doc: ptr::null() };
+    pub(super) const END: Self = Self {
+        name: ptr::null(),
+        function: ptr::null(),
+        flags: 0,
+        doc: ptr::null(),
+    };
 
-    pub(super) const fn fast(name: &'static std::ffi::CStr, function: FastCall, doc: &'static std::ffi::CStr) -> Self {
+    pub(super) const fn fast(
+        name: &'static std::ffi::CStr,
+        function: FastCall,
+        doc: &'static std::ffi::CStr,
+    ) -> Self {
         Self {
             name: name.as_ptr(),
             function: function as *const c_void,
@@ -121,7 +129,10 @@ mod resolved {
     fn symbol(py: Python<'_>, name: &CStr) -> PyResult<*mut c_void> {
         let address = lookup(py, name)?;
         if address.is_null() {
-            let text = format!("pytracingx: this interpreter does not export {}", name.to_string_lossy());
+            let text = format!(
+                "pytracingx: this interpreter does not export {}",
+                name.to_string_lossy()
+            );
             return Err(pyo3::exceptions::PyImportError::new_err(text));
         }
         Ok(address)
@@ -154,7 +165,11 @@ mod resolved {
     }
 
     #[inline]
-    pub(in crate::python) unsafe fn PyContextVar_Get(var: Object, default: Object, value: *mut Object) -> c_int {
+    pub(in crate::python) unsafe fn PyContextVar_Get(
+        var: Object,
+        default: Object,
+        value: *mut Object,
+    ) -> c_int {
         // SAFETY: the caller's, as for the C function.
         unsafe { (table().get)(var, default, value) }
     }
@@ -172,7 +187,10 @@ mod resolved {
     }
 
     #[inline]
-    pub(in crate::python) unsafe fn PyUnicode_AsUTF8AndSize(text: Object, size: *mut ffi::Py_ssize_t) -> *const c_char {
+    pub(in crate::python) unsafe fn PyUnicode_AsUTF8AndSize(
+        text: Object,
+        size: *mut ffi::Py_ssize_t,
+    ) -> *const c_char {
         // SAFETY: the caller's, as for the C function.
         unsafe { (table().utf8)(text, size) }
     }

@@ -47,22 +47,25 @@ pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>>
         }
         if ffi::PyBytes_CheckExact(object) != 0 {
             let len = ffi::PyBytes_Size(object) as usize;
-            return Some(Value::Bytes(std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), len)));
+            return Some(Value::Bytes(std::slice::from_raw_parts(
+                ffi::PyBytes_AsString(object).cast(),
+                len,
+            )));
         }
         None
     }
 }
 
+/// More attributes than this take the general way.
+const SIMPLE: usize = 16;
+
 /// A few attributes of simple types, borrowed from the dict that the caller keeps alive.
 pub(super) struct Simple<'a> {
-    entries: [(Name<'a>, Value<'a>); Self::CAPACITY],
+    entries: [(Name<'a>, Value<'a>); SIMPLE],
     len: usize,
 }
 
 impl<'a> Simple<'a> {
-    /// More attributes than this take the general way.
-    const CAPACITY: usize = 16;
-
     /// The entries of a dict, if all keys and values are simple (`None` values are skipped).
     ///
     /// # Safety
@@ -73,7 +76,10 @@ impl<'a> Simple<'a> {
         if cfg!(Py_GIL_DISABLED) {
             return None;
         }
-        let mut simple = Self { entries: [(Name::inline(&[]), Value::Empty); Self::CAPACITY], len: 0 };
+        let mut simple = Self {
+            entries: [(Name::inline(&[]), Value::Empty); SIMPLE],
+            len: 0,
+        };
         let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
         // SAFETY: a dict; nothing in the loop runs Python code or releases the interpreter, so it does not change. A
         // conversion that fails may have (raising allocates, and before 3.12 an allocation can run a collection), but
@@ -83,7 +89,7 @@ impl<'a> Simple<'a> {
                 if value == ffi::Py_None() {
                     continue;
                 }
-                if simple.len == Self::CAPACITY {
+                if simple.len == SIMPLE {
                     return None;
                 }
                 let key = name(key, session).filter(|key| !key.is_empty())?;
@@ -220,7 +226,12 @@ impl Encoder {
         Ok(())
     }
 
-    unsafe fn array(&mut self, elements: &Elements, key: Option<Text<'_>>, depth: usize) -> Result<(), Raised> {
+    unsafe fn array(
+        &mut self,
+        elements: &Elements,
+        key: Option<Text<'_>>,
+        depth: usize,
+    ) -> Result<(), Raised> {
         let open = match key {
             Some(key) => attrs::open_array(&mut self.items, key),
             None => attrs::open_element(&mut self.items, tag::ARRAY),
@@ -298,7 +309,11 @@ impl Encoder {
 pub(super) unsafe fn text_of(object: *mut ffi::PyObject) -> Result<Vec<u8>, Raised> {
     // SAFETY: as promised by the caller.
     unsafe {
-        if ffi::PyUnicode_Check(object) != 0 { Ok(encode_lossy(object)) } else { str_of(object) }
+        if ffi::PyUnicode_Check(object) != 0 {
+            Ok(encode_lossy(object))
+        } else {
+            str_of(object)
+        }
     }
 }
 
@@ -309,13 +324,18 @@ unsafe fn encode_lossy(object: *mut ffi::PyObject) -> Vec<u8> {
         if let Some(text) = utf8(object) {
             return text.to_vec();
         }
-        let encoded = Owned(ffi::PyUnicode_AsEncodedString(object, c"utf-8".as_ptr(), c"surrogatepass".as_ptr()));
+        let encoded = Owned(ffi::PyUnicode_AsEncodedString(
+            object,
+            c"utf-8".as_ptr(),
+            c"surrogatepass".as_ptr(),
+        ));
         if encoded.0.is_null() {
             ffi::PyErr_Clear();
             return Vec::new();
         }
         let len = ffi::PyBytes_Size(encoded.0) as usize;
-        let mut text = std::slice::from_raw_parts(ffi::PyBytes_AsString(encoded.0).cast::<u8>(), len).to_vec();
+        let mut text =
+            std::slice::from_raw_parts(ffi::PyBytes_AsString(encoded.0).cast::<u8>(), len).to_vec();
         // A surrogate is ED A0..BF xx; well-formed text has only 80..9F after ED.
         let mut at = 0;
         while let Some(found) = text[at..].windows(3).position(|w| w[0] == 0xED && w[1] >= 0xA0) {
@@ -369,7 +389,10 @@ unsafe fn int_text(object: *mut ffi::PyObject) -> Vec<u8> {
 unsafe fn type_name(object: *mut ffi::PyObject) -> Vec<u8> {
     // SAFETY: attached, alive.
     unsafe {
-        let name = Owned(ffi::PyObject_GetAttrString(ffi::Py_TYPE(object).cast(), c"__name__".as_ptr()));
+        let name = Owned(ffi::PyObject_GetAttrString(
+            ffi::Py_TYPE(object).cast(),
+            c"__name__".as_ptr(),
+        ));
         if name.0.is_null() || ffi::PyUnicode_Check(name.0) == 0 {
             ffi::PyErr_Clear();
             return b"object".to_vec();
@@ -387,7 +410,10 @@ unsafe fn is_tensor(object: *mut ffi::PyObject) -> bool {
 unsafe fn type_has(object: *mut ffi::PyObject, attribute: &std::ffi::CStr) -> bool {
     // SAFETY: attached, alive.
     unsafe {
-        let found = Owned(ffi::PyObject_GetAttrString(ffi::Py_TYPE(object).cast(), attribute.as_ptr()));
+        let found = Owned(ffi::PyObject_GetAttrString(
+            ffi::Py_TYPE(object).cast(),
+            attribute.as_ptr(),
+        ));
         if found.0.is_null() {
             ffi::PyErr_Clear();
         }
@@ -399,11 +425,18 @@ unsafe fn type_has(object: *mut ffi::PyObject, attribute: &std::ffi::CStr) -> bo
 unsafe fn numpy_scalar(object: *mut ffi::PyObject) -> Result<Option<Owned>, Raised> {
     // SAFETY: attached, alive.
     unsafe {
-        if !(type_has(object, c"__array_interface__") && type_has(object, c"item") && type_has(object, c"dtype")) {
+        if !(type_has(object, c"__array_interface__")
+            && type_has(object, c"item")
+            && type_has(object, c"dtype"))
+        {
             return Ok(None);
         }
         let item = Owned(ffi::PyObject_GetAttrString(object, c"item".as_ptr()));
-        let number = if item.0.is_null() { ptr::null_mut() } else { ffi::PyObject_CallObject(item.0, ptr::null_mut()) };
+        let number = if item.0.is_null() {
+            ptr::null_mut()
+        } else {
+            ffi::PyObject_CallObject(item.0, ptr::null_mut())
+        };
         if number.is_null() {
             swallow()?;
             return Ok(None);
@@ -452,11 +485,15 @@ impl Elements {
                 return Self(Vec::new());
             }
             let len = ffi::PyTuple_Size(tuple.0).min(MAX_ELEMENTS as ffi::Py_ssize_t);
-            Self((0..len).map(|index| {
-                let element = ffi::PyTuple_GetItem(tuple.0, index);
-                ffi::Py_INCREF(element);
-                element
-            }).collect())
+            Self(
+                (0..len)
+                    .map(|index| {
+                        let element = ffi::PyTuple_GetItem(tuple.0, index);
+                        ffi::Py_INCREF(element);
+                        element
+                    })
+                    .collect(),
+            )
         }
     }
 }

@@ -34,10 +34,16 @@ pub(super) unsafe fn record(
         let message = text_of(exception.as_ptr())?;
         let mut event = AttributeList::default();
         let mut set = |key: Text<'_>, value: Value<'_>| event.set(key, value, u32::MAX, None);
-        set(Text::Inline(b"exception.type"), Value::Str(type_name(exception).as_bytes()));
+        set(
+            Text::Inline(b"exception.type"),
+            Value::Str(type_name(exception).as_bytes()),
+        );
         set(Text::Inline(b"exception.message"), Value::Str(&message));
         if let Some(stacktrace) = stacktrace(exception) {
-            set(Text::Inline(b"exception.stacktrace"), Value::Str(stacktrace.as_bytes()));
+            set(
+                Text::Inline(b"exception.stacktrace"),
+                Value::Str(stacktrace.as_bytes()),
+            );
         }
         set(Text::Inline(b"exception.escaped"), Value::Bool(escaped));
         let mut given = Encoder::default();
@@ -55,11 +61,20 @@ pub(super) unsafe fn record(
             let (items, cut) = event.within(limit);
             let dropped = cut + given.dropped();
             live.add_event(thread, Text::Inline(b"exception"), time_unix_nano, items, dropped);
-            live.set_status(thread, StatusUpdate { code: StatusCode::Error, description: &message });
+            live.set_status(
+                thread,
+                StatusUpdate {
+                    code: StatusCode::Error,
+                    description: &message,
+                },
+            );
         });
         // The same exception leaving `with` later is not recorded twice.
         ffi::Py_INCREF(exception.as_ptr());
-        drop(Owned(std::mem::replace(&mut (*span).exception, exception.as_ptr())));
+        drop(Owned(std::mem::replace(
+            &mut (*span).exception,
+            exception.as_ptr(),
+        )));
         Ok(())
     }
 }
@@ -82,7 +97,9 @@ pub(super) unsafe fn leaving(span: *mut SpanObject, exception: &Bound<'_, PyAny>
         }
         if is_cancellation(exception) {
             let live = &mut (*span).live;
-            emit::with(live.session, |thread| live.add_event(thread, Text::Inline(b"cancelled"), None, &[], 0));
+            emit::with(live.session, |thread| {
+                live.add_event(thread, Text::Inline(b"cancelled"), None, &[], 0)
+            });
             return Ok(());
         }
         let explicit = (*span).live.status();
@@ -103,7 +120,10 @@ unsafe fn record_without_status(
         let description = (*span).live.status_description().to_vec();
         record(span, exception, true, std::ptr::null_mut(), None)?;
         let live = &mut (*span).live;
-        let update = StatusUpdate { code: explicit, description: &description };
+        let update = StatusUpdate {
+            code: explicit,
+            description: &description,
+        };
         emit::with(live.session, |thread| live.set_status(thread, update));
     }
     Ok(())
@@ -122,9 +142,13 @@ fn is_cancellation(exception: &Bound<'_, PyAny>) -> bool {
 /// Module and qualified name, as OpenTelemetry has it; builtins without their module.
 fn type_name(exception: &Bound<'_, PyAny>) -> String {
     let kind = exception.get_type();
-    let name = kind.qualname().map_or_else(|_| "Exception".into(), |name| name.to_string_lossy().into_owned());
+    let name = kind
+        .qualname()
+        .map_or_else(|_| "Exception".into(), |name| name.to_string_lossy().into_owned());
     match kind.module() {
-        Ok(module) if module.to_string_lossy() != "builtins" => format!("{}.{name}", module.to_string_lossy()),
+        Ok(module) if module.to_string_lossy() != "builtins" => {
+            format!("{}.{name}", module.to_string_lossy())
+        }
         _ => name,
     }
 }
@@ -134,10 +158,11 @@ fn stacktrace(exception: &Bound<'_, PyAny>) -> Option<String> {
     let py = exception.py();
     let format = || -> PyResult<String> {
         let traceback = exception.getattr("__traceback__")?;
-        let lines = py
-            .import("traceback")?
-            .getattr("format_exception")?
-            .call1((exception.get_type(), exception, traceback))?;
+        let lines = py.import("traceback")?.getattr("format_exception")?.call1((
+            exception.get_type(),
+            exception,
+            traceback,
+        ))?;
         let text = PyString::new(py, "").call_method1("join", (lines.cast::<PyList>()?,))?;
         Ok(text.cast::<PyString>()?.to_string_lossy().into_owned())
     };

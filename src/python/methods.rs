@@ -20,7 +20,8 @@ use crate::record::StatusCode;
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
 
-pub(super) const DOC: &CStr = c"A span that has begun. Made by start_span(); ends with end() or by leaving `with`.
+pub(super) const DOC: &CStr =
+    c"A span that has begun. Made by start_span(); ends with end() or by leaving `with`.
 
 May be used and ended on any thread or task. No method raises for odd values; what cannot be kept is counted.
 Follows the OpenTelemetry trace API.";
@@ -59,7 +60,13 @@ pub(super) static GETSET: GetSet = GetSet([
         doc: c"The span's SpanContext: immutable, picklable, valid also after the end.".as_ptr(),
         closure: ptr::null_mut(),
     },
-    ffi::PyGetSetDef { name: ptr::null(), get: None, set: None, doc: ptr::null(), closure: ptr::null_mut() },
+    ffi::PyGetSetDef {
+        name: ptr::null(),
+        get: None,
+        set: None,
+        doc: ptr::null(),
+        closure: ptr::null_mut(),
+    },
 ]);
 
 unsafe extern "C" fn enter(this: Object, _: Object) -> Object {
@@ -73,7 +80,11 @@ unsafe extern "C" fn exit(this: Object, args: Args, count: ffi::Py_ssize_t, _: O
         // SAFETY: the interpreter calls with a live span; the second argument is the exception or None.
         unsafe {
             let exception = if count > 1 { *args.add(1) } else { ptr::null_mut() };
-            let raised = if given(exception) { leave(this.cast(), exception) } else { Ok(()) };
+            let raised = if given(exception) {
+                leave(this.cast(), exception)
+            } else {
+                Ok(())
+            };
             span::end(this.cast(), None);
             raised?;
         }
@@ -111,7 +122,12 @@ unsafe extern "C" fn async_exit(this: Object, args: Args, count: ffi::Py_ssize_t
     })
 }
 
-unsafe extern "C" fn set_attribute(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+unsafe extern "C" fn set_attribute(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
     static SIGNATURE: Signature<2> = Signature::new("set_attribute", ["key", "value"], 2, 2);
     entry(|| {
         // SAFETY: as called.
@@ -123,7 +139,12 @@ unsafe extern "C" fn set_attribute(this: Object, args: Args, count: ffi::Py_ssiz
     })
 }
 
-unsafe extern "C" fn set_attributes(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+unsafe extern "C" fn set_attributes(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
     static SIGNATURE: Signature<1> = Signature::new("set_attributes", ["attributes"], 1, 1);
     entry(|| {
         // SAFETY: as called.
@@ -144,9 +165,16 @@ unsafe extern "C" fn set_status(this: Object, args: Args, count: ffi::Py_ssize_t
         unsafe {
             let [code, description] = SIGNATURE.parse(args, count, names)?;
             let code = status_code(code)?;
-            let description = if given(description) { text_of(description)? } else { Vec::new() };
+            let description = if given(description) {
+                text_of(description)?
+            } else {
+                Vec::new()
+            };
             let live = &mut (*this.cast::<SpanObject>()).live;
-            let update = StatusUpdate { code, description: &description };
+            let update = StatusUpdate {
+                code,
+                description: &description,
+            };
             emit::with(live.session, |thread| live.set_status(thread, update));
         }
         Ok(none())
@@ -227,7 +255,10 @@ impl Collected {
 /// # Safety
 /// Attached, not inside `emit::with`; `attributes` is alive or null.
 pub(super) unsafe fn collect(attributes: Object, session: u64) -> Result<Collected, Raised> {
-    let mut collected = Collected { list: AttributeList::default(), dropped: 0 };
+    let mut collected = Collected {
+        list: AttributeList::default(),
+        dropped: 0,
+    };
     if !given(attributes) {
         return Ok(collected);
     }
@@ -271,18 +302,23 @@ unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, 
 unsafe fn link(span: *mut SpanObject, context: Object, attributes: &Collected) {
     // SAFETY: attached, alive.
     unsafe {
-        let Some(context) = propagation::context_of(context) else { return };
+        let Some(context) = propagation::context_of(context) else {
+            return;
+        };
         let live = &mut (*span).live;
         emit::with(live.session, |thread| {
             let (items, dropped) = attributes.cut(thread.intake.limits.attributes_per_link);
-            live.add_link(thread, &Link {
-                trace_id: context.trace_id,
-                span_id: context.span_id,
-                flags: context.otlp_flags(),
-                dropped_attributes: dropped,
-                trace_state: context.trace_state.as_deref().unwrap_or("").as_bytes(),
-                attributes: Items::new(items),
-            });
+            live.add_link(
+                thread,
+                &Link {
+                    trace_id: context.trace_id,
+                    span_id: context.span_id,
+                    flags: context.otlp_flags(),
+                    dropped_attributes: dropped,
+                    trace_state: context.trace_state.as_deref().unwrap_or("").as_bytes(),
+                    attributes: Items::new(items),
+                },
+            );
         });
     }
 }
@@ -297,7 +333,9 @@ pub(super) unsafe fn add_links(span: *mut SpanObject, links: Object) -> Result<(
     unsafe {
         let py = Python::assume_attached();
         let links = Bound::from_borrowed_ptr(py, links);
-        let Ok(iterator) = links.try_iter() else { return Ok(()) };
+        let Ok(iterator) = links.try_iter() else {
+            return Ok(());
+        };
         for entry in iterator {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -318,9 +356,18 @@ pub(super) unsafe fn add_links(span: *mut SpanObject, links: Object) -> Result<(
     Ok(())
 }
 
-unsafe extern "C" fn record_exception(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("record_exception", ["exception", "escaped", "attributes", "timestamp"], 2, 1);
+unsafe extern "C" fn record_exception(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<4> = Signature::new(
+        "record_exception",
+        ["exception", "escaped", "attributes", "timestamp"],
+        2,
+        1,
+    );
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -329,7 +376,11 @@ unsafe extern "C" fn record_exception(this: Object, args: Args, count: ffi::Py_s
             let escaped = given(escaped) && ffi::PyObject_IsTrue(escaped) > 0;
             ffi::PyErr_Clear();
             let time = time::given_unix_nano(timestamp, (*span).live.session)?;
-            let attributes = if given(attributes) { attributes } else { ptr::null_mut() };
+            let attributes = if given(attributes) {
+                attributes
+            } else {
+                ptr::null_mut()
+            };
             let exception = Bound::from_borrowed_ptr(Python::assume_attached(), exception);
             exceptions::record(span, &exception, escaped, attributes, time)?;
         }
@@ -394,7 +445,17 @@ pub(super) unsafe extern "C" fn repr(this: Object) -> Object {
     entry(|| {
         // SAFETY: alive.
         let live = unsafe { &(*this.cast::<SpanObject>()).live };
-        let state = if live.is_recording() { "recording" } else { "not recording" };
-        Ok(text(format!("<Span trace_id={:?} span_id={:?} {state}>", live.trace_id, live.span_id).as_bytes()))
+        let state = if live.is_recording() {
+            "recording"
+        } else {
+            "not recording"
+        };
+        Ok(text(
+            format!(
+                "<Span trace_id={:?} span_id={:?} {state}>",
+                live.trace_id, live.span_id
+            )
+            .as_bytes(),
+        ))
     })
 }

@@ -12,11 +12,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::arguments::{Raised, bool, entry, given, none};
-use super::capi::MethodDef;
-use super::convert::{Encoder, GivenName, Owned, Simple, simple, text_of};
-use super::{current, exceptions, freelist, methods};
-use crate::attrs::Text;
+use super::arguments::Raised;
+use super::convert::{Encoder, Owned, Simple, simple};
+use super::{current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
 
@@ -150,7 +148,7 @@ pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
             (*span).previous = previous.0;
             std::mem::forget(previous);
         }
-        (*span).token = current::set(span.cast());
+        (*span).token = current::SPAN.set(span.cast());
     }
 }
 
@@ -167,7 +165,8 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
         }
         (*span).ended = true;
         let live = &mut (*span).live;
-        if live.is_recording() && emit::with(live.session, |thread| live.end(thread, end_unix_nano)).is_none() {
+        if live.is_recording() && emit::with(live.session, |thread| live.end(thread, end_unix_nano)).is_none()
+        {
             end_elsewhere(&mut (*span).live);
         }
         if !(*span).token.is_null() {
@@ -180,7 +179,9 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
 #[cold]
 fn end_elsewhere(live: &mut LiveSpan) {
     live.discard();
-    emit::with(emit::session(), |thread| thread.intake.span_drops.add(DropReason::OtherSession, 1));
+    emit::with(emit::session(), |thread| {
+        thread.intake.span_drops.add(DropReason::OtherSession, 1)
+    });
 }
 
 #[inline]
@@ -188,7 +189,7 @@ unsafe fn deactivate(span: *mut SpanObject) {
     // SAFETY: alive, attached. References are taken out of the object before they are dropped.
     unsafe {
         let token = Owned(std::mem::replace(&mut (*span).token, ptr::null_mut()));
-        let is_current = current::get().0 == span.cast();
+        let is_current = current::SPAN.get().0 == span.cast();
         if !is_current {
             // Somebody else is current, or this is another task or thread: leave it. `previous` stays, for spans
             // above this one that end later.
@@ -197,10 +198,10 @@ unsafe fn deactivate(span: *mut SpanObject) {
         let previous_ended = as_span_or_null((*span).previous)
             .is_some_and(|previous| (*previous).ended && !(*span).previous_had_ended);
         if previous_ended {
-            current::replace(nearest_open(span));
-        } else if !current::reset(token.0) {
+            current::SPAN.replace(nearest_open(span));
+        } else if !current::SPAN.reset(token.0) {
             // A copy of the context that the token belongs to: the same effect without the token.
-            current::replace((*span).previous);
+            current::SPAN.replace((*span).previous);
         }
         drop(Owned(std::mem::replace(&mut (*span).previous, ptr::null_mut())));
     }
@@ -208,7 +209,11 @@ unsafe fn deactivate(span: *mut SpanObject) {
 
 unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
     // SAFETY: alive when not null.
-    if object.is_null() { None } else { unsafe { as_span(object) } }
+    if object.is_null() {
+        None
+    } else {
+        unsafe { as_span(object) }
+    }
 }
 
 /// The nearest ancestor that has not ended (or had ended when its child started), borrowed; null for none.
@@ -230,8 +235,12 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     let span = object.cast::<SpanObject>();
     // SAFETY: called by the collector with a live object; heap types visit their type since 3.9.
     unsafe {
-        let references =
-            [ffi::Py_TYPE(object).cast(), (*span).token, (*span).previous, (*span).exception];
+        let references = [
+            ffi::Py_TYPE(object).cast(),
+            (*span).token,
+            (*span).previous,
+            (*span).exception,
+        ];
         for reference in references {
             if !reference.is_null() {
                 let result = visit(reference, arg);
@@ -255,7 +264,8 @@ unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
 unsafe fn release_references(span: *mut SpanObject) {
     // SAFETY: references are taken out of the objects before they are dropped, so nothing sees a dangling one.
     unsafe {
-        let take = |reference: *mut *mut ffi::PyObject| Owned(std::mem::replace(&mut *reference, ptr::null_mut()));
+        let take =
+            |reference: *mut *mut ffi::PyObject| Owned(std::mem::replace(&mut *reference, ptr::null_mut()));
         let mut previous = take(&raw mut (*span).previous);
         drop(take(&raw mut (*span).token));
         drop(take(&raw mut (*span).exception));
@@ -299,7 +309,10 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 /// # Safety
 /// Attached, not inside `emit::with`; both are alive.
 #[inline]
-pub(super) unsafe fn set_attributes(span: *mut SpanObject, attributes: *mut ffi::PyObject) -> Result<(), Raised> {
+pub(super) unsafe fn set_attributes(
+    span: *mut SpanObject,
+    attributes: *mut ffi::PyObject,
+) -> Result<(), Raised> {
     // SAFETY: attached, alive; `live` is not referenced while values are converted.
     unsafe {
         let session = (*span).live.session;
@@ -354,7 +367,9 @@ pub(super) unsafe fn set_attribute(
             && !key.is_empty()
         {
             let live = &mut (*span).live;
-            emit::with(session, |thread| live.set_attribute(thread, key.resolve(thread), value));
+            emit::with(session, |thread| {
+                live.set_attribute(thread, key.resolve(thread), value)
+            });
             return Ok(());
         }
         let mut encoder = Encoder::default();
