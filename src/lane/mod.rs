@@ -15,6 +15,9 @@
 //! A thread that exits leaves its lane to the next one that starts, so thread churn costs neither memory nor drains.
 
 mod arena;
+mod doorbell;
+#[cfg(loom)]
+pub mod model;
 mod ring;
 
 use std::io;
@@ -26,6 +29,7 @@ use crate::record::{Header, flag};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::poll::Waker;
 use arena::{Arena, BLOCK_BYTES};
+use doorbell::Doorbell;
 use ring::{MAX_PAYLOAD_BYTES, Reader, Writer};
 
 /// Lanes of exited threads kept for new ones; more are closed.
@@ -53,8 +57,7 @@ pub struct Lanes {
     oversize_bytes: AtomicU64,
     oversize_budget_bytes: u64,
     next_ticket: AtomicU64,
-    /// The exporter waits (or is about to). Cleared by whoever wakes it, so a wake-up is one system call.
-    parked: AtomicBool,
+    doorbell: Doorbell,
     drainer_taken: AtomicBool,
     waker: Waker,
 }
@@ -85,7 +88,7 @@ impl Lanes {
             oversize_bytes: AtomicU64::new(0),
             oversize_budget_bytes: budget_bytes as u64,
             next_ticket: AtomicU64::new(1),
-            parked: AtomicBool::new(false),
+            doorbell: Doorbell::new(),
             drainer_taken: AtomicBool::new(false),
             waker: Waker::new()?,
         }))
@@ -122,11 +125,6 @@ impl Lanes {
         &self.waker
     }
 
-    /// More than a quarter of the thread's bound waits in its lane. The block being filled does not count.
-    fn is_lane_pressed(&self, lane: &ring::Shared) -> bool {
-        lane.blocks().saturating_sub(1) * 4 > self.max_blocks
-    }
-
     /// More than a quarter of the budget waits. The block that each lane keeps does not count.
     fn is_arena_pressed(&self) -> bool {
         // Relaxed: advisory.
@@ -137,9 +135,7 @@ impl Lanes {
 
     #[cold]
     fn wake_if_parked(&self) {
-        // SeqCst: the store of `parked` and the fill levels form a Dekker pair with `Drainer::park`: either it sees
-        // our block, or we see it parked. Swap, so that of many producers one makes the system call.
-        if self.parked.swap(false, Ordering::SeqCst) {
+        if self.doorbell.must_wake() {
             self.waker.wake();
         }
     }
@@ -169,7 +165,7 @@ impl Producer {
         match writer.push(head, payload) {
             Ok(false) => Ok(()),
             Ok(true) => {
-                if self.lanes.is_lane_pressed(writer.shared()) || self.lanes.is_arena_pressed() {
+                if writer.shared().is_pressed(self.lanes.max_blocks) || self.lanes.is_arena_pressed() {
                     self.lanes.wake_if_parked();
                 }
                 Ok(())
@@ -263,24 +259,19 @@ impl Drainer {
     /// Announces that the exporter is about to wait. False: a lane is above its mark, drain again instead. Producers
     /// that pass the mark afterwards wake it, once.
     pub fn park(&self) -> bool {
-        // SeqCst: see `wake_if_parked`.
-        self.lanes.parked.store(true, Ordering::SeqCst);
-        let pressed = !self.lanes.oversize.is_empty()
-            || self.lanes.is_arena_pressed()
-            || self
-                .readers
-                .iter()
-                .any(|reader| self.lanes.is_lane_pressed(reader.shared()));
-        if pressed {
-            self.unpark();
-        }
-        !pressed
+        self.lanes.doorbell.park(|| {
+            !self.lanes.oversize.is_empty()
+                || self.lanes.is_arena_pressed()
+                || self
+                    .readers
+                    .iter()
+                    .any(|reader| reader.shared().is_pressed(self.lanes.max_blocks))
+        })
     }
 
     /// The exporter is awake: producers need not wake it.
     pub fn unpark(&self) {
-        // SeqCst: see `wake_if_parked`. A wake-up under way is taken back by `Waker::drain`.
-        self.lanes.parked.store(false, Ordering::SeqCst);
+        self.lanes.doorbell.unpark();
     }
 
     /// Gives unused lane memory back to the operating system and closes lanes that no thread has claimed. Call when

@@ -36,10 +36,15 @@ pub(crate) struct Shared {
 impl Shared {
     /// Blocks between the ends.
     pub(crate) fn blocks(&self) -> u32 {
-        // SeqCst: read by the exporter between announcing that it parks and parking; see `Lanes::park`.
+        // Relaxed: a bound and a fill level; where the order against parking matters there is a fence (`Doorbell`).
         self.taken
-            .load(Ordering::SeqCst)
-            .wrapping_sub(self.given.load(Ordering::SeqCst))
+            .load(Ordering::Relaxed)
+            .wrapping_sub(self.given.load(Ordering::Relaxed))
+    }
+
+    /// More than a quarter of the bound waits. The block being filled does not count.
+    pub(crate) fn is_pressed(&self, max_blocks: u32) -> bool {
+        self.blocks().saturating_sub(1) * 4 > max_blocks
     }
 }
 
@@ -130,8 +135,11 @@ impl Writer {
         unsafe { self.arena.write(block, at, head, body) };
         // Relaxed: published by the link below.
         self.arena.header(block).tail.store(at + need, Ordering::Relaxed);
-        // SeqCst: counted before the caller looks whether the exporter is parked; see `Lanes::park`.
-        self.shared.taken.fetch_add(1, Ordering::SeqCst);
+        // Relaxed: see `Shared::blocks`. A plain add, for we are the only writer.
+        self.shared.taken.store(
+            self.shared.taken.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
         // Release: the record and the new block's header are visible to whoever follows the link. The old block's
         // tail was stored before, so a reader that sees the link also sees the final tail.
         match self.block {
