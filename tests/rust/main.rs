@@ -2,3 +2,4 @@
 
 mod fork;
 mod intern;
+mod sampler;
