@@ -1,4 +1,6 @@
 //! One binary for all integration tests of the core: cheap to link.
 
+mod clock;
 mod fork;
 mod intern;
+mod sampler;
