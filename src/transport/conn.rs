@@ -69,6 +69,11 @@ impl Dialer {
         })
     }
 
+    /// See [`super::Http1::pin_addresses`].
+    pub(super) fn pin_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        self.resolver.pin(addresses);
+    }
+
     /// Begins a new connection, giving up one under way.
     pub(super) fn start(&mut self) {
         self.state = State::Resolving;
@@ -236,6 +241,8 @@ fn connected(socket: &TcpStream) -> io::Result<bool> {
         return Err(error);
     }
     match socket.peer_addr() {
+        // A free port of the local range can connect to itself.
+        Ok(peer) if socket.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
         // What the BSDs and macOS say for a socket that failed to connect.
@@ -261,7 +268,7 @@ impl Conn {
     }
 
     /// Reads what is there: `None`, nothing now (or `budget`, in bytes on the wire, is used up); `Some(0)`, the peer has
-    /// closed in good order.
+    /// closed in good order. Nothing that was taken off the socket stays behind at `None`, so that polling it is enough.
     pub(super) fn read(&mut self, into: &mut [u8], budget: &mut usize) -> Result<Option<usize>, Failure> {
         let Some(tls) = &mut self.tls else {
             if *budget == 0 {

@@ -3,17 +3,14 @@
 //! does, a request ends by its deadline. Sending and receiving go on at the same time, so that a server that answers
 //! before it has read everything is heard.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
-use ureq_proto::client::state::RecvResponse;
-use ureq_proto::client::{Call, SendRequestResult};
-
-use super::answer::{Answer, Finished, protocol};
+use super::answer::{Answer, Finished};
 use super::conn::{Conn, Dialer};
+use super::post::Post;
 use super::{Exchange, Failure, Interest, Request, Response};
-use crate::config::{Endpoint, TransportConfig};
+use crate::config::TransportConfig;
 use crate::error::Error;
 
 /// Common servers and load balancers close idle connections after 60 s or more; closing first avoids the race.
@@ -23,27 +20,10 @@ const STEP_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 /// So much of a body goes out in one write with its headers.
 const FRONT_BYTES: usize = 16 * 1024;
-/// Shorter words of a header's value are no secrets, and too likely to occur by chance.
-const MIN_SECRET_BYTES: usize = 8;
-
-/// Headers that follow from the exporter's other settings or from the protocol's framing.
-const RESERVED: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::EXPECT,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// An [`Exchange`] that speaks HTTP/1.1: every request is a POST to the endpoint's path.
 pub struct Http1 {
-    target: http::Uri,
-    headers: HeaderMap,
-    secrets: Vec<Vec<u8>>,
+    post: Post,
     dialer: Dialer,
     conn: Option<Conn>,
     /// When `conn` had its last answer.
@@ -58,12 +38,6 @@ struct Flight {
     stage: Stage,
     /// The connection has served a request before, so the server may be about to close it.
     kept: bool,
-    /// Bytes read that the answer has not used yet.
-    input: Vec<u8>,
-    /// A byte of the answer was there.
-    heard: bool,
-    /// The step's budget ran out before the socket did.
-    more: bool,
 }
 
 enum Stage {
@@ -82,6 +56,10 @@ struct Transfer {
     /// Why nothing more can be sent. The answer may be there all the same.
     send_failure: Option<Failure>,
     answer: Answer,
+    /// Bytes read that `answer` has not used yet.
+    input: Vec<u8>,
+    /// A byte of the answer was there.
+    heard: bool,
 }
 
 impl Http1 {
@@ -94,66 +72,21 @@ impl Http1 {
         content_type: &'static str,
         user_agent: &str,
     ) -> Result<Self, Error> {
-        let path: PathAndQuery = config.endpoint.path.parse().map_err(|_| {
-            Error::config("endpoint: its path has a character that a URL cannot have (the path is not shown: it can hold a token)")
-        })?;
-        let mut headers = HeaderMap::new();
-        let mut secrets: Vec<Vec<u8>> = config
-            .endpoint
-            .path
-            .split('?')
-            .map(|part| part.as_bytes().to_vec())
-            .collect();
-        headers.insert(
-            header::HOST,
-            text_value("endpoint", &authority(&config.endpoint))?,
-        );
-        headers.insert(header::USER_AGENT, text_value("user_agent", user_agent)?);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let mut seen = HeaderMap::new();
-        for (name, value) in &config.headers {
-            let parsed = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| Error::config(format_args!("headers: {name:?} is not a header name")))?;
-            if RESERVED.contains(&parsed) {
-                return Err(Error::config(format_args!(
-                    "headers: {name:?} is set by the exporter itself"
-                )));
-            }
-            let mut parsed_value = text_value(&format!("headers: {name:?}"), value.expose())?;
-            parsed_value.set_sensitive(true);
-            secrets.extend(
-                value
-                    .expose()
-                    .split_whitespace()
-                    .last()
-                    .map(|word| word.as_bytes().to_vec()),
-            );
-            seen.try_append(parsed, parsed_value)
-                .map_err(|_| Error::config("headers: too many"))?;
-        }
-        // What the user gives replaces ours of that name (`user-agent`, `host`).
-        for name in seen.keys().cloned().collect::<Vec<_>>() {
-            headers.remove(&name);
-            for value in seen.get_all(&name) {
-                headers
-                    .try_append(name.clone(), value.clone())
-                    .map_err(|_| Error::config("headers: too many"))?;
-            }
-        }
-        if headers.get_all(header::HOST).iter().count() > 1 {
-            return Err(Error::config("headers: \"host\" is given more than once"));
-        }
-        secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
         Ok(Self {
-            target: path.into(),
-            headers,
-            secrets,
+            post: Post::new(config, content_type, user_agent)?,
             dialer: Dialer::new(&config.endpoint, &config.tls, &[b"http/1.1"])?,
             conn: None,
             idle_since: None,
             flight: None,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
         })
+    }
+
+    /// Connects to these addresses, in this order, instead of looking the endpoint's host up. Certificates and `Host`
+    /// stay those of the endpoint. For tests.
+    #[doc(hidden)]
+    pub fn pin_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        self.dialer.pin_addresses(addresses);
     }
 
     /// `Some` ends the request.
@@ -185,23 +118,14 @@ impl Http1 {
                         return Err(Failure::Io("no connection".to_owned()));
                     };
                     transfer.send(conn, &flight.request.body);
-                    match transfer.receive(
-                        conn,
-                        &mut self.scratch,
-                        &mut flight.input,
-                        &mut flight.heard,
-                        &mut budget,
-                    ) {
+                    match transfer.receive(conn, &mut self.scratch, &mut budget) {
                         // The server closed the kept connection while the request was on its way to it. It has not
                         // begun to answer: send once more, on a new connection.
-                        Err(Failure::Io(_)) if flight.kept && !flight.heard => {
+                        Err(Failure::Io(_)) if flight.kept && !transfer.heard => {
                             self.conn = None;
                             flight.stage = Stage::Begun;
                         }
-                        result => {
-                            flight.more = budget == 0;
-                            return result;
-                        }
+                        result => return result,
                     }
                 }
             }
@@ -209,17 +133,7 @@ impl Http1 {
     }
 
     fn open(&self, request: &Request) -> Result<Stage, Failure> {
-        let mut message = http::Request::new(());
-        *message.method_mut() = http::Method::POST;
-        *message.uri_mut() = self.target.clone();
-        *message.headers_mut() = self.headers.clone();
-        for (name, value) in &request.headers {
-            message.headers_mut().insert(name, value.clone());
-        }
-        message
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
-        let (mut front, call) = render(message, request.body.len()).map_err(protocol)?;
+        let (mut front, call) = self.post.render(request)?;
         let head_len = front.len();
         front.extend_from_slice(&request.body[..request.body.len().min(FRONT_BYTES)]);
         let answer = Answer::new(call);
@@ -229,6 +143,8 @@ impl Http1 {
             sent: 0,
             send_failure: None,
             answer,
+            input: Vec::new(),
+            heard: false,
         })))
     }
 
@@ -251,7 +167,7 @@ impl Http1 {
         match &flight.stage {
             Stage::Begun => "connect",
             Stage::Dialing => self.dialer.phase(),
-            Stage::Open(transfer) if flight.heard || transfer.all_sent(&flight.request.body) => "receive",
+            Stage::Open(transfer) if transfer.heard || transfer.all_sent(&flight.request.body) => "receive",
             Stage::Open(_) => "send",
         }
     }
@@ -261,18 +177,15 @@ impl Http1 {
             mut response,
             reusable,
         } = finished;
-        let all_sent =
-            matches!(&flight.stage, Stage::Open(transfer) if transfer.all_sent(&flight.request.body));
+        let clean = matches!(&flight.stage, Stage::Open(transfer)
+            if transfer.all_sent(&flight.request.body) && transfer.input.is_empty());
         let flushed = self.conn.as_ref().is_some_and(|conn| !conn.has_output());
-        if reusable && all_sent && flushed && flight.input.is_empty() {
+        if reusable && clean && flushed {
             self.idle_since = Some(now);
         } else if let Some(conn) = self.conn.take() {
             conn.close();
         }
-        // Servers quote what they refuse. Same length, so that a protobuf body stays one.
-        for secret in &self.secrets {
-            blot(&mut response.body, secret);
-        }
+        self.post.redact(&mut response.body);
         response
     }
 }
@@ -286,9 +199,6 @@ impl Exchange for Http1 {
             request,
             stage: Stage::Begun,
             kept: false,
-            input: Vec::new(),
-            heard: false,
-            more: false,
         });
     }
 
@@ -334,7 +244,7 @@ impl Exchange for Http1 {
                 writable: transfer.send_failure.is_none()
                     && (!transfer.all_sent(&flight.request.body)
                         || self.conn.as_ref().is_some_and(Conn::has_output)),
-                wake_at: flight.more.then_some(now),
+                wake_at: None,
             },
         };
         let deadline = flight.request.deadline;
@@ -385,8 +295,6 @@ impl Transfer {
         &mut self,
         conn: &mut Conn,
         scratch: &mut [u8],
-        input: &mut Vec<u8>,
-        heard: &mut bool,
         budget: &mut usize,
     ) -> Result<Option<Finished>, Failure> {
         while let Some(count) = conn.read(scratch, budget)? {
@@ -397,78 +305,12 @@ impl Transfer {
                     .map_err(|failure| self.send_failure.take().unwrap_or(failure));
                 return ended.map(Some);
             }
-            *heard = true;
-            input.extend_from_slice(&scratch[..count]);
-            if let Some(finished) = self.answer.feed(input)? {
+            self.heard = true;
+            self.input.extend_from_slice(&scratch[..count]);
+            if let Some(finished) = self.answer.feed(&mut self.input)? {
                 return Ok(Some(finished));
             }
         }
         Ok(None)
-    }
-}
-
-/// The request's head as bytes, and the protocol's state once all of the body is on its way: the body is sent from
-/// where it lies, so that the answer can be read before its end.
-fn render(
-    message: http::Request<()>,
-    body_len: usize,
-) -> Result<(Vec<u8>, Call<RecvResponse>), ureq_proto::Error> {
-    let lines: usize = message
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    let path = message
-        .uri()
-        .path_and_query()
-        .map_or(1, |path| path.as_str().len());
-    let mut head = vec![0; lines + path + 64];
-    let mut call = Call::new(message)?.proceed();
-    let length = call.write(&mut head)?;
-    head.truncate(length);
-    match call.proceed()? {
-        Some(SendRequestResult::RecvResponse(call)) => Ok((head, call)),
-        Some(SendRequestResult::SendBody(mut call)) => {
-            call.consume_direct_write(body_len)?;
-            call.proceed()
-                .map(|call| (head, call))
-                .ok_or(ureq_proto::Error::OutputOverflow)
-        }
-        Some(SendRequestResult::Await100(_)) | None => Err(ureq_proto::Error::OutputOverflow),
-    }
-}
-
-/// `Host` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
-fn authority(endpoint: &Endpoint) -> String {
-    let host = if endpoint.host.contains(':') {
-        format!("[{}]", endpoint.host)
-    } else {
-        endpoint.host.clone()
-    };
-    let default_port = if endpoint.tls { 443 } else { 80 };
-    if endpoint.port == default_port {
-        host
-    } else {
-        format!("{host}:{}", endpoint.port)
-    }
-}
-
-/// The value stays out of the error: it can be a secret.
-fn text_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-        Error::config(format_args!(
-            "{what}: control characters (CR, LF, NUL, …) are not allowed in it"
-        ))
-    })
-}
-
-fn blot(body: &mut [u8], secret: &[u8]) {
-    let mut from = 0;
-    while let Some(at) = body[from..]
-        .windows(secret.len())
-        .position(|window| window == secret)
-    {
-        from += at + secret.len();
-        body[from - secret.len()..from].fill(b'*');
     }
 }

@@ -9,6 +9,7 @@ mod compress;
 mod conn;
 mod http1;
 pub mod memory;
+mod post;
 mod resolve;
 pub mod retry;
 mod tls;

@@ -24,7 +24,8 @@ pub(super) struct Resolver {
     port: u16,
     /// Of an IP literal, or as last looked up. Kept beyond its age as long as nothing better is found.
     known: Vec<SocketAddr>,
-    literal: bool,
+    /// `known` is given and never looked up.
+    pinned: bool,
     /// Until when `known` serves new connections; `None`: look up again.
     fresh_until: Option<Instant>,
     lookup: Option<Arc<Lookup>>,
@@ -46,7 +47,7 @@ impl Resolver {
             host: host.to_owned(),
             port,
             known: literal.into_iter().collect(),
-            literal: literal.is_some(),
+            pinned: literal.is_some(),
             fresh_until: None,
             lookup: None,
         }
@@ -54,7 +55,7 @@ impl Resolver {
 
     /// The addresses, or `None` while a lookup runs (see [`Resolver::fd`]).
     pub(super) fn addresses(&mut self, now: Instant) -> Result<Option<Vec<SocketAddr>>, Failure> {
-        if self.literal || self.fresh_until.is_some_and(|until| now < until) {
+        if self.pinned || self.fresh_until.is_some_and(|until| now < until) {
             return Ok(Some(self.known.clone()));
         }
         let lookup = match &self.lookup {
@@ -77,6 +78,12 @@ impl Resolver {
             Err(reason) => return Err(Failure::Resolve(reason)),
         }
         Ok(Some(self.known.clone()))
+    }
+
+    /// These addresses instead of whatever the host's name stands for.
+    pub(super) fn pin(&mut self, addresses: Vec<SocketAddr>) {
+        self.known = addresses;
+        self.pinned = true;
     }
 
     /// None of the addresses took a connection: look the name up again before the next attempt.
