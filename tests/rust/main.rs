@@ -4,3 +4,7 @@ mod clock;
 mod fork;
 mod intern;
 mod sampler;
+mod http;
+mod poll;
+mod retry;
+mod tls;
