@@ -1,1 +1,4 @@
 //! One binary for all integration tests of the core: cheap to link.
+
+mod config;
+mod environment;
