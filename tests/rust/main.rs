@@ -8,3 +8,5 @@ mod http;
 mod poll;
 mod retry;
 mod tls;
+mod config;
+mod environment;
