@@ -12,6 +12,16 @@ impl Timeline {
         Self { identity: true }
     }
 
+    /// The clocks as they are now.
+    pub fn new() -> Self {
+        todo!()
+    }
+
+    /// Reads the clocks again. Call it before converting what was recorded since the last time.
+    pub fn refresh(&mut self) {
+        todo!()
+    }
+
     /// One instant. Saturates instead of wrapping.
     #[inline]
     pub fn unix_nano(&self, ticks: u64) -> u64 {

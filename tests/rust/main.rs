@@ -4,3 +4,5 @@ mod config;
 mod environment;
 mod fork;
 mod intern;
+mod pending;
+mod sink;
