@@ -127,7 +127,7 @@ pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
         Current::None => None,
-        Current::Inherited(config) => Some(empty_stats(&config)),
+        Current::Inherited(parent) => Some(empty_stats(&parent.0)),
         Current::Own(session) => Some(session.stats()),
     }
 }
@@ -135,11 +135,10 @@ pub fn stats() -> Option<Snapshot> {
 /// What a recording thread calls in a forked child.
 fn revive() {
     let guard = lifecycle_lock();
-    let Current::Inherited(config) = current(&guard) else {
+    let Current::Inherited(parent) = current(&guard) else {
         return;
     };
-    // SAFETY: see `current`; the lock is held.
-    let runtime = unsafe { &*CURRENT.load(Ordering::Acquire) }.runtime.clone();
+    let (config, runtime) = *parent;
     let exchange = |sink: &TraceSinkConfig| exchange(sink).unwrap_or_else(|error| Err(error.to_string()));
     let exchanges = move |sinks: &[TraceSinkConfig]| sinks.iter().map(exchange).collect();
     // Without a thread, or memory for lanes, nothing is recorded.
@@ -148,8 +147,8 @@ fn revive() {
 
 enum Current {
     None,
-    /// The parent's: this process has none of its own yet.
-    Inherited(Config),
+    /// What the parent was told: this process has no session of its own yet.
+    Inherited(Box<(Config, Option<Runtime>)>),
     Own(Arc<Session>),
 }
 
@@ -167,7 +166,7 @@ fn current(_guard: &LifecycleGuard) -> Current {
         .as_ref()
         .is_some_and(|running| running.intake.session != fork::session())
     {
-        return Current::Inherited(session.config.clone());
+        return Current::Inherited(Box::new((session.config.clone(), session.runtime.clone())));
     }
     // SAFETY: as above: the count is at least one.
     Current::Own(unsafe {
