@@ -321,7 +321,11 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn named(&mut self, id: StrId) -> Option<Text<'a>> {
-        if id == StrId::NONE { self.text().map(Text::Inline) } else { Some(Text::Id(id)) }
+        if id == StrId::NONE {
+            self.text().map(Text::Inline)
+        } else {
+            Some(Text::Id(id))
+        }
     }
 
     #[inline]
@@ -346,7 +350,10 @@ impl<'a> Reader<'a> {
         Some(match tag {
             ..=tag::LAST_VALUE => {
                 let key = self.named(id)?;
-                Item::Attribute(Attribute { key, value: self.value(tag)? })
+                Item::Attribute(Attribute {
+                    key,
+                    value: self.value(tag)?,
+                })
             }
             tag::NAME => Item::Name(self.text()?),
             tag::TRACE_STATE => Item::TraceState(self.text()?),
@@ -366,12 +373,22 @@ impl<'a> Reader<'a> {
                 trace_state: self.text()?,
                 attributes: Items::new(self.text()?),
             }),
-            tag::DROPPED => {
-                Item::Dropped { attributes: self.u32()?, events: self.u32()?, links: self.u32()? }
-            }
+            tag::DROPPED => Item::Dropped {
+                attributes: self.u32()?,
+                events: self.u32()?,
+                links: self.u32()?,
+            },
             _ => return None,
         })
     }
+}
+
+/// The key of the attribute item that `bytes` begins with.
+#[inline]
+pub fn key_of(bytes: &[u8]) -> Option<Text<'_>> {
+    let mut reader = Reader { rest: bytes };
+    let word = reader.u32()?;
+    reader.named(StrId(word >> 8))
 }
 
 /// Iterates over items. Ends at the first byte sequence that is not one.

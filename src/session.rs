@@ -33,8 +33,8 @@ use crate::lane::Lanes;
 use crate::limits::SpanLimits;
 use crate::resource::{self, Runtime};
 use crate::sampler::Sampler;
-use crate::stats::{DropCounts, Drops, SinkStats, Snapshot};
-use crate::sys::fork::{LifecycleGuard, lifecycle_lock};
+use crate::stats::{Counter, DropCounts, Drops, SinkStats, Snapshot};
+use crate::sys::fork::{Guard, lifecycle_lock};
 use crate::sys::{fork, stderr};
 use crate::transport::retry::classify_otlp_http;
 use crate::transport::{Exchange, Http1, USER_AGENT};
@@ -152,7 +152,7 @@ enum Current {
     Own(Arc<Session>),
 }
 
-fn current(_guard: &LifecycleGuard) -> Current {
+fn current(_guard: &Guard) -> Current {
     // Acquire: pairs with the store in `install`.
     let pointer = CURRENT.load(Ordering::Acquire);
     if pointer.is_null() {
@@ -176,7 +176,7 @@ fn current(_guard: &LifecycleGuard) -> Current {
 }
 
 /// Replaces the current session, and lets go of the one before unless it is the parent's.
-fn install(guard: &LifecycleGuard, session: Option<Session>) {
+fn install(guard: &Guard, session: Option<Session>) {
     let before = current(guard);
     match session.as_ref().and_then(|session| session.running.as_ref()) {
         Some(running) => emit::publish(running.intake.clone()),
@@ -247,6 +247,8 @@ impl Session {
             limits: limits.unwrap_or_default(),
             console_spans: config.console_spans,
             span_drops: Drops::default(),
+            unusable_times: Counter::default(),
+            spans_abandoned: Counter::default(),
         });
         let resource = resource::complete(&config.resource, runtime.as_ref(), |name| {
             std::env::var(name).ok()
@@ -307,6 +309,8 @@ impl Session {
         let reached_exporter = stats.spans_recorded - stats.spans_dropped.total();
         stats.spans_dropped = DropCounts::read(&running.intake.span_drops);
         stats.spans_recorded = reached_exporter + stats.spans_dropped.total();
+        stats.unusable_times = running.intake.unusable_times.get();
+        stats.spans_abandoned = running.intake.spans_abandoned.get();
         stats
     }
 

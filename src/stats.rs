@@ -243,6 +243,10 @@ pub struct Snapshot {
     pub spans_recorded: u64,
     /// Spans lost on the way into a lane, by reason.
     pub spans_dropped: DropCounts,
+    /// Times that were not integer Unix nanoseconds and were replaced by now.
+    pub unusable_times: u64,
+    /// Spans that were collected without having been ended; they were ended then.
+    pub spans_abandoned: u64,
     /// Each trace sink, in the order of the configuration.
     pub trace_sinks: Vec<SinkStats>,
     /// The stderr side.

@@ -17,13 +17,15 @@ use std::time::Duration;
 #[repr(C, align(64))]
 struct Page {
     session: AtomicU64,
-    locked: AtomicBool,
+    lifecycle: AtomicBool,
+    intake: AtomicBool,
 }
 
 /// What [`PAGE`] points to before the page is mapped, and for ever where the kernel does not wipe pages.
 static UNMAPPED: Page = Page {
     session: AtomicU64::new(0),
-    locked: AtomicBool::new(false),
+    lifecycle: AtomicBool::new(false),
+    intake: AtomicBool::new(false),
 };
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::from_ref(&UNMAPPED).cast_mut());
@@ -49,21 +51,30 @@ pub fn set_session(id: u64) {
     wiped_on_fork().session.store(id, Ordering::Release);
 }
 
-/// Held while a session is started, stopped or replaced.
+/// Unlocks when dropped.
 #[derive(Debug)]
 #[must_use = "unlocks when dropped"]
-pub struct LifecycleGuard(&'static Page);
+pub struct Guard(&'static AtomicBool);
 
-/// Waits for the lock: spins shortly, then sleeps a millisecond at a time. Not reentrant. Held for milliseconds by
-/// rare calls, so nobody needs to be woken precisely.
+/// The lock around starting, stopping and replacing a session. See [`intake_lock`] for what kind of lock this is.
+pub fn lifecycle_lock() -> Guard {
+    lock(&wiped_on_fork().lifecycle)
+}
+
+/// The lock around what new threads attach to; may be taken while holding the lifecycle lock.
 ///
-/// Not a `Mutex`: when another thread of the parent holds it at the instant of a fork, a mutex stays locked in the
-/// child for ever, its owner does not exist there. This lock lies in the wiped page: a child always finds it free.
-pub fn lifecycle_lock() -> LifecycleGuard {
-    let page = wiped_on_fork();
+/// Both locks spin shortly, then sleep a millisecond at a time, and are not reentrant: they are held for moments, by
+/// rare calls. Not a `Mutex`: when another thread of the parent holds it at the instant of a fork, a mutex stays
+/// locked in the child for ever, its owner does not exist there. These lie in the wiped page: a child always finds
+/// them free.
+pub fn intake_lock() -> Guard {
+    lock(&wiped_on_fork().intake)
+}
+
+fn lock(locked: &'static AtomicBool) -> Guard {
     let mut spins = 0;
     // Acquire here and Release in `drop`: what one holder did is seen by the next.
-    while page.locked.swap(true, Ordering::Acquire) {
+    while locked.swap(true, Ordering::Acquire) {
         spins += 1;
         if spins < 100 {
             std::hint::spin_loop();
@@ -71,12 +82,12 @@ pub fn lifecycle_lock() -> LifecycleGuard {
             thread::sleep(Duration::from_millis(1));
         }
     }
-    LifecycleGuard(page)
+    Guard(locked)
 }
 
-impl Drop for LifecycleGuard {
+impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.locked.store(false, Ordering::Release);
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -111,7 +122,8 @@ mod os {
     extern "C" fn wipe() {
         // Relaxed: the child has one thread.
         UNMAPPED.session.store(0, Ordering::Relaxed);
-        UNMAPPED.locked.store(false, Ordering::Relaxed);
+        UNMAPPED.lifecycle.store(false, Ordering::Relaxed);
+        UNMAPPED.intake.store(false, Ordering::Relaxed);
     }
 
     /// False when the kernel cannot wipe.
