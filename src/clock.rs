@@ -67,11 +67,9 @@ impl Knot {
     #[inline]
     fn at(&self, ticks: u64) -> u64 {
         if ticks >= self.ticks {
-            self.unix_nano
-                .saturating_add(nanos(ticks - self.ticks, self.slope))
+            self.unix_nano.saturating_add(nanos(ticks - self.ticks, self.slope))
         } else {
-            self.unix_nano
-                .saturating_sub(nanos(self.ticks - ticks, self.slope))
+            self.unix_nano.saturating_sub(nanos(self.ticks - ticks, self.slope))
         }
     }
 }
@@ -86,28 +84,13 @@ impl Timeline {
     /// As [`Timeline::new`], with given clocks.
     pub fn starting_with(first: Sample) -> Self {
         let rate = 1 << SLOPE_SHIFT;
-        let start = Knot {
-            ticks: first.ticks,
-            unix_nano: first.unix_nano,
-            slope: rate,
-            epoch: true,
-        };
-        Self {
-            knots: vec![start],
-            rate,
-            base: first,
-            next_base: first,
-            last: first,
-        }
+        let start = Knot { ticks: first.ticks, unix_nano: first.unix_nano, slope: rate, epoch: true };
+        Self { knots: vec![start], rate, base: first, next_base: first, last: first }
     }
 
     /// Ticks are Unix nanoseconds already: for tests of what comes after conversion.
     pub fn identity() -> Self {
-        Self::starting_with(Sample {
-            ticks: 0,
-            monotonic_nano: 0,
-            unix_nano: 0,
-        })
+        Self::starting_with(Sample { ticks: 0, monotonic_nano: 0, unix_nano: 0 })
     }
 
     /// One instant, with the anchor in force at it. Saturates instead of wrapping.
@@ -134,11 +117,7 @@ impl Timeline {
     /// too. An end before the start is clamped to it.
     #[inline]
     pub fn span_times(&self, start: u64, start_is_unix: bool, end: u64, end_is_unix: bool) -> (u64, u64) {
-        let start_unix = if start_is_unix {
-            start
-        } else {
-            self.unix_nano(start)
-        };
+        let start_unix = if start_is_unix { start } else { self.unix_nano(start) };
         let end_unix = match (start_is_unix, end_is_unix) {
             (_, true) => end,
             (true, false) => self.unix_nano(end),
@@ -157,10 +136,7 @@ impl Timeline {
     pub fn refresh_with(&mut self, now: Sample) {
         let Some(elapsed) = now.ticks.checked_sub(self.last.ticks) else {
             // The counter was reset, as some are by suspend to memory. Older ticks have lost their meaning.
-            *self = Self {
-                rate: self.rate,
-                ..Self::starting_with(now)
-            };
+            *self = Self { rate: self.rate, ..Self::starting_with(now) };
             self.knots[0].slope = self.rate;
             return;
         };
@@ -192,10 +168,8 @@ impl Timeline {
             (self.base, self.next_base) = (now, now);
             return;
         }
-        self.rate = slope(
-            now.monotonic_nano.saturating_sub(self.base.monotonic_nano),
-            now.ticks - self.base.ticks,
-        );
+        self.rate =
+            slope(now.monotonic_nano.saturating_sub(self.base.monotonic_nano), now.ticks - self.base.ticks);
         let age = |sample: Sample| now.monotonic_nano.saturating_sub(sample.monotonic_nano);
         if age(self.base) > BASELINE_NANO {
             (self.base, self.next_base) = (self.next_base, now);
@@ -210,12 +184,7 @@ impl Timeline {
         }
         let predicted = self.unix_nano(now.ticks);
         if now.unix_nano.abs_diff(predicted) > STEP_NANO {
-            self.push(Knot {
-                ticks: now.ticks,
-                unix_nano: now.unix_nano,
-                slope: self.rate,
-                epoch: true,
-            });
+            self.push(Knot { ticks: now.ticks, unix_nano: now.unix_nano, slope: self.rate, epoch: true });
         } else {
             let slew_ticks = u64::try_from((u128::from(SLEW_NANO) << SLOPE_SHIFT) / u128::from(self.rate));
             let slew_ticks = slew_ticks.unwrap_or(u64::MAX);
@@ -227,12 +196,7 @@ impl Timeline {
                 epoch: false,
             });
             if let Some(ticks) = now.ticks.checked_add(slew_ticks) {
-                self.push(Knot {
-                    ticks,
-                    unix_nano: target,
-                    slope: self.rate,
-                    epoch: false,
-                });
+                self.push(Knot { ticks, unix_nano: target, slope: self.rate, epoch: false });
             }
         }
     }
@@ -246,9 +210,7 @@ impl Timeline {
                 gap as f64 / (knot.ticks - self.knots[*i].ticks).max(1) as f64
             };
             let inner = (1..self.knots.len() - 1).filter(|i| !self.knots[*i].epoch);
-            let lost = inner
-                .min_by(|a, b| crowding(a).total_cmp(&crowding(b)))
-                .unwrap_or(0);
+            let lost = inner.min_by(|a, b| crowding(a).total_cmp(&crowding(b))).unwrap_or(0);
             let gone = self.knots.remove(lost);
             if lost > 0 {
                 let next = self.knots[lost];

@@ -4,10 +4,7 @@
 //! under a lock that is only ever tried: a caller that does not get it sends the text inline. Look-ups take no lock,
 //! allocate nothing and never wait. The table never shrinks and has a fixed size (1.3 MiB of address space, resident
 //! only where touched: some pages for a hundred names); when it is full, texts travel inline.
-#![expect(
-    unsafe_code,
-    reason = "readers see the arena while the one writer appends to it"
-)]
+#![expect(unsafe_code, reason = "readers see the arena while the one writer appends to it")]
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::cell::UnsafeCell;
@@ -97,10 +94,7 @@ impl Interner {
             arena: Region::reserve(size_of::<Arena>())?,
             hasher: RandomState::default(),
             full: AtomicBool::new(false),
-            writer: Mutex::new(Writer {
-                next_id: 1,
-                text_end: 0,
-            }),
+            writer: Mutex::new(Writer { next_id: 1, text_end: 0 }),
             scopes: Mutex::default(),
         };
         interner.scope_index(&Scope {
@@ -115,11 +109,7 @@ impl Interner {
     #[inline]
     pub fn resolve(&self, id: StrId) -> &[u8] {
         // Acquire: the text was written before its place.
-        let place = self
-            .arena()
-            .places
-            .get(id.0 as usize)
-            .map_or(0, |place| place.load(Ordering::Acquire));
+        let place = self.arena().places.get(id.0 as usize).map_or(0, |place| place.load(Ordering::Acquire));
         let (offset, len) = ((place >> 32) as usize, place as u32 as usize);
         // SAFETY: a place lies within the text, and what it covers is never written again.
         unsafe { slice::from_raw_parts(self.arena().text.get().cast::<u8>().add(offset), len) }
@@ -143,18 +133,13 @@ impl Interner {
             return None;
         }
         let hash = self.hasher.hash_one(text);
-        self.find(hash, text)
-            .or_else(|| self.insert(&mut self.writer.lock(), hash, text, IDS, TEXT_BYTES))
+        self.find(hash, text).or_else(|| self.insert(&mut self.writer.lock(), hash, text, IDS, TEXT_BYTES))
     }
 
     /// The id of a text if it has one; remembers nothing.
     #[inline]
     pub fn text_id(&self, text: &[u8]) -> Option<StrId> {
-        if text.len() > MAX_TEXT_BYTES {
-            None
-        } else {
-            self.find(self.hasher.hash_one(text), text)
-        }
+        if text.len() > MAX_TEXT_BYTES { None } else { self.find(self.hasher.hash_one(text), text) }
     }
 
     #[inline]
@@ -195,13 +180,7 @@ impl Interner {
             return None;
         }
         let mut writer = self.writer.try_lock()?;
-        let id = self.insert(
-            &mut writer,
-            hash,
-            text,
-            IDS - RESERVED_IDS,
-            TEXT_BYTES - RESERVED_TEXT_BYTES,
-        );
+        let id = self.insert(&mut writer, hash, text, IDS - RESERVED_IDS, TEXT_BYTES - RESERVED_TEXT_BYTES);
         if id.is_none() {
             self.full.store(true, Ordering::Relaxed);
         }
@@ -221,17 +200,9 @@ impl Interner {
         // SAFETY: within the text by the check above; no place covers these bytes, and the lock (`writer` is what it
         // guards) makes this the only write.
         unsafe {
-            arena
-                .text
-                .get()
-                .cast::<u8>()
-                .add(offset)
-                .copy_from_nonoverlapping(text.as_ptr(), text.len())
+            arena.text.get().cast::<u8>().add(offset).copy_from_nonoverlapping(text.as_ptr(), text.len())
         };
-        *writer = Writer {
-            next_id: id + 1,
-            text_end: offset + text.len(),
-        };
+        *writer = Writer { next_id: id + 1, text_end: offset + text.len() };
         arena.places[id].store((offset as u64) << 32 | text.len() as u64, Ordering::Release);
         let mut at = hash as usize;
         // Relaxed: only this lock's holders write entries.
@@ -262,10 +233,7 @@ impl Interner {
     /// The scope at an index; scope 0 is the default scope `pytracingx`, and so is one at an unknown index.
     pub fn scope(&self, index: u16) -> Scope {
         let scopes = self.scopes.lock();
-        let scope = scopes
-            .by_index
-            .get(usize::from(index))
-            .or(scopes.by_index.first());
+        let scope = scopes.by_index.get(usize::from(index)).or(scopes.by_index.first());
         scope.map(|scope| Scope::clone(scope)).unwrap_or_default()
     }
 }

@@ -18,11 +18,8 @@ pub struct Runtime {
 }
 
 /// Launcher variables of distributed jobs and the attributes they become (OpenTelemetry has no names for them).
-const RANKS: [(&str, &str); 3] = [
-    ("RANK", "process.rank"),
-    ("LOCAL_RANK", "process.local_rank"),
-    ("WORLD_SIZE", "process.world_size"),
-];
+const RANKS: [(&str, &str); 3] =
+    [("RANK", "process.rank"), ("LOCAL_RANK", "process.local_rank"), ("WORLD_SIZE", "process.world_size")];
 
 /// The resource of a session: what was said (arguments before environment, see [`crate::config`]) and, where nothing
 /// was, what is detected now. `service.instance.id` is a fresh random UUID at every call.
@@ -81,9 +78,7 @@ fn random_uuid() -> Option<String> {
 
 fn container_id() -> Option<String> {
     let of = |path: &str, parse: fn(&str) -> Option<&str>| {
-        fs::read_to_string(path)
-            .ok()
-            .and_then(|text| parse(&text).map(str::to_owned))
+        fs::read_to_string(path).ok().and_then(|text| parse(&text).map(str::to_owned))
     };
     of("/proc/self/cgroup", container_id_from_cgroup)
         .or_else(|| of("/proc/self/mountinfo", container_id_from_mountinfo))

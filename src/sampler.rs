@@ -66,10 +66,7 @@ impl Sampler {
     pub fn decide(&self, trace_id: TraceId, remote_sampled: Option<bool>) -> u16 {
         let (mut mask, ratios) = match remote_sampled {
             None => (self.root, &self.ratios[..]),
-            Some(sampled) => (
-                self.remote[usize::from(sampled)],
-                &self.ratios[..self.independent],
-            ),
+            Some(sampled) => (self.remote[usize::from(sampled)], &self.ratios[..self.independent]),
         };
         if !ratios.is_empty() {
             let low = trace_id.low64();

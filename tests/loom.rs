@@ -23,14 +23,8 @@ fn explore(minimum_executions: usize, body: impl Fn(&Seen) + Sync + Send + 'stat
         body(&in_model);
     });
     let executions = seen.executions.load(Ordering::Relaxed);
-    assert!(
-        executions >= minimum_executions,
-        "only {executions} executions: the model explores nothing"
-    );
-    assert!(
-        seen.while_writing.load(Ordering::Relaxed) > 0,
-        "no drain ever overlapped a write"
-    );
+    assert!(executions >= minimum_executions, "only {executions} executions: the model explores nothing");
+    assert!(seen.while_writing.load(Ordering::Relaxed) > 0, "no drain ever overlapped a write");
 }
 
 /// Counted outside of loom's view.

@@ -26,8 +26,7 @@ impl<T: Copy + PartialEq> Choice<T> {
     /// The value of a name.
     pub fn find(&self, text: &str) -> Option<T> {
         let mut all = self.names.iter().chain(self.aliases);
-        all.find(|(name, _)| name.eq_ignore_ascii_case(text))
-            .map(|(_, value)| *value)
+        all.find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
     }
 
     /// The value of a name.
@@ -36,19 +35,14 @@ impl<T: Copy + PartialEq> Choice<T> {
     /// "unknown `argument` 'x', expected 'a' | 'b' | 'c'".
     pub fn parse(&self, argument: &str, text: &str) -> Result<T, Error> {
         self.find(text).ok_or_else(|| {
-            Error::config(format_args!(
-                "unknown {argument} '{}', expected {}",
-                shown(text),
-                self.expected()
-            ))
+            Error::config(format_args!("unknown {argument} '{}', expected {}", shown(text), self.expected()))
         })
     }
 
     /// The first name of a value.
     pub fn name(&self, value: T) -> &'static str {
         let mut all = self.names.iter().chain(self.aliases);
-        all.find(|(_, known)| *known == value)
-            .map_or("", |(name, _)| name)
+        all.find(|(_, known)| *known == value).map_or("", |(name, _)| name)
     }
 
     /// What may be written.
@@ -60,20 +54,13 @@ impl<T: Copy + PartialEq> Choice<T> {
 
 /// `protocol`.
 pub const PROTOCOLS: Choice<Protocol> = Choice {
-    names: &[
-        ("grpc", Protocol::Grpc),
-        ("http/protobuf", Protocol::HttpProtobuf),
-    ],
+    names: &[("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)],
     aliases: &[("http", Protocol::HttpProtobuf)],
 };
 
 /// `compression` of OTLP sinks.
 pub const COMPRESSIONS: Choice<Compression> = Choice {
-    names: &[
-        ("gzip", Compression::Gzip),
-        ("zstd", Compression::Zstd),
-        ("none", Compression::None),
-    ],
+    names: &[("gzip", Compression::Gzip), ("zstd", Compression::Zstd), ("none", Compression::None)],
     aliases: &[],
 };
 
@@ -92,17 +79,11 @@ pub const SAMPLERS: Choice<SamplerConfig> = Choice {
     names: &[
         ("always_on", SamplerConfig::AlwaysOn),
         ("always_off", SamplerConfig::AlwaysOff),
-        (
-            "parent_based_traceid_ratio",
-            SamplerConfig::ParentBasedTraceIdRatio(1.0),
-        ),
+        ("parent_based_traceid_ratio", SamplerConfig::ParentBasedTraceIdRatio(1.0)),
         ("traceidratio", SamplerConfig::TraceIdRatio(1.0)),
         ("parentbased_always_on", SamplerConfig::ParentBased(true)),
         ("parentbased_always_off", SamplerConfig::ParentBased(false)),
-        (
-            "parentbased_traceidratio",
-            SamplerConfig::ParentBasedTraceIdRatio(1.0),
-        ),
+        ("parentbased_traceidratio", SamplerConfig::ParentBasedTraceIdRatio(1.0)),
     ],
     aliases: &[],
 };
@@ -139,10 +120,7 @@ pub const HISTOGRAMS: Choice<HistogramAggregation> = Choice {
     ],
     aliases: &[
         ("explicit_bucket_histogram", HistogramAggregation::Explicit),
-        (
-            "base2_exponential_bucket_histogram",
-            HistogramAggregation::Exponential,
-        ),
+        ("base2_exponential_bucket_histogram", HistogramAggregation::Exponential),
     ],
 };
 
@@ -158,18 +136,12 @@ pub const EXEMPLAR_FILTERS: Choice<ExemplarFilter> = Choice {
 
 /// `OTEL_PROPAGATORS`.
 pub const PROPAGATORS: Choice<Propagator> = Choice {
-    names: &[
-        ("tracecontext", Propagator::TraceContext),
-        ("baggage", Propagator::Baggage),
-    ],
+    names: &[("tracecontext", Propagator::TraceContext), ("baggage", Propagator::Baggage)],
     aliases: &[],
 };
 
 /// `diagnostics`.
-pub const DIAGNOSTICS: Choice<bool> = Choice {
-    names: &[("warn", true), ("off", false)],
-    aliases: &[],
-};
+pub const DIAGNOSTICS: Choice<bool> = Choice { names: &[("warn", true), ("off", false)], aliases: &[] };
 
 /// `compression` of SLS sinks.
 pub const SLS_COMPRESSIONS: Choice<SlsCompression> = Choice {
@@ -183,10 +155,8 @@ pub const SLS_COMPRESSIONS: Choice<SlsCompression> = Choice {
 };
 
 /// `attributes` of SLS sinks.
-pub const SLS_ATTRIBUTES: Choice<SlsAttributes> = Choice {
-    names: &[("flat", SlsAttributes::Flat), ("json", SlsAttributes::Json)],
-    aliases: &[],
-};
+pub const SLS_ATTRIBUTES: Choice<SlsAttributes> =
+    Choice { names: &[("flat", SlsAttributes::Flat), ("json", SlsAttributes::Json)], aliases: &[] };
 
 /// A value for an error text: control characters escaped, at most 80 characters.
 pub fn shown(text: &str) -> String {
@@ -207,10 +177,7 @@ pub fn sampler(name: Option<&str>, arg: Option<f64>) -> Result<SamplerConfig, Er
         return Err(Error::config("sampler_arg must be a number from 0 to 1, got nan"));
     }
     let ratio = arg.clamp(0.0, 1.0);
-    let named = name
-        .map(|name| SAMPLERS.parse("sampler", name))
-        .transpose()?
-        .unwrap_or_default();
+    let named = name.map(|name| SAMPLERS.parse("sampler", name)).transpose()?.unwrap_or_default();
     Ok(match named {
         SamplerConfig::TraceIdRatio(_) => SamplerConfig::TraceIdRatio(ratio),
         SamplerConfig::ParentBasedTraceIdRatio(_) => SamplerConfig::ParentBasedTraceIdRatio(ratio),
@@ -235,9 +202,7 @@ pub fn ratio(argument: &str, value: f64) -> Result<f64, Error> {
     if (0.0..=1.0).contains(&value) {
         return Ok(value);
     }
-    Err(Error::config(format_args!(
-        "{argument} must be a number from 0 to 1, got {value}"
-    )))
+    Err(Error::config(format_args!("{argument} must be a number from 0 to 1, got {value}")))
 }
 
 /// A whole number of at least `min`; beyond what its type holds it means the type's largest.
@@ -246,9 +211,7 @@ pub fn ratio(argument: &str, value: f64) -> Result<f64, Error> {
 /// A smaller number.
 pub fn whole<T: TryFrom<i128> + Bounded>(argument: &str, value: i128, min: i128) -> Result<T, Error> {
     if value < min {
-        return Err(Error::config(format_args!(
-            "{argument} must be at least {min}, got {value}"
-        )));
+        return Err(Error::config(format_args!("{argument} must be at least {min}, got {value}")));
     }
     Ok(T::try_from(value).unwrap_or(T::MAX))
 }
@@ -284,11 +247,7 @@ impl Bounded for usize {
 /// # Errors
 /// "`argument` must not be empty".
 pub fn non_empty(argument: &str, value: &str) -> Result<(), Error> {
-    if value.is_empty() {
-        Err(Error::config(format_args!("{argument} must not be empty")))
-    } else {
-        Ok(())
-    }
+    if value.is_empty() { Err(Error::config(format_args!("{argument} must not be empty"))) } else { Ok(()) }
 }
 
 /// The name of an SLS project or logstore: letters, digits, `-`, `_`.
@@ -297,10 +256,7 @@ pub fn non_empty(argument: &str, value: &str) -> Result<(), Error> {
 /// "`argument` must not be empty", or what else may stand in it.
 pub fn name(argument: &str, value: &str) -> Result<(), Error> {
     non_empty(argument, value)?;
-    if value
-        .bytes()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
-    {
+    if value.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')) {
         return Ok(());
     }
     Err(Error::config(format_args!(
@@ -348,8 +304,7 @@ pub fn tls_files(files: &TlsFiles) -> Result<(), Error> {
         ("client_key_file", &files.client_key_file, PRIVATE_KEY),
     ];
     for (argument, path, marker) in files_by_argument {
-        path.as_deref()
-            .map_or(Ok(()), |path| pem_file(argument, path, marker))?;
+        path.as_deref().map_or(Ok(()), |path| pem_file(argument, path, marker))?;
     }
     client_pair(files)
 }
@@ -360,10 +315,7 @@ pub fn tls_files(files: &TlsFiles) -> Result<(), Error> {
 /// It cannot be read, or has no such PEM block.
 pub fn pem_file(argument: &str, path: &Path, marker: &str) -> Result<(), Error> {
     let refuse = |what: &dyn fmt::Display| {
-        Err(Error::config(format_args!(
-            "{argument}: '{}' {what}",
-            shown(&path.to_string_lossy())
-        )))
+        Err(Error::config(format_args!("{argument}: '{}' {what}", shown(&path.to_string_lossy()))))
     };
     match std::fs::read(path) {
         Err(error) => refuse(&format_args!("cannot be read: {error}")),
@@ -380,12 +332,8 @@ pub fn pem_file(argument: &str, path: &Path, marker: &str) -> Result<(), Error> 
 /// One of the two is missing.
 pub fn client_pair(files: &TlsFiles) -> Result<(), Error> {
     match (&files.client_cert_file, &files.client_key_file) {
-        (Some(_), None) => Err(Error::config(
-            "client_cert_file needs client_key_file beside it, got none",
-        )),
-        (None, Some(_)) => Err(Error::config(
-            "client_key_file needs client_cert_file beside it, got none",
-        )),
+        (Some(_), None) => Err(Error::config("client_cert_file needs client_key_file beside it, got none")),
+        (None, Some(_)) => Err(Error::config("client_key_file needs client_cert_file beside it, got none")),
         _ => Ok(()),
     }
 }

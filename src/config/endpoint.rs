@@ -70,18 +70,14 @@ impl Endpoint {
             None => (None, text),
         };
         if !matches!(scheme.as_deref(), None | Some("http" | "https")) {
-            return Err(refuse(
-                "must begin with http:// or https:// (or name a host alone)",
-            ));
+            return Err(refuse("must begin with http:// or https:// (or name a host alone)"));
         }
         if rest.contains('#') {
             return Err(refuse("must not hold a fragment (#…)"));
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(refuse(
-                "must not hold a user or password; send credentials with headers",
-            ));
+            return Err(refuse("must not hold a user or password; send credentials with headers"));
         }
         if !path.is_ascii() {
             return Err(refuse("must have a percent-encoded path"));
@@ -109,15 +105,7 @@ impl Endpoint {
             Protocol::Grpc => "/".to_owned(),
             Protocol::HttpProtobuf => rule.apply(path),
         };
-        Ok((
-            Self {
-                tls,
-                host,
-                port,
-                path,
-            },
-            protocol,
-        ))
+        Ok((Self { tls, host, port, path }, protocol))
     }
 
     /// The host is this machine.
@@ -176,11 +164,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     let Some(digits) = port.strip_prefix(':') else {
-        return if port.is_empty() {
-            Ok((host, None))
-        } else {
-            Err("must be [IPv6]:port, nothing else")
-        };
+        return if port.is_empty() { Ok((host, None)) } else { Err("must be [IPv6]:port, nothing else") };
     };
     if digits.contains(':') {
         return Err("must put an IPv6 address in brackets: [::1]:4317");
@@ -193,12 +177,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
 
 fn check_host(host: &str) -> Result<String, &'static str> {
     if let Some(literal) = host.strip_prefix('[') {
-        let address = literal
-            .strip_suffix(']')
-            .and_then(|text| text.parse::<Ipv6Addr>().ok());
-        return address
-            .map(|ip| ip.to_string())
-            .ok_or("must have an IPv6 address in its brackets: [::1]");
+        let address = literal.strip_suffix(']').and_then(|text| text.parse::<Ipv6Addr>().ok());
+        return address.map(|ip| ip.to_string()).ok_or("must have an IPv6 address in its brackets: [::1]");
     }
     if !host.is_ascii() {
         return Err("must have an ASCII host; write an international name in its 'xn--' form");
@@ -207,10 +187,7 @@ fn check_host(host: &str) -> Result<String, &'static str> {
         return Err("must name a host");
     }
     let label = |label: &str| {
-        label.len() <= 63
-            && label
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
+        label.len() <= 63 && label.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
     };
     let labels = host.strip_suffix('.').unwrap_or(host);
     if host.len() > 253 || labels.split('.').any(|part| part.is_empty() || !label(part)) {
@@ -222,16 +199,12 @@ fn check_host(host: &str) -> Result<String, &'static str> {
 fn is_loopback(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     host.parse::<IpAddr>()
-        .map_or(name == "localhost" || name.ends_with(".localhost"), |address| {
-            address.is_loopback()
-        })
+        .map_or(name == "localhost" || name.ends_with(".localhost"), |address| address.is_loopback())
 }
 
 /// What of a refused endpoint may be shown: nothing after the authority, nothing at all once there may be a password.
 fn redacted(text: &str) -> String {
-    let (scheme, rest) = text
-        .split_once("://")
-        .map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
     let separator = if scheme.is_empty() { "" } else { "://" };
     let scheme = super::check::shown(scheme);
     if text.contains('@') {

@@ -18,14 +18,8 @@ impl Config {
     /// What the environment alone says. Log records go to the console unless `OTEL_LOGS_EXPORTER` is set and leaves it
     /// out; spans and metrics only when their exporter variable names `console`.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let mut env = Environment {
-            variable: &variable,
-            warnings: Vec::new(),
-        };
-        let mut config = Self {
-            resource: Resource::default(),
-            ..Self::default()
-        };
+        let mut env = Environment { variable: &variable, warnings: Vec::new() };
+        let mut config = Self { resource: Resource::default(), ..Self::default() };
 
         let traces = env.exporters("OTEL_TRACES_EXPORTER");
         config.console_spans = traces.is_some_and(|to| to.console);
@@ -59,19 +53,14 @@ impl Config {
     /// What the environment adds to an explicit configuration: resource attributes that have no argument,
     /// `OTEL_SDK_DISABLED`, and `OTEL_PROPAGATORS`. Merging twice changes nothing.
     pub fn merge_env(&mut self, variable: impl Fn(&str) -> Option<String>) {
-        let mut env = Environment {
-            variable: &variable,
-            warnings: Vec::new(),
-        };
+        let mut env = Environment { variable: &variable, warnings: Vec::new() };
         if let Some(name) = env.text("OTEL_SERVICE_NAME") {
-            self.resource
-                .add_missing("service.name", ResourceValue::Str(name));
+            self.resource.add_missing("service.name", ResourceValue::Str(name));
         }
         for (key, value) in env.pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default() {
             self.resource.add_missing(&key, ResourceValue::Str(value));
         }
-        self.resource
-            .add_missing("service.name", ResourceValue::Str(UNKNOWN_SERVICE.to_owned()));
+        self.resource.add_missing("service.name", ResourceValue::Str(UNKNOWN_SERVICE.to_owned()));
         self.disabled |= env.boolean("OTEL_SDK_DISABLED").unwrap_or(false);
         if let Some(propagators) = env.propagators() {
             self.propagators = propagators;
@@ -97,29 +86,21 @@ impl Environment<'_> {
     fn trace_sink(&mut self) -> TraceSinkConfig {
         let mut transport = self.transport(Signal::Traces);
         let batch = self.batch("BSP", &mut transport);
-        TraceSinkConfig {
-            transport,
-            batch,
-            sampler: self.sampler(),
-            limits: self.span_limits(),
-        }
+        TraceSinkConfig { transport, batch, sampler: self.sampler(), limits: self.span_limits() }
     }
 
     fn metric_sink(&mut self) -> MetricSinkConfig {
         const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         let mut transport = self.transport(Signal::Metrics);
-        transport.max_export_timeout_ms = self
-            .milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 1)
-            .unwrap_or(super::METRIC_EXPORT_TIMEOUT_MS);
+        transport.max_export_timeout_ms =
+            self.milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 1).unwrap_or(super::METRIC_EXPORT_TIMEOUT_MS);
         MetricSinkConfig {
             transport,
             export_interval_ms: self
                 .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1)
                 .unwrap_or(super::METRIC_EXPORT_INTERVAL_MS),
-            temporality: self
-                .choice(TEMPORALITY, &check::TEMPORALITIES)
-                .unwrap_or_default(),
+            temporality: self.choice(TEMPORALITY, &check::TEMPORALITIES).unwrap_or_default(),
             histogram: self.choice::<HistogramAggregation>(HISTOGRAM, &check::HISTOGRAMS),
         }
     }
@@ -128,25 +109,13 @@ impl Environment<'_> {
         let mut transport = self.transport(Signal::Logs);
         let batch = self.batch("BLRP", &mut transport);
         let (attributes, value_length) = self.attribute_limits("LOGRECORD");
-        let limits = LogLimits {
-            attributes,
-            value_length,
-        };
-        OtlpLogSinkConfig {
-            transport,
-            batch,
-            limits,
-            filter: None,
-            sample_ratio: 1.0,
-        }
+        let limits = LogLimits { attributes, value_length };
+        OtlpLogSinkConfig { transport, batch, limits, filter: None, sample_ratio: 1.0 }
     }
 
     fn sls_sink(&mut self) -> Option<SlsSinkConfig> {
-        const PLACE: [&str; 3] = [
-            "PYTRACINGX_SLS_ENDPOINT",
-            "PYTRACINGX_SLS_PROJECT",
-            "PYTRACINGX_SLS_LOGSTORE",
-        ];
+        const PLACE: [&str; 3] =
+            ["PYTRACINGX_SLS_ENDPOINT", "PYTRACINGX_SLS_PROJECT", "PYTRACINGX_SLS_LOGSTORE"];
         const KEYS: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
         let place = PLACE.map(|name| self.text(name));
         if place.iter().all(Option::is_none) {
@@ -155,11 +124,7 @@ impl Environment<'_> {
         let ([Some(endpoint), Some(project), Some(logstore)], [Some(ak_id), Some(ak_secret)]) =
             (place, KEYS.map(|name| self.text(name)))
         else {
-            self.warn(format!(
-                "the SLS sink needs {} and {}; ignored",
-                PLACE.join(", "),
-                KEYS.join(", ")
-            ));
+            self.warn(format!("the SLS sink needs {} and {}; ignored", PLACE.join(", "), KEYS.join(", ")));
             return None;
         };
         let credentials = SlsCredentials::Static {
@@ -178,31 +143,24 @@ impl Environment<'_> {
 
     fn transport(&mut self, signal: Signal) -> TransportConfig {
         let protocol = self
-            .of_signal(signal, "PROTOCOL", |env, name| {
-                env.choice(name, &check::PROTOCOLS)
-            })
+            .of_signal(signal, "PROTOCOL", |env, name| env.choice(name, &check::PROTOCOLS))
             .unwrap_or(Protocol::HttpProtobuf);
         let insecure = self.of_signal(signal, "INSECURE", Self::boolean);
         let endpoint = self.endpoint(signal, protocol, insecure);
         let mut transport = TransportConfig::new(endpoint, protocol);
-        transport.headers = self
-            .of_signal(signal, "HEADERS", Self::headers)
-            .unwrap_or_default();
+        transport.headers = self.of_signal(signal, "HEADERS", Self::headers).unwrap_or_default();
         if let Some(timeout_ms) = self.of_signal(signal, "TIMEOUT", Self::timeout) {
             transport.timeout_ms = timeout_ms;
         }
         transport.compression = self
-            .of_signal(signal, "COMPRESSION", |env, name| {
-                env.choice(name, &check::COMPRESSIONS)
-            })
+            .of_signal(signal, "COMPRESSION", |env, name| env.choice(name, &check::COMPRESSIONS))
             .unwrap_or_default();
         let certificate = |env: &mut Self, name: &str| env.pem_file(name, check::CERTIFICATE);
         transport.tls = TlsFiles {
             ca_file: self.of_signal(signal, "CERTIFICATE", certificate),
             client_cert_file: self.of_signal(signal, "CLIENT_CERTIFICATE", certificate),
-            client_key_file: self.of_signal(signal, "CLIENT_KEY", |env, name| {
-                env.pem_file(name, check::PRIVATE_KEY)
-            }),
+            client_key_file: self
+                .of_signal(signal, "CLIENT_KEY", |env, name| env.pem_file(name, check::PRIVATE_KEY)),
         };
         if let Err(error) = check::client_pair(&transport.tls) {
             self.warn(format!("OTEL_EXPORTER_OTLP_CLIENT_…: {error}; ignored"));
@@ -229,12 +187,7 @@ impl Environment<'_> {
                     Protocol::HttpProtobuf => (4318, signal.path()),
                     Protocol::Grpc => (4317, "/"),
                 };
-                Endpoint {
-                    tls: false,
-                    host: "localhost".to_owned(),
-                    port,
-                    path: path.to_owned(),
-                }
+                Endpoint { tls: false, host: "localhost".to_owned(), port, path: path.to_owned() }
             })
     }
 
@@ -317,9 +270,7 @@ impl Environment<'_> {
             known = true;
         }
         if none && (exporters.otlp || exporters.console) {
-            self.warn(format!(
-                "{name}: 'none' beside another exporter; nothing is exported"
-            ));
+            self.warn(format!("{name}: 'none' beside another exporter; nothing is exported"));
         }
         known.then_some(if none { Exporters::default() } else { exporters })
     }
@@ -373,10 +324,7 @@ impl Environment<'_> {
 
     fn whole<T: TryFrom<i128> + check::Bounded>(&mut self, name: &str, min: i128) -> Option<T> {
         let text = self.text(name)?;
-        let value = text
-            .parse()
-            .ok()
-            .and_then(|value| check::whole(name, value, min).ok());
+        let value = text.parse().ok().and_then(|value| check::whole(name, value, min).ok());
         if value.is_none() {
             self.bad(name, &text, &format!("a whole number of at least {min}"));
         }
@@ -395,9 +343,7 @@ impl Environment<'_> {
         if value > 600 {
             return Some(value);
         }
-        self.warn(format!(
-            "{name}={value} is read as seconds; the unit is milliseconds, write {value}000"
-        ));
+        self.warn(format!("{name}={value} is read as seconds; the unit is milliseconds, write {value}000"));
         Some(value * 1000)
     }
 
@@ -419,15 +365,9 @@ impl Environment<'_> {
             if entry.is_empty() {
                 continue;
             }
-            let decode = |text: &str| {
-                percent_decode_str(text.trim())
-                    .decode_utf8()
-                    .map(|text| text.into_owned())
-            };
-            match entry
-                .split_once('=')
-                .map(|(key, value)| (decode(key), decode(value)))
-            {
+            let decode =
+                |text: &str| percent_decode_str(text.trim()).decode_utf8().map(|text| text.into_owned());
+            match entry.split_once('=').map(|(key, value)| (decode(key), decode(value))) {
                 Some((Ok(key), Ok(value))) if !key.is_empty() => pairs.push((key, value)),
                 _ => {
                     self.warn(format!(
@@ -446,9 +386,7 @@ impl Environment<'_> {
         let headers = check::headers(pairs).ok();
         if headers.is_none() {
             // A botched list can have a secret where a name should be: neither is shown.
-            self.warn(format!(
-                "{name}: a name or value is not allowed in a header; ignored as a whole"
-            ));
+            self.warn(format!("{name}: a name or value is not allowed in a header; ignored as a whole"));
         }
         headers
     }

@@ -39,9 +39,7 @@ impl LogFilter {
     /// An empty text, an empty prefix, or an unknown level; `argument` names the setting.
     pub fn parse(argument: &str, text: &str) -> Result<Self, Error> {
         let directive = |part: &str| {
-            let (prefix, level) = part
-                .rsplit_once('=')
-                .map_or(("", part), |(p, l)| (p.trim(), l.trim()));
+            let (prefix, level) = part.rsplit_once('=').map_or(("", part), |(p, l)| (p.trim(), l.trim()));
             match check::LEVELS.find(level) {
                 Some(level) if part.contains('=') != prefix.is_empty() => Ok((prefix.to_owned(), level)),
                 _ => Err(Error::config(format_args!(
@@ -51,11 +49,7 @@ impl LogFilter {
                 ))),
             }
         };
-        let directives = text
-            .split(',')
-            .map(str::trim)
-            .map(directive)
-            .collect::<Result<_, _>>()?;
+        let directives = text.split(',').map(str::trim).map(directive).collect::<Result<_, _>>()?;
         Ok(Self { directives })
     }
 }

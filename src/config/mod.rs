@@ -117,10 +117,7 @@ pub struct Resource {
 impl Resource {
     /// The value under `key`.
     pub fn get(&self, key: &str) -> Option<&ResourceValue> {
-        self.attributes
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value)
+        self.attributes.iter().find(|(k, _)| k == key).map(|(_, value)| value)
     }
 
     /// Adds what is not there yet: who speaks first wins.
@@ -185,9 +182,7 @@ impl Config {
         let service = ResourceValue::Str(service_name.to_owned());
         Self {
             disabled: false,
-            resource: Resource {
-                attributes: vec![("service.name".to_owned(), service)],
-            },
+            resource: Resource { attributes: vec![("service.name".to_owned(), service)] },
             propagators: vec![Propagator::TraceContext, Propagator::Baggage],
             console_spans: true,
             console_metrics: true,

@@ -110,11 +110,7 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self {
-            max_export: 512,
-            schedule_delay_ms: 1000,
-            max_queue: None,
-        }
+        Self { max_export: 512, schedule_delay_ms: 1000, max_queue: None }
     }
 }
 
@@ -188,10 +184,7 @@ pub struct LogLimits {
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self {
-            attributes: 128,
-            value_length: u32::MAX,
-        }
+        Self { attributes: 128, value_length: u32::MAX }
     }
 }
 
@@ -323,9 +316,7 @@ impl SlsSinkConfig {
             PathRule::AsIs,
         )?;
         if endpoint.path != "/" {
-            return Err(Error::config(format_args!(
-                "{endpoint_argument} '{endpoint}' must not have a path"
-            )));
+            return Err(Error::config(format_args!("{endpoint_argument} '{endpoint}' must not have a path")));
         }
         Ok(Self {
             endpoint,
@@ -336,11 +327,7 @@ impl SlsSinkConfig {
             topic: String::new(),
             source: None,
             compression: SlsCompression::default(),
-            batch: BatchConfig {
-                max_export: 4096,
-                schedule_delay_ms: 3000,
-                max_queue: None,
-            },
+            batch: BatchConfig { max_export: 4096, schedule_delay_ms: 3000, max_queue: None },
             timeout_ms: TIMEOUT_MS,
             tags: Vec::new(),
             attributes: SlsAttributes::default(),

@@ -54,11 +54,7 @@ impl AttributeList {
     /// The items of the first `limit` attributes, and how many more there are.
     pub fn within(&self, limit: u32) -> (&[u8], u32) {
         let kept = self.places.len().min(limit as usize);
-        let end = if kept == 0 {
-            0
-        } else {
-            self.places[kept - 1].1 as usize
-        };
+        let end = if kept == 0 { 0 } else { self.places[kept - 1].1 as usize };
         (&self.items[..end], (self.places.len() - kept) as u32)
     }
 

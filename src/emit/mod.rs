@@ -174,10 +174,7 @@ fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
         // SAFETY: under the intake lock.
         let current = unsafe { &*CURRENT.0.get() };
         // Another session by now: this record belongs to neither.
-        current
-            .as_ref()
-            .filter(|intake| intake.session == session)
-            .map(Arc::clone)?
+        current.as_ref().filter(|intake| intake.session == session).map(Arc::clone)?
     };
     if let Some(old) = thread.take() {
         release(old, intake.pid);
@@ -188,11 +185,7 @@ fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
 /// Lets go of another session's state. In a forked child the parent's is leaked: dropping it would touch queues that
 /// the parent's threads may have been changing at the fork.
 fn release(old: Thread, pid: u32) {
-    if old.intake.pid == pid {
-        drop(old)
-    } else {
-        std::mem::forget(old)
-    }
+    if old.intake.pid == pid { drop(old) } else { std::mem::forget(old) }
 }
 
 /// In a forked child whose parent recorded: builds the child's own session.

@@ -121,12 +121,8 @@ impl LiveSpan {
     /// Begins a span: draws its ids, asks the sampler (or inherits), reads the clock last.
     #[inline]
     pub fn start(thread: &mut Thread, start: &Start<'_>) -> Self {
-        let mut span = Self {
-            session: thread.intake.session,
-            scope: start.scope,
-            kind: start.kind,
-            ..Self::NONE
-        };
+        let mut span =
+            Self { session: thread.intake.session, scope: start.scope, kind: start.kind, ..Self::NONE };
         let random = match start.parent {
             None => {
                 span.trace_id = thread.ids.trace_id();
@@ -226,10 +222,7 @@ impl LiveSpan {
         }
         let storage = self.storage.get_or_insert_with(|| thread.take_storage());
         let intake = &thread.intake;
-        if !storage
-            .attributes
-            .set(key, value, intake.limits.attributes, Some(&intake.strings))
-        {
+        if !storage.attributes.set(key, value, intake.limits.attributes, Some(&intake.strings)) {
             storage.dropped_attributes = storage.dropped_attributes.saturating_add(1);
         }
     }
@@ -277,11 +270,7 @@ impl LiveSpan {
             return;
         }
         self.status = update.code;
-        let description = if update.code == StatusCode::Error {
-            update.description
-        } else {
-            &[]
-        };
+        let description = if update.code == StatusCode::Error { update.description } else { &[] };
         if self.storage.is_some() || !description.is_empty() {
             let status = &mut self.storage(thread).status;
             status.clear();
@@ -310,14 +299,7 @@ impl LiveSpan {
         storage.events += 1;
         let time = time_unix_nano.unwrap_or_else(ticks::now);
         let is_unix = time_unix_nano.is_some();
-        attrs::put_event(
-            &mut storage.events_and_links,
-            name,
-            time,
-            is_unix,
-            dropped_attributes,
-            attributes,
-        );
+        attrs::put_event(&mut storage.events_and_links, name, time, is_unix, dropped_attributes, attributes);
     }
 
     /// Adds a link.
@@ -420,12 +402,7 @@ impl Storage {
             attrs::put_text_item(items, tag::STATUS, &self.status);
         }
         if self.dropped_attributes | self.dropped_events | self.dropped_links != 0 {
-            attrs::put_dropped(
-                items,
-                self.dropped_attributes,
-                self.dropped_events,
-                self.dropped_links,
-            );
+            attrs::put_dropped(items, self.dropped_attributes, self.dropped_events, self.dropped_links);
         }
         items
     }

@@ -45,11 +45,7 @@ impl Chunk {
     /// The encoded fields of a range of records.
     pub fn slice(&self, records: Range<usize>) -> &[u8] {
         let offset = |record: usize| {
-            if record == 0 {
-                0
-            } else {
-                self.ends[record - 1] as usize
-            }
+            if record == 0 { 0 } else { self.ends[record - 1] as usize }
         };
         &self.bytes[offset(records.start)..offset(records.end)]
     }

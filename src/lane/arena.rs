@@ -1,10 +1,7 @@
 //! Lane memory: equal blocks in one reserved region, addressed by index, so nothing in it is a pointer. Taking and
 //! giving back a block is lock-free, allocates nothing and makes no system call; memory is resident only where a
 //! block has been touched. Any thread may take, only the exporter gives back and releases.
-#![expect(
-    unsafe_code,
-    reason = "blocks are views into raw memory that producers and the drainer share"
-)]
+#![expect(unsafe_code, reason = "blocks are views into raw memory that producers and the drainer share")]
 
 use std::io;
 
@@ -51,23 +48,15 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) fn new(budget_bytes: usize) -> io::Result<Self> {
-        let count = u32::try_from(budget_bytes / BLOCK_BYTES)
-            .unwrap_or(u32::MAX - 1)
-            .max(1);
+        let count = u32::try_from(budget_bytes / BLOCK_BYTES).unwrap_or(u32::MAX - 1).max(1);
         Ok(Self {
             #[cfg(not(loom))]
             region: crate::sys::memory::Region::reserve(count as usize * BLOCK_BYTES)?,
             #[cfg(loom)]
             blocks: (0..count)
                 .map(|_| {
-                    let header = BlockHeader {
-                        tail: AtomicU32::new(0),
-                        next: AtomicU32::new(NONE),
-                    };
-                    (
-                        header,
-                        std::array::from_fn(|_| loom::cell::UnsafeCell::new([0; 64])),
-                    )
+                    let header = BlockHeader { tail: AtomicU32::new(0), next: AtomicU32::new(NONE) };
+                    (header, std::array::from_fn(|_| loom::cell::UnsafeCell::new([0; 64])))
                 })
                 .collect(),
             count,
@@ -93,13 +82,7 @@ impl Arena {
         debug_assert!(block != NONE && block <= self.count);
         // SAFETY: the block lies inside the region (indices only come from `take`), is page aligned, lives as long as
         // `self`, and its first line is only ever accessed as this struct of atomics, for which zero is valid.
-        unsafe {
-            &*self
-                .region
-                .as_ptr()
-                .add((block - 1) as usize * BLOCK_BYTES)
-                .cast::<BlockHeader>()
-        }
+        unsafe { &*self.region.as_ptr().add((block - 1) as usize * BLOCK_BYTES).cast::<BlockHeader>() }
     }
 
     #[cfg(loom)]
@@ -120,10 +103,7 @@ impl Arena {
         // SAFETY: in bounds by the caller's promise; readers stay below the published tail, so nobody else accesses
         // these bytes; the sources are not in the region.
         unsafe {
-            let to = self
-                .region
-                .as_ptr()
-                .add((block - 1) as usize * BLOCK_BYTES + at as usize);
+            let to = self.region.as_ptr().add((block - 1) as usize * BLOCK_BYTES + at as usize);
             to.copy_from_nonoverlapping(head.as_ptr(), 64);
             to.add(64).copy_from_nonoverlapping(body.as_ptr(), body.len());
         }
@@ -148,10 +128,7 @@ impl Arena {
         debug_assert!(HEADER_BYTES as u32 <= from && from <= to && to as usize <= BLOCK_BYTES);
         // SAFETY: inside the block; published bytes are not written again before the drainer gives the block back.
         let bytes = unsafe {
-            let start = self
-                .region
-                .as_ptr()
-                .add((block - 1) as usize * BLOCK_BYTES + from as usize);
+            let start = self.region.as_ptr().add((block - 1) as usize * BLOCK_BYTES + from as usize);
             std::slice::from_raw_parts(start, (to - from) as usize)
         };
         f(bytes);
@@ -180,9 +157,7 @@ impl Arena {
         // Relaxed: the counter only hands out numbers; the memory behind them is zero for everybody.
         let fresh = self
             .fresh
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-                (n < self.count).then_some(n + 1)
-            });
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.count).then_some(n + 1));
         fresh.ok().map(|n| n + 1)
     }
 
@@ -199,10 +174,7 @@ impl Arena {
             // the exchange below fail then.
             let below = self.header(block).next.load(Ordering::Relaxed);
             let new = stacked(below, top);
-            match self
-                .free
-                .compare_exchange_weak(top, new, Ordering::Acquire, Ordering::Acquire)
-            {
+            match self.free.compare_exchange_weak(top, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(block),
                 Err(now) => top = now,
             }
@@ -261,9 +233,6 @@ fn stacked(block: u32, old: u64) -> u64 {
 
 impl std::fmt::Debug for Arena {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Arena")
-            .field("blocks", &self.count)
-            .field("in_use", &self.in_use())
-            .finish()
+        f.debug_struct("Arena").field("blocks", &self.count).field("in_use", &self.in_use()).finish()
     }
 }

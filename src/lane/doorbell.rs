@@ -18,9 +18,7 @@ pub(crate) struct Doorbell {
 
 impl Doorbell {
     pub(crate) fn new() -> Self {
-        Self {
-            parked: AtomicBool::new(false),
-        }
+        Self { parked: AtomicBool::new(false) }
     }
 
     /// After a block was counted that made its lane pressed. True: the caller must wake the exporter.

@@ -77,9 +77,7 @@ impl Lanes {
     pub fn new(capacity_bytes: usize, budget_bytes: usize) -> io::Result<Arc<Self>> {
         let arena = Arc::new(Arena::new(budget_bytes.max(2 * BLOCK_BYTES))?);
         Ok(Arc::new(Self {
-            max_blocks: u32::try_from(capacity_bytes / BLOCK_BYTES)
-                .unwrap_or(u32::MAX)
-                .max(2),
+            max_blocks: u32::try_from(capacity_bytes / BLOCK_BYTES).unwrap_or(u32::MAX).max(2),
             arena,
             alive: AtomicU32::new(0),
             registered: SegQueue::new(),
@@ -104,20 +102,13 @@ impl Lanes {
             self.registered.push(reader);
             writer
         });
-        Producer {
-            writer: Some(writer),
-            lanes: Arc::clone(self),
-        }
+        Producer { writer: Some(writer), lanes: Arc::clone(self) }
     }
 
     /// The reading side. There is one: the second call returns `None`.
     pub fn drainer(self: &Arc<Self>) -> Option<Drainer> {
         let taken = self.drainer_taken.swap(true, Ordering::SeqCst);
-        (!taken).then(|| Drainer {
-            lanes: Arc::clone(self),
-            readers: Vec::new(),
-            most_blocks: 0,
-        })
+        (!taken).then(|| Drainer { lanes: Arc::clone(self), readers: Vec::new(), most_blocks: 0 })
     }
 
     /// Wakes the exporter, wherever it waits.
@@ -181,11 +172,7 @@ impl Producer {
     fn push_oversize(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         const TICKET_BYTES: usize = size_of::<u64>();
         let lanes = &*self.lanes;
-        if !self
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.has_room(TICKET_BYTES))
-        {
+        if !self.writer.as_ref().is_some_and(|writer| writer.has_room(TICKET_BYTES)) {
             return Err(PushError::Full);
         }
         let len = payload.len() as u64;
@@ -199,11 +186,8 @@ impl Producer {
             lanes.oversize_bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(PushError::OversizeFull);
         }
-        let header = Header {
-            payload_bytes: TICKET_BYTES as u32,
-            flags: header.flags | flag::OVERSIZE,
-            ..*header
-        };
+        let header =
+            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..*header };
         let pushed = self.push(&header, &ticket.to_ne_bytes());
         self.lanes.wake_if_parked();
         pushed
@@ -248,9 +232,7 @@ impl Drainer {
         });
         while let Some((ticket, payload)) = self.lanes.oversize.pop() {
             // Relaxed: a budget.
-            self.lanes
-                .oversize_bytes
-                .fetch_sub(payload.len() as u64, Ordering::Relaxed);
+            self.lanes.oversize_bytes.fetch_sub(payload.len() as u64, Ordering::Relaxed);
             oversize(ticket, payload);
         }
         bytes
@@ -262,10 +244,7 @@ impl Drainer {
         self.lanes.doorbell.park(|| {
             !self.lanes.oversize.is_empty()
                 || self.lanes.is_arena_pressed()
-                || self
-                    .readers
-                    .iter()
-                    .any(|reader| reader.shared().is_pressed(self.lanes.max_blocks))
+                || self.readers.iter().any(|reader| reader.shared().is_pressed(self.lanes.max_blocks))
         })
     }
 
@@ -287,10 +266,6 @@ impl Drainer {
     /// Lanes alive, bytes in use now, most bytes ever in use (as seen at drains).
     pub fn usage(&self) -> (usize, usize, usize) {
         let bytes = |blocks: u32| blocks as usize * BLOCK_BYTES;
-        (
-            self.readers.len(),
-            bytes(self.lanes.arena.in_use()),
-            bytes(self.most_blocks),
-        )
+        (self.readers.len(), bytes(self.lanes.arena.in_use()), bytes(self.most_blocks))
     }
 }

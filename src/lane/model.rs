@@ -34,11 +34,7 @@ fn record(value: u8) -> [u8; 64] {
 
 impl ModelWriter {
     pub fn push(&mut self, value: u8) -> Outcome {
-        if self.0.push(&record(value), &[]).is_ok() {
-            Outcome::Pushed
-        } else {
-            Outcome::Full
-        }
+        if self.0.push(&record(value), &[]).is_ok() { Outcome::Pushed } else { Outcome::Full }
     }
 }
 
@@ -83,8 +79,7 @@ impl Blocks {
         // SAFETY: the block was taken and not given back, so it is ours; loom checks exactly that.
         unsafe {
             self.0.write(block, at, &record(block as u8), &[]);
-            self.0
-                .read(block, at, at + 64, &mut |bytes| assert_eq!(bytes[0], block as u8));
+            self.0.read(block, at, at + 64, &mut |bytes| assert_eq!(bytes[0], block as u8));
         }
     }
 }

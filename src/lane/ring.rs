@@ -9,10 +9,7 @@
 //! release store of the tail; when a block has no room it takes another, publishes the record there, and links it.
 //! Neither end ever waits for the other, and neither allocates. There is exactly one of each end; the writing end may
 //! move between threads (a thread that exits hands it to the next one).
-#![expect(
-    unsafe_code,
-    reason = "the ends read and write block memory under the protocol described above"
-)]
+#![expect(unsafe_code, reason = "the ends read and write block memory under the protocol described above")]
 
 use std::sync::Arc;
 
@@ -37,9 +34,7 @@ impl Shared {
     /// Blocks between the ends.
     pub(crate) fn blocks(&self) -> u32 {
         // Relaxed: a bound and a fill level; where the order against parking matters there is a fence (`Doorbell`).
-        self.taken
-            .load(Ordering::Relaxed)
-            .wrapping_sub(self.given.load(Ordering::Relaxed))
+        self.taken.load(Ordering::Relaxed).wrapping_sub(self.given.load(Ordering::Relaxed))
     }
 
     /// More than a quarter of the bound waits. The block being filled does not count.
@@ -90,15 +85,7 @@ pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {
         at: BLOCK_BYTES as u32,
         max_blocks: max_blocks.max(1),
     };
-    (
-        writer,
-        Reader {
-            arena: Arc::clone(arena),
-            shared,
-            block: NONE,
-            at: HEADER_BYTES as u32,
-        },
-    )
+    (writer, Reader { arena: Arc::clone(arena), shared, block: NONE, at: HEADER_BYTES as u32 })
 }
 
 impl Writer {
@@ -115,10 +102,7 @@ impl Writer {
         unsafe { self.arena.write(self.block, self.at, head, body) };
         self.at += need;
         // Release: the record's bytes are visible to whoever reads this tail.
-        self.arena
-            .header(self.block)
-            .tail
-            .store(self.at, Ordering::Release);
+        self.arena.header(self.block).tail.store(self.at, Ordering::Release);
         Ok(false)
     }
 
@@ -136,10 +120,7 @@ impl Writer {
         // Relaxed: published by the link below.
         self.arena.header(block).tail.store(at + need, Ordering::Relaxed);
         // Relaxed: see `Shared::blocks`. A plain add, for we are the only writer.
-        self.shared.taken.store(
-            self.shared.taken.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Relaxed,
-        );
+        self.shared.taken.store(self.shared.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         // Release: the record and the new block's header are visible to whoever follows the link. The old block's
         // tail was stored before, so a reader that sees the link also sees the final tail.
         match self.block {
@@ -176,9 +157,7 @@ impl Reader {
         let mut bytes = 0;
         // Relaxed: a bound, not a synchronisation; one more for the block being filled.
         let taken = self.shared.taken.load(Ordering::Relaxed);
-        let mut blocks_left = taken
-            .wrapping_sub(self.shared.given.load(Ordering::Relaxed))
-            .max(1);
+        let mut blocks_left = taken.wrapping_sub(self.shared.given.load(Ordering::Relaxed)).max(1);
         if self.block == NONE {
             // Acquire: pairs with the writer's Release; the block's header and records are visible.
             self.block = self.shared.first.load(Ordering::Acquire);

@@ -27,13 +27,7 @@ impl<const N: usize> Signature<N> {
         positional: usize,
         required: usize,
     ) -> Self {
-        Self {
-            function,
-            names,
-            positional,
-            required,
-            interned: [const { pyo3::sync::PyOnceLock::new() }; N],
-        }
+        Self { function, names, positional, required, interned: [const { pyo3::sync::PyOnceLock::new() }; N] }
     }
 
     /// The arguments by parameter, borrowed from the caller; null where not given. `Err`: a Python exception is set.
@@ -80,12 +74,8 @@ impl<const N: usize> Signature<N> {
         let given = unsafe { ffi::PyTuple_Size(names) };
         for position in 0..given {
             // SAFETY: in range; borrowed from the tuple, which outlives the call.
-            let (name, value) = unsafe {
-                (
-                    ffi::PyTuple_GetItem(names, position),
-                    *args.add(count + position as usize),
-                )
-            };
+            let (name, value) =
+                unsafe { (ffi::PyTuple_GetItem(names, position), *args.add(count + position as usize)) };
             // Keyword names in byte code are interned, so identity nearly always decides.
             let by_identity = (0..N).find(|index| self.interned(py, *index).as_ptr() == name);
             let index = match by_identity {
@@ -110,12 +100,10 @@ impl<const N: usize> Signature<N> {
         // SAFETY: a keyword name is a str, borrowed for the call.
         let name = unsafe { Bound::from_borrowed_ptr(py, name) };
         let text = name.to_string();
-        self.names.iter().position(|known| *known == text).ok_or_else(|| {
-            raise(format!(
-                "{}() got an unexpected keyword argument '{text}'",
-                self.function
-            ))
-        })
+        self.names
+            .iter()
+            .position(|known| *known == text)
+            .ok_or_else(|| raise(format!("{}() got an unexpected keyword argument '{text}'", self.function)))
     }
 
     #[cold]
@@ -129,18 +117,12 @@ impl<const N: usize> Signature<N> {
     #[cold]
     fn missing(&self, out: &[*mut ffi::PyObject; N]) -> Raised {
         let index = out.iter().position(|argument| argument.is_null()).unwrap_or(0);
-        raise(format!(
-            "{}() missing required argument: '{}'",
-            self.function, self.names[index]
-        ))
+        raise(format!("{}() missing required argument: '{}'", self.function, self.names[index]))
     }
 
     #[cold]
     fn twice(&self, index: usize) -> Raised {
-        raise(format!(
-            "{}() got multiple values for argument '{}'",
-            self.function, self.names[index]
-        ))
+        raise(format!("{}() got multiple values for argument '{}'", self.function, self.names[index]))
     }
 }
 

@@ -31,12 +31,8 @@ pub(super) struct MethodDef {
 unsafe impl Sync for MethodDef {}
 
 impl MethodDef {
-    pub(super) const END: Self = Self {
-        name: ptr::null(),
-        function: ptr::null(),
-        flags: 0,
-        doc: ptr::null(),
-    };
+    pub(super) const END: Self =
+        Self { name: ptr::null(), function: ptr::null(), flags: 0, doc: ptr::null() };
 
     pub(super) const fn fast(
         name: &'static std::ffi::CStr,
@@ -129,10 +125,7 @@ mod resolved {
     fn symbol(py: Python<'_>, name: &CStr) -> PyResult<*mut c_void> {
         let address = lookup(py, name)?;
         if address.is_null() {
-            let text = format!(
-                "pytracingx: this interpreter does not export {}",
-                name.to_string_lossy()
-            );
+            let text = format!("pytracingx: this interpreter does not export {}", name.to_string_lossy());
             return Err(pyo3::exceptions::PyImportError::new_err(text));
         }
         Ok(address)

@@ -47,10 +47,7 @@ pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>>
         }
         if ffi::PyBytes_CheckExact(object) != 0 {
             let len = ffi::PyBytes_Size(object) as usize;
-            return Some(Value::Bytes(std::slice::from_raw_parts(
-                ffi::PyBytes_AsString(object).cast(),
-                len,
-            )));
+            return Some(Value::Bytes(std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), len)));
         }
         None
     }
@@ -76,10 +73,7 @@ impl<'a> Simple<'a> {
         if cfg!(Py_GIL_DISABLED) {
             return None;
         }
-        let mut simple = Self {
-            entries: [(Name::inline(&[]), Value::Empty); SIMPLE],
-            len: 0,
-        };
+        let mut simple = Self { entries: [(Name::inline(&[]), Value::Empty); SIMPLE], len: 0 };
         let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
         // SAFETY: a dict; nothing in the loop runs Python code or releases the interpreter, so it does not change. A
         // conversion that fails may have (raising allocates, and before 3.12 an allocation can run a collection), but
@@ -308,13 +302,7 @@ impl Encoder {
 /// Attached, not inside `emit::with`; `object` is alive.
 pub(super) unsafe fn text_of(object: *mut ffi::PyObject) -> Result<Vec<u8>, Raised> {
     // SAFETY: as promised by the caller.
-    unsafe {
-        if ffi::PyUnicode_Check(object) != 0 {
-            Ok(encode_lossy(object))
-        } else {
-            str_of(object)
-        }
-    }
+    unsafe { if ffi::PyUnicode_Check(object) != 0 { Ok(encode_lossy(object)) } else { str_of(object) } }
 }
 
 /// A `str` as UTF-8, lone surrogates replaced by U+FFFD.
@@ -324,11 +312,8 @@ unsafe fn encode_lossy(object: *mut ffi::PyObject) -> Vec<u8> {
         if let Some(text) = utf8(object) {
             return text.to_vec();
         }
-        let encoded = Owned(ffi::PyUnicode_AsEncodedString(
-            object,
-            c"utf-8".as_ptr(),
-            c"surrogatepass".as_ptr(),
-        ));
+        let encoded =
+            Owned(ffi::PyUnicode_AsEncodedString(object, c"utf-8".as_ptr(), c"surrogatepass".as_ptr()));
         if encoded.0.is_null() {
             ffi::PyErr_Clear();
             return Vec::new();
@@ -389,10 +374,7 @@ unsafe fn int_text(object: *mut ffi::PyObject) -> Vec<u8> {
 unsafe fn type_name(object: *mut ffi::PyObject) -> Vec<u8> {
     // SAFETY: attached, alive.
     unsafe {
-        let name = Owned(ffi::PyObject_GetAttrString(
-            ffi::Py_TYPE(object).cast(),
-            c"__name__".as_ptr(),
-        ));
+        let name = Owned(ffi::PyObject_GetAttrString(ffi::Py_TYPE(object).cast(), c"__name__".as_ptr()));
         if name.0.is_null() || ffi::PyUnicode_Check(name.0) == 0 {
             ffi::PyErr_Clear();
             return b"object".to_vec();
@@ -410,10 +392,7 @@ unsafe fn is_tensor(object: *mut ffi::PyObject) -> bool {
 unsafe fn type_has(object: *mut ffi::PyObject, attribute: &std::ffi::CStr) -> bool {
     // SAFETY: attached, alive.
     unsafe {
-        let found = Owned(ffi::PyObject_GetAttrString(
-            ffi::Py_TYPE(object).cast(),
-            attribute.as_ptr(),
-        ));
+        let found = Owned(ffi::PyObject_GetAttrString(ffi::Py_TYPE(object).cast(), attribute.as_ptr()));
         if found.0.is_null() {
             ffi::PyErr_Clear();
         }

@@ -102,13 +102,7 @@ impl Variable {
     /// Attached; `value` is alive or null.
     pub(super) unsafe fn replace(&self, value: *mut ffi::PyObject) {
         // SAFETY: attached; `None` stands for "not set".
-        unsafe {
-            drop(Owned(self.set(if value.is_null() {
-                ffi::Py_None()
-            } else {
-                value
-            })))
-        }
+        unsafe { drop(Owned(self.set(if value.is_null() { ffi::Py_None() } else { value }))) }
     }
 }
 

@@ -34,16 +34,10 @@ pub(super) unsafe fn record(
         let message = text_of(exception.as_ptr())?;
         let mut event = AttributeList::default();
         let mut set = |key: Text<'_>, value: Value<'_>| event.set(key, value, u32::MAX, None);
-        set(
-            Text::Inline(b"exception.type"),
-            Value::Str(type_name(exception).as_bytes()),
-        );
+        set(Text::Inline(b"exception.type"), Value::Str(type_name(exception).as_bytes()));
         set(Text::Inline(b"exception.message"), Value::Str(&message));
         if let Some(stacktrace) = stacktrace(exception) {
-            set(
-                Text::Inline(b"exception.stacktrace"),
-                Value::Str(stacktrace.as_bytes()),
-            );
+            set(Text::Inline(b"exception.stacktrace"), Value::Str(stacktrace.as_bytes()));
         }
         set(Text::Inline(b"exception.escaped"), Value::Bool(escaped));
         let mut given = Encoder::default();
@@ -61,20 +55,11 @@ pub(super) unsafe fn record(
             let (items, cut) = event.within(limit);
             let dropped = cut + given.dropped();
             live.add_event(thread, Text::Inline(b"exception"), time_unix_nano, items, dropped);
-            live.set_status(
-                thread,
-                StatusUpdate {
-                    code: StatusCode::Error,
-                    description: &message,
-                },
-            );
+            live.set_status(thread, StatusUpdate { code: StatusCode::Error, description: &message });
         });
         // The same exception leaving `with` later is not recorded twice.
         ffi::Py_INCREF(exception.as_ptr());
-        drop(Owned(std::mem::replace(
-            &mut (*span).exception,
-            exception.as_ptr(),
-        )));
+        drop(Owned(std::mem::replace(&mut (*span).exception, exception.as_ptr())));
         Ok(())
     }
 }
@@ -120,10 +105,7 @@ unsafe fn record_without_status(
         let description = (*span).live.status_description().to_vec();
         record(span, exception, true, std::ptr::null_mut(), None)?;
         let live = &mut (*span).live;
-        let update = StatusUpdate {
-            code: explicit,
-            description: &description,
-        };
+        let update = StatusUpdate { code: explicit, description: &description };
         emit::with(live.session, |thread| live.set_status(thread, update));
     }
     Ok(())
@@ -142,9 +124,8 @@ fn is_cancellation(exception: &Bound<'_, PyAny>) -> bool {
 /// Module and qualified name, as OpenTelemetry has it; builtins without their module.
 fn type_name(exception: &Bound<'_, PyAny>) -> String {
     let kind = exception.get_type();
-    let name = kind
-        .qualname()
-        .map_or_else(|_| "Exception".into(), |name| name.to_string_lossy().into_owned());
+    let name =
+        kind.qualname().map_or_else(|_| "Exception".into(), |name| name.to_string_lossy().into_owned());
     match kind.module() {
         Ok(module) if module.to_string_lossy() != "builtins" => {
             format!("{}.{name}", module.to_string_lossy())

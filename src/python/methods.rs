@@ -60,13 +60,7 @@ pub(super) static GETSET: GetSet = GetSet([
         doc: c"The span's SpanContext: immutable, picklable, valid also after the end.".as_ptr(),
         closure: ptr::null_mut(),
     },
-    ffi::PyGetSetDef {
-        name: ptr::null(),
-        get: None,
-        set: None,
-        doc: ptr::null(),
-        closure: ptr::null_mut(),
-    },
+    ffi::PyGetSetDef { name: ptr::null(), get: None, set: None, doc: ptr::null(), closure: ptr::null_mut() },
 ]);
 
 unsafe extern "C" fn enter(this: Object, _: Object) -> Object {
@@ -80,11 +74,7 @@ unsafe extern "C" fn exit(this: Object, args: Args, count: ffi::Py_ssize_t, _: O
         // SAFETY: the interpreter calls with a live span; the second argument is the exception or None.
         unsafe {
             let exception = if count > 1 { *args.add(1) } else { ptr::null_mut() };
-            let raised = if given(exception) {
-                leave(this.cast(), exception)
-            } else {
-                Ok(())
-            };
+            let raised = if given(exception) { leave(this.cast(), exception) } else { Ok(()) };
             span::end(this.cast(), None);
             raised?;
         }
@@ -165,16 +155,9 @@ unsafe extern "C" fn set_status(this: Object, args: Args, count: ffi::Py_ssize_t
         unsafe {
             let [code, description] = SIGNATURE.parse(args, count, names)?;
             let code = status_code(code)?;
-            let description = if given(description) {
-                text_of(description)?
-            } else {
-                Vec::new()
-            };
+            let description = if given(description) { text_of(description)? } else { Vec::new() };
             let live = &mut (*this.cast::<SpanObject>()).live;
-            let update = StatusUpdate {
-                code,
-                description: &description,
-            };
+            let update = StatusUpdate { code, description: &description };
             emit::with(live.session, |thread| live.set_status(thread, update));
         }
         Ok(none())
@@ -255,10 +238,7 @@ impl Collected {
 /// # Safety
 /// Attached, not inside `emit::with`; `attributes` is alive or null.
 pub(super) unsafe fn collect(attributes: Object, session: u64) -> Result<Collected, Raised> {
-    let mut collected = Collected {
-        list: AttributeList::default(),
-        dropped: 0,
-    };
+    let mut collected = Collected { list: AttributeList::default(), dropped: 0 };
     if !given(attributes) {
         return Ok(collected);
     }
@@ -362,12 +342,8 @@ unsafe extern "C" fn record_exception(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<4> = Signature::new(
-        "record_exception",
-        ["exception", "escaped", "attributes", "timestamp"],
-        2,
-        1,
-    );
+    static SIGNATURE: Signature<4> =
+        Signature::new("record_exception", ["exception", "escaped", "attributes", "timestamp"], 2, 1);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -376,11 +352,7 @@ unsafe extern "C" fn record_exception(
             let escaped = given(escaped) && ffi::PyObject_IsTrue(escaped) > 0;
             ffi::PyErr_Clear();
             let time = time::given_unix_nano(timestamp, (*span).live.session)?;
-            let attributes = if given(attributes) {
-                attributes
-            } else {
-                ptr::null_mut()
-            };
+            let attributes = if given(attributes) { attributes } else { ptr::null_mut() };
             let exception = Bound::from_borrowed_ptr(Python::assume_attached(), exception);
             exceptions::record(span, &exception, escaped, attributes, time)?;
         }
@@ -445,17 +417,7 @@ pub(super) unsafe extern "C" fn repr(this: Object) -> Object {
     entry(|| {
         // SAFETY: alive.
         let live = unsafe { &(*this.cast::<SpanObject>()).live };
-        let state = if live.is_recording() {
-            "recording"
-        } else {
-            "not recording"
-        };
-        Ok(text(
-            format!(
-                "<Span trace_id={:?} span_id={:?} {state}>",
-                live.trace_id, live.span_id
-            )
-            .as_bytes(),
-        ))
+        let state = if live.is_recording() { "recording" } else { "not recording" };
+        Ok(text(format!("<Span trace_id={:?} span_id={:?} {state}>", live.trace_id, live.span_id).as_bytes()))
     })
 }

@@ -116,12 +116,8 @@ impl SpanContext {
     pub(super) fn as_drawn(&self, parent: Option<Parent>) -> Parent {
         let parent = parent.filter(|parent| parent.trace_id == self.trace_id);
         Parent {
-            span_id: parent
-                .as_ref()
-                .map_or(self.parent_span_id, |parent| parent.span_id),
-            mask: self
-                .mask
-                .or_else(|| parent.as_ref().and_then(|parent| parent.mask)),
+            span_id: parent.as_ref().map_or(self.parent_span_id, |parent| parent.span_id),
+            mask: self.mask.or_else(|| parent.as_ref().and_then(|parent| parent.mask)),
             ..self.as_parent()
         }
     }
@@ -141,13 +137,7 @@ impl SpanContext {
     }
 
     fn identity(&self) -> (TraceId, SpanId, u8, &str, bool) {
-        (
-            self.trace_id,
-            self.span_id,
-            self.flags,
-            self.state_text(),
-            self.remote,
-        )
+        (self.trace_id, self.span_id, self.flags, self.state_text(), self.remote)
     }
 }
 
@@ -227,16 +217,11 @@ impl SpanContext {
     #[staticmethod]
     #[pyo3(signature = (traceparent, trace_state = ""))]
     fn from_traceparent(traceparent: &str, trace_state: &str) -> Option<Self> {
-        remote_context(
-            &[traceparent.as_bytes().to_vec()],
-            &[trace_state.as_bytes().to_vec()],
-        )
+        remote_context(&[traceparent.as_bytes().to_vec()], &[trace_state.as_bytes().to_vec()])
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other
-            .cast::<Self>()
-            .is_ok_and(|other| other.get().identity() == self.identity())
+        other.cast::<Self>().is_ok_and(|other| other.get().identity() == self.identity())
     }
 
     fn __hash__(&self) -> u64 {
@@ -259,13 +244,8 @@ impl SpanContext {
     #[expect(clippy::type_complexity, reason = "what pickle wants")]
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, (String, String, u8, String, bool)) {
         let this = slf.get();
-        let arguments = (
-            this.trace_id(),
-            this.span_id(),
-            this.flags,
-            this.state_text().to_owned(),
-            this.remote,
-        );
+        let arguments =
+            (this.trace_id(), this.span_id(), this.flags, this.state_text().to_owned(), this.remote);
         (slf.get_type().into_any(), arguments)
     }
 }
@@ -354,10 +334,7 @@ fn bytes(object: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
     if let Ok(text) = object.cast::<PyString>() {
         return Some(text.to_string_lossy().into_owned().into_bytes());
     }
-    object
-        .cast::<PyBytes>()
-        .ok()
-        .map(|bytes| bytes.as_bytes().to_vec())
+    object.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec())
 }
 
 /// The span context that a carrier's headers name; activates nothing.
@@ -396,9 +373,7 @@ pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyR
         None => py.None(),
     };
     let baggage = if propagates(W3C_BAGGAGE) && !headers.baggage.is_empty() {
-        PyString::new(py, &String::from_utf8_lossy(&headers.baggage.join(&b',')))
-            .into_any()
-            .unbind()
+        PyString::new(py, &String::from_utf8_lossy(&headers.baggage.join(&b','))).into_any().unbind()
     } else {
         py.None()
     };
@@ -428,11 +403,7 @@ impl Activation {
                 Bound::from_owned_ptr_or_opt(py, std::mem::replace(&mut previous.0, std::ptr::null_mut()));
             Bound::from_owned_ptr_or_opt(py, token).map(|token| (token.unbind(), previous.map(Bound::unbind)))
         };
-        Self {
-            variable,
-            value,
-            before,
-        }
+        Self { variable, value, before }
     }
 
     /// Restores, if the value is still the current one.
@@ -444,8 +415,7 @@ impl Activation {
         unsafe {
             if self.variable.get().0 == self.value.as_ptr() && !self.variable.reset(token.as_ptr()) {
                 // A copy of the context that the token belongs to.
-                self.variable
-                    .replace(previous.map_or(std::ptr::null_mut(), |previous| previous.as_ptr()));
+                self.variable.replace(previous.map_or(std::ptr::null_mut(), |previous| previous.as_ptr()));
             }
         }
     }
@@ -519,15 +489,11 @@ impl UseSpan {
     #[new]
     #[pyo3(signature = (span, /))]
     fn new(span: Py<PyAny>) -> Self {
-        Self {
-            value: span,
-            activations: Vec::new(),
-        }
+        Self { value: span, activations: Vec::new() }
     }
 
     fn __enter__(&mut self, py: Python<'_>) -> Py<PyAny> {
-        self.activations
-            .push(Activation::new(&SPAN, self.value.clone_ref(py)));
+        self.activations.push(Activation::new(&SPAN, self.value.clone_ref(py)));
         self.value.clone_ref(py)
     }
 
@@ -589,10 +555,7 @@ fn put(carrier: &Bound<'_, PyAny>, name: &str, value: &str) {
         Ok(list) => {
             let first = list.get_item(0).and_then(|pair| pair.get_item(0));
             if first.is_ok_and(|name| name.is_instance_of::<PyBytes>()) {
-                list.append((
-                    PyBytes::new(py, name.as_bytes()),
-                    PyBytes::new(py, value.as_bytes()),
-                ))
+                list.append((PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value.as_bytes())))
             } else {
                 list.append((name, value))
             }

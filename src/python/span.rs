@@ -179,9 +179,7 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
 #[cold]
 fn end_elsewhere(live: &mut LiveSpan) {
     live.discard();
-    emit::with(emit::session(), |thread| {
-        thread.intake.span_drops.add(DropReason::OtherSession, 1)
-    });
+    emit::with(emit::session(), |thread| thread.intake.span_drops.add(DropReason::OtherSession, 1));
 }
 
 #[inline]
@@ -209,11 +207,7 @@ unsafe fn deactivate(span: *mut SpanObject) {
 
 unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
     // SAFETY: alive when not null.
-    if object.is_null() {
-        None
-    } else {
-        unsafe { as_span(object) }
-    }
+    if object.is_null() { None } else { unsafe { as_span(object) } }
 }
 
 /// The nearest ancestor that has not ended (or had ended when its child started), borrowed; null for none.
@@ -235,12 +229,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     let span = object.cast::<SpanObject>();
     // SAFETY: called by the collector with a live object; heap types visit their type since 3.9.
     unsafe {
-        let references = [
-            ffi::Py_TYPE(object).cast(),
-            (*span).token,
-            (*span).previous,
-            (*span).exception,
-        ];
+        let references = [ffi::Py_TYPE(object).cast(), (*span).token, (*span).previous, (*span).exception];
         for reference in references {
             if !reference.is_null() {
                 let result = visit(reference, arg);
@@ -367,9 +356,7 @@ pub(super) unsafe fn set_attribute(
             && !key.is_empty()
         {
             let live = &mut (*span).live;
-            emit::with(session, |thread| {
-                live.set_attribute(thread, key.resolve(thread), value)
-            });
+            emit::with(session, |thread| live.set_attribute(thread, key.resolve(thread), value));
             return Ok(());
         }
         let mut encoder = Encoder::default();

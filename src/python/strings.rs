@@ -35,10 +35,7 @@ pub(super) struct Name<'a> {
 impl<'a> Name<'a> {
     /// A text that is not a Python object.
     pub(super) fn inline(text: &'a [u8]) -> Self {
-        Self {
-            text: Text::Inline(text),
-            object: std::ptr::null_mut(),
-        }
+        Self { text: Text::Inline(text), object: std::ptr::null_mut() }
     }
 
     /// What goes into the record. Inside `emit::with`.
@@ -80,10 +77,7 @@ pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Optio
         let entry = CACHE[slot(object)].load(Ordering::Relaxed);
         if entry >> ID_BITS == object as u64 >> 4 && entry != 0 {
             let id = StrId(entry as u32 & ((1 << ID_BITS) - 1));
-            return Some(Name {
-                text: Text::Id(id),
-                object: std::ptr::null_mut(),
-            });
+            return Some(Name { text: Text::Id(id), object: std::ptr::null_mut() });
         }
     }
     // SAFETY: attached.
@@ -93,10 +87,7 @@ pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Optio
     // SAFETY: a str, attached.
     let text = unsafe { utf8(object)? };
     let cacheable = text.len() <= MAX_BYTES && (object as u64) < 1 << 48;
-    Some(Name {
-        text: Text::Inline(text),
-        object: if cacheable { object } else { std::ptr::null_mut() },
-    })
+    Some(Name { text: Text::Inline(text), object: if cacheable { object } else { std::ptr::null_mut() } })
 }
 
 /// The UTF-8 form of a `str`, which the object caches; `None` with lone surrogates (no exception stays set).

@@ -119,11 +119,7 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 fn default_scope() -> Scope {
-    Scope {
-        name: "pytracingx".into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        schema_url: String::new(),
-    }
+    Scope { name: "pytracingx".into(), version: env!("CARGO_PKG_VERSION").into(), schema_url: String::new() }
 }
 
 fn new_tracer(py: Python<'_>, scope: Scope) -> PyResult<Bound<'_, PyAny>> {
@@ -154,14 +150,7 @@ pub(super) fn get_tracer<'py>(
     name: String,
     version: Option<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    new_tracer(
-        py,
-        Scope {
-            name,
-            version: version.unwrap_or_default(),
-            schema_url: String::new(),
-        },
-    )
+    new_tracer(py, Scope { name, version: version.unwrap_or_default(), schema_url: String::new() })
 }
 
 unsafe extern "C" fn dealloc(object: Object) {
@@ -197,9 +186,7 @@ unsafe fn register_scope(tracer: *mut TracerObject, session: u64) -> u16 {
     unsafe {
         let scope = &*(*tracer).scope;
         let index = emit::with(session, |thread| thread.intake.strings.scope_index(scope)).unwrap_or(0);
-        (*tracer)
-            .index
-            .store(session << 16 | u64::from(index), Ordering::Relaxed);
+        (*tracer).index.store(session << 16 | u64::from(index), Ordering::Relaxed);
         index
     }
 }
@@ -207,15 +194,7 @@ unsafe fn register_scope(tracer: *mut TracerObject, session: u64) -> u16 {
 unsafe extern "C" fn start_span(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
     static SIGNATURE: Signature<7> = Signature::new(
         "start_span",
-        [
-            "name",
-            "attributes",
-            "kind",
-            "parent",
-            "links",
-            "start_time",
-            "activate",
-        ],
+        ["name", "attributes", "kind", "parent", "links", "start_time", "activate"],
         3,
         1,
     );
@@ -230,11 +209,8 @@ unsafe extern "C" fn start_span(this: Object, args: Args, count: ffi::Py_ssize_t
                 return Ok(span::non_recording());
             }
             let activate = activate.is_null() || activate == ffi::Py_True() || is_true(activate);
-            let current = if activate || !given(parent) {
-                current::SPAN.get()
-            } else {
-                Owned(ptr::null_mut())
-            };
+            let current =
+                if activate || !given(parent) { current::SPAN.get() } else { Owned(ptr::null_mut()) };
             let inherited = current::as_parent(if given(parent) { parent } else { current.0 });
             let name = GivenName::of(name, session)?;
             let start_time = time::given_unix_nano(start_time, session)?;
@@ -317,34 +293,15 @@ unsafe fn unusual_kind(kind: Object) -> Result<SpanKind, Raised> {
 unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
     static SIGNATURE: Signature<9> = Signature::new(
         "record_span",
-        [
-            "name",
-            "start_time",
-            "end_time",
-            "attributes",
-            "kind",
-            "parent",
-            "links",
-            "status",
-            "span_context",
-        ],
+        ["name", "start_time", "end_time", "attributes", "kind", "parent", "links", "status", "span_context"],
         5,
         3,
     );
     entry(|| {
         // SAFETY: as called; nothing Python runs while a span's storage or the thread's state is held.
         unsafe {
-            let [
-                name,
-                start_time,
-                end_time,
-                attributes,
-                kind,
-                parent,
-                links,
-                status,
-                span_context,
-            ] = SIGNATURE.parse(args, count, names)?;
+            let [name, start_time, end_time, attributes, kind, parent, links, status, span_context] =
+                SIGNATURE.parse(args, count, names)?;
             let kind = span_kind(kind)?;
             let status = given_status(status)?;
             let session = emit::session();
@@ -392,10 +349,7 @@ unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_
             }
             if let Some((code, description)) = status {
                 let live = &mut (*object).live;
-                let update = StatusUpdate {
-                    code,
-                    description: &description,
-                };
+                let update = StatusUpdate { code, description: &description };
                 emit::with(session, |thread| live.set_status(thread, update));
             }
             span::end(object, Some(end_time));
@@ -416,11 +370,7 @@ unsafe fn given_status(status: Object) -> Result<Option<(crate::record::StatusCo
         if ffi::PyTuple_Check(status) != 0 && ffi::PyTuple_Size(status) == 2 {
             let code = methods::status_code(ffi::PyTuple_GetItem(status, 0))?;
             let description = ffi::PyTuple_GetItem(status, 1);
-            let description = if given(description) {
-                text_of(description)?
-            } else {
-                Vec::new()
-            };
+            let description = if given(description) { text_of(description)? } else { Vec::new() };
             return Ok(Some((code, description)));
         }
         Ok(Some((methods::status_code(status)?, Vec::new())))

@@ -22,11 +22,8 @@ struct Page {
 }
 
 /// What [`PAGE`] points to before the page is mapped, and for ever where the kernel does not wipe pages.
-static UNMAPPED: Page = Page {
-    session: AtomicU64::new(0),
-    lifecycle: AtomicBool::new(false),
-    intake: AtomicBool::new(false),
-};
+static UNMAPPED: Page =
+    Page { session: AtomicU64::new(0), lifecycle: AtomicBool::new(false), intake: AtomicBool::new(false) };
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::from_ref(&UNMAPPED).cast_mut());
 

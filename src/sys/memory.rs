@@ -3,10 +3,7 @@
 //! Two system calls to reserve, one to release, one to drop; reading and writing is plain memory. Any thread may
 //! hold the pointer; who may touch which byte when is the lanes' business. In a forked child a region is a
 //! copy-on-write copy of the parent's, so a child can never scribble over its parent's records.
-#![expect(
-    unsafe_code,
-    reason = "memory mapping is a system call, and its result a raw pointer"
-)]
+#![expect(unsafe_code, reason = "memory mapping is a system call, and its result a raw pointer")]
 
 use std::io;
 use std::ptr::NonNull;
@@ -38,10 +35,7 @@ impl Region {
             .checked_next_multiple_of(ALIGN_BYTES)
             .filter(|bytes| isize::try_from(*bytes).is_ok())
             .ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self {
-            start: os::map(bytes)?,
-            bytes,
-        })
+        Ok(Self { start: os::map(bytes)?, bytes })
     }
 
     /// First byte, aligned to [`ALIGN_BYTES`]; valid for [`Region::bytes`] bytes as long as the region lives.

@@ -153,9 +153,7 @@ mod imp {
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
-        fds.iter_mut()
-            .zip(&raw)
-            .for_each(|(fd, raw)| fd.ready = raw.revents != 0);
+        fds.iter_mut().zip(&raw).for_each(|(fd, raw)| fd.ready = raw.revents != 0);
         Ok(())
     }
 }
@@ -215,9 +213,7 @@ mod imp {
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
-        fds.iter_mut()
-            .zip(&raw)
-            .for_each(|(fd, raw)| fd.ready = raw.revents != 0);
+        fds.iter_mut().zip(&raw).for_each(|(fd, raw)| fd.ready = raw.revents != 0);
         Ok(())
     }
 }

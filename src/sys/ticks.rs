@@ -22,11 +22,7 @@ pub struct Sample {
 /// 100 ns apart as a rule. Well under 2 µs.
 pub fn sample() -> Sample {
     const TRIES: usize = 8;
-    let mut best = Sample {
-        ticks: 0,
-        monotonic_nano: 0,
-        unix_nano: 0,
-    };
+    let mut best = Sample { ticks: 0, monotonic_nano: 0, unix_nano: 0 };
     let mut best_width = u64::MAX;
     for _ in 0..TRIES {
         let before = now();
@@ -35,11 +31,7 @@ pub fn sample() -> Sample {
         let width = now().wrapping_sub(before);
         if width < best_width {
             best_width = width;
-            best = Sample {
-                ticks: before.wrapping_add(width / 2),
-                monotonic_nano,
-                unix_nano,
-            };
+            best = Sample { ticks: before.wrapping_add(width / 2), monotonic_nano, unix_nano };
         }
     }
     best
@@ -65,11 +57,7 @@ mod counter {
 
     #[inline]
     pub(super) fn now() -> u64 {
-        if SOURCE.load(Relaxed) == TSC {
-            tsc()
-        } else {
-            other()
-        }
+        if SOURCE.load(Relaxed) == TSC { tsc() } else { other() }
     }
 
     #[inline]
@@ -135,19 +123,13 @@ pub fn monotonic_nano() -> u64 {
 
 #[cfg(unix)]
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes the one timespec. Cannot fail for these two clocks, which POSIX requires; if it did: 0.
     unsafe {
         libc::clock_gettime(clock, &raw mut time);
     }
     // A clock set before 1970 reads as 1970.
-    u64::try_from(time.tv_sec)
-        .unwrap_or(0)
-        .saturating_mul(1_000_000_000)
-        .saturating_add(time.tv_nsec as u64)
+    u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
 /// Wall clock: nanoseconds since 1970, UTC. Steps when somebody sets it.

@@ -21,10 +21,7 @@ pub(super) struct Answer {
 
 enum State {
     Headers(Box<Call<RecvResponse>>),
-    Body {
-        call: Box<Call<RecvBody>>,
-        head: http::Response<()>,
-    },
+    Body { call: Box<Call<RecvBody>>, head: http::Response<()> },
     Over,
 }
 
@@ -37,11 +34,7 @@ pub(super) struct Finished {
 
 impl Answer {
     pub(super) fn new(call: Call<RecvResponse>) -> Self {
-        Self {
-            state: State::Headers(Box::new(call)),
-            header_bytes: 0,
-            body: Vec::new(),
-        }
+        Self { state: State::Headers(Box::new(call)), header_bytes: 0, body: Vec::new() }
     }
 
     /// Takes what it can use off the front of `input`. `Some` ends the answer.
@@ -59,10 +52,7 @@ impl Answer {
                     {
                         return Err(Failure::Oversized("a body of more than 4 MiB"));
                     }
-                    self.state = State::Body {
-                        call: Box::new(call),
-                        head,
-                    };
+                    self.state = State::Body { call: Box::new(call), head };
                 }
                 Some(RecvResponseResult::Redirect(call)) => {
                     return Ok(Some(self.finish(head, !call.must_close_connection())));
@@ -132,11 +122,7 @@ impl Answer {
             && head.headers.contains_key(http::header::TRANSFER_ENCODING));
         let body = std::mem::take(&mut self.body);
         Finished {
-            response: Response {
-                status: head.status.as_u16(),
-                headers: head.headers,
-                body,
-            },
+            response: Response { status: head.status.as_u16(), headers: head.headers, body },
             reusable: reusable && one_framing,
         }
     }
@@ -152,11 +138,7 @@ fn read_head(
         let (used, head) = call.try_response(input, false).map_err(protocol)?;
         input.drain(..used);
         *header_bytes += used;
-        let unfinished = if head.is_none() && used == 0 {
-            input.len()
-        } else {
-            0
-        };
+        let unfinished = if head.is_none() && used == 0 { input.len() } else { 0 };
         if *header_bytes + unfinished > MAX_HEADER_BYTES {
             return Err(Failure::Oversized("headers of more than 64 KiB"));
         }

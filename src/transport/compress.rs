@@ -25,10 +25,7 @@ pub fn compress(method: Compression, body: &[u8], out: &mut Vec<u8>) -> Option<&
 
 fn gzip(body: &[u8], out: &mut Vec<u8>) -> bool {
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(LEVEL));
-    encoder
-        .write_all(body)
-        .and_then(|()| encoder.try_finish())
-        .is_ok()
+    encoder.write_all(body).and_then(|()| encoder.try_finish()).is_ok()
 }
 
 fn zstd(body: &[u8], out: &mut Vec<u8>) -> bool {

@@ -53,20 +53,13 @@ impl Dialer {
         let host = endpoint.host.clone();
         let tls = if endpoint.tls {
             let name = ServerName::try_from(host.clone()).map_err(|_| {
-                Error::config(format_args!(
-                    "endpoint: host {host:?} is not a name that TLS can verify"
-                ))
+                Error::config(format_args!("endpoint: host {host:?} is not a name that TLS can verify"))
             })?;
             Some((tls::client_config(files, alpn)?, name))
         } else {
             None
         };
-        Ok(Self {
-            resolver: Resolver::new(&host, endpoint.port),
-            host,
-            tls,
-            state: State::Idle,
-        })
+        Ok(Self { resolver: Resolver::new(&host, endpoint.port), host, tls, state: State::Idle })
     }
 
     /// See [`super::Http1::pin_addresses`].
@@ -97,11 +90,7 @@ impl Dialer {
     pub(super) fn interest(&self) -> Interest {
         match &self.state {
             State::Idle => Interest::default(),
-            State::Resolving => Interest {
-                fd: self.resolver.fd(),
-                readable: true,
-                ..Interest::default()
-            },
+            State::Resolving => Interest { fd: self.resolver.fd(), readable: true, ..Interest::default() },
             State::Connecting(attempt) => Interest {
                 fd: Some(fd(&attempt.socket)),
                 writable: true,
@@ -145,9 +134,8 @@ impl Dialer {
                         return None;
                     }
                     refused => {
-                        let reason = refused
-                            .err()
-                            .map_or("no answer in time".to_owned(), |error| error.to_string());
+                        let reason =
+                            refused.err().map_or("no answer in time".to_owned(), |error| error.to_string());
                         let last = self.describe(attempt.address, &reason);
                         match self.connect(attempt.rest, now, attempt.connect_by, last) {
                             Ok(attempt) => self.state = State::Connecting(attempt),
@@ -184,13 +172,7 @@ impl Dialer {
             match open(address) {
                 Ok(socket) => {
                     let give_up_at = now + left / (rest.len() as u32 + 1);
-                    return Ok(Attempt {
-                        socket,
-                        address,
-                        give_up_at,
-                        rest,
-                        connect_by,
-                    });
+                    return Ok(Attempt { socket, address, give_up_at, rest, connect_by });
                 }
                 Err(error) => last_failure = self.describe(address, &error.to_string()),
             }
@@ -296,9 +278,7 @@ impl Conn {
             return Ok(0);
         }
         let Some(tls) = &mut self.tls else {
-            return Ok(would_block(Outgoing(&self.socket).write(bytes))
-                .map_err(io_failure)?
-                .unwrap_or(0));
+            return Ok(would_block(Outgoing(&self.socket).write(bytes)).map_err(io_failure)?.unwrap_or(0));
         };
         let count = tls.writer().write(bytes).map_err(io_failure)?;
         self.flush()?;
@@ -309,10 +289,7 @@ impl Conn {
     pub(super) fn flush(&mut self) -> Result<bool, Failure> {
         if let Some(tls) = &mut self.tls {
             while tls.wants_write() {
-                if would_block(tls.write_tls(&mut Outgoing(&self.socket)))
-                    .map_err(io_failure)?
-                    .is_none()
-                {
+                if would_block(tls.write_tls(&mut Outgoing(&self.socket))).map_err(io_failure)?.is_none() {
                     return Ok(false);
                 }
             }

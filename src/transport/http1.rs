@@ -97,11 +97,7 @@ impl Http1 {
                 Stage::Begun => {
                     self.watch_idle(now);
                     flight.kept = self.conn.is_some();
-                    flight.stage = if flight.kept {
-                        self.open(&flight.request)?
-                    } else {
-                        Stage::Dialing
-                    };
+                    flight.stage = if flight.kept { self.open(&flight.request)? } else { Stage::Dialing };
                     if !flight.kept {
                         self.dialer.start();
                     }
@@ -173,10 +169,7 @@ impl Http1 {
     }
 
     fn finish(&mut self, flight: &Flight, finished: Finished, now: Instant) -> Response {
-        let Finished {
-            mut response,
-            reusable,
-        } = finished;
+        let Finished { mut response, reusable } = finished;
         let clean = matches!(&flight.stage, Stage::Open(transfer)
             if transfer.all_sent(&flight.request.body) && transfer.input.is_empty());
         let flushed = self.conn.as_ref().is_some_and(|conn| !conn.has_output());
@@ -195,11 +188,7 @@ impl Exchange for Http1 {
         if self.flight.is_some() {
             self.cancel();
         }
-        self.flight = Some(Flight {
-            request,
-            stage: Stage::Begun,
-            kept: false,
-        });
+        self.flight = Some(Flight { request, stage: Stage::Begun, kept: false });
     }
 
     fn step(&mut self, now: Instant) -> Option<Result<Response, Failure>> {
@@ -233,10 +222,7 @@ impl Exchange for Http1 {
             };
         };
         let interest = match &flight.stage {
-            Stage::Begun => Interest {
-                wake_at: Some(now),
-                ..Interest::default()
-            },
+            Stage::Begun => Interest { wake_at: Some(now), ..Interest::default() },
             Stage::Dialing => self.dialer.interest(),
             Stage::Open(transfer) => Interest {
                 fd: self.conn.as_ref().map(Conn::fd),
@@ -248,10 +234,7 @@ impl Exchange for Http1 {
             },
         };
         let deadline = flight.request.deadline;
-        Interest {
-            wake_at: Some(interest.wake_at.map_or(deadline, |at| at.min(deadline))),
-            ..interest
-        }
+        Interest { wake_at: Some(interest.wake_at.map_or(deadline, |at| at.min(deadline))), ..interest }
     }
 
     fn cancel(&mut self) {
@@ -275,11 +258,7 @@ impl Transfer {
                 _ => &body[self.sent - self.head_len..],
             };
             let rest = &rest[..rest.len().min(budget)];
-            let written = if rest.is_empty() {
-                conn.flush().map(|_| 0)
-            } else {
-                conn.write(rest)
-            };
+            let written = if rest.is_empty() { conn.flush().map(|_| 0) } else { conn.write(rest) };
             match written {
                 Ok(0) => return,
                 Ok(count) => {
@@ -299,10 +278,7 @@ impl Transfer {
     ) -> Result<Option<Finished>, Failure> {
         while let Some(count) = conn.read(scratch, budget)? {
             if count == 0 {
-                let ended = self
-                    .answer
-                    .end()
-                    .map_err(|failure| self.send_failure.take().unwrap_or(failure));
+                let ended = self.answer.end().map_err(|failure| self.send_failure.take().unwrap_or(failure));
                 return ended.map(Some);
             }
             self.heard = true;

@@ -31,11 +31,7 @@ impl Memory {
 
     /// [`Memory::answer`] with a status and an empty body.
     pub fn answer_status(&self, status: u16) {
-        self.answer(Ok(Response {
-            status,
-            headers: http::HeaderMap::new(),
-            body: Vec::new(),
-        }));
+        self.answer(Ok(Response { status, headers: http::HeaderMap::new(), body: Vec::new() }));
     }
 
     /// All requests so far, oldest first.

@@ -50,10 +50,7 @@ impl Post {
         })?;
         let mut secrets: Vec<_> = path.split('?').map(|part| part.as_bytes().to_vec()).collect();
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::HOST,
-            header_value("endpoint", &authority(&config.endpoint))?,
-        );
+        headers.insert(header::HOST, header_value("endpoint", &authority(&config.endpoint))?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         let too_many = |_| Error::config("headers: too many");
@@ -62,20 +59,12 @@ impl Post {
             let key = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| Error::config(format_args!("headers: {name:?} is not a header name")))?;
             if RESERVED.contains(&key) {
-                return Err(Error::config(format_args!(
-                    "headers: {name:?} is set by the exporter itself"
-                )));
+                return Err(Error::config(format_args!("headers: {name:?} is set by the exporter itself")));
             }
             let mut value = header_value(&format!("headers: {name:?}"), secret.expose())?;
             value.set_sensitive(true);
             given.try_append(key, value).map_err(too_many)?;
-            secrets.extend(
-                secret
-                    .expose()
-                    .split_whitespace()
-                    .last()
-                    .map(|word| word.as_bytes().to_vec()),
-            );
+            secrets.extend(secret.expose().split_whitespace().last().map(|word| word.as_bytes().to_vec()));
         }
         if given.get_all(header::HOST).iter().count() > 1 {
             return Err(Error::config("headers: \"host\" is given more than once"));
@@ -88,11 +77,7 @@ impl Post {
             }
         }
         secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
-        Ok(Self {
-            target: target.into(),
-            headers,
-            secrets,
-        })
+        Ok(Self { target: target.into(), headers, secrets })
     }
 
     /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
@@ -107,10 +92,7 @@ impl Post {
         }
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
         // Each header takes a line of `name: value\r\n`; the rest is for method, version and the empty line.
-        let lines: usize = headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 4)
-            .sum();
+        let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let mut head =
             vec![0; lines + self.target.path().len() + self.target.query().map_or(0, str::len) + 64];
         *message.headers_mut() = headers;
@@ -123,10 +105,7 @@ impl Post {
     pub(super) fn redact(&self, body: &mut [u8]) {
         for secret in &self.secrets {
             let mut from = 0;
-            while let Some(at) = body[from..]
-                .windows(secret.len())
-                .position(|window| window == secret)
-            {
+            while let Some(at) = body[from..].windows(secret.len()).position(|window| window == secret) {
                 body[from + at..][..secret.len()].fill(b'*');
                 from += at + secret.len();
             }
@@ -156,24 +135,14 @@ fn start(
 /// `Host` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
 fn authority(endpoint: &Endpoint) -> String {
     let host = &endpoint.host;
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.clone()
-    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let default_port = if endpoint.tls { 443 } else { 80 };
-    if endpoint.port == default_port {
-        host
-    } else {
-        format!("{host}:{}", endpoint.port)
-    }
+    if endpoint.port == default_port { host } else { format!("{host}:{}", endpoint.port) }
 }
 
 /// The value stays out of the error: it can be a secret.
 fn header_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-        Error::config(format_args!(
-            "{what}: control characters such as CR, LF and NUL are not allowed"
-        ))
+        Error::config(format_args!("{what}: control characters such as CR, LF and NUL are not allowed"))
     })
 }

@@ -39,10 +39,7 @@ struct Lookup {
 
 impl Resolver {
     pub(super) fn new(host: &str, port: u16) -> Self {
-        let literal = host
-            .parse::<IpAddr>()
-            .ok()
-            .map(|address| SocketAddr::new(address, port));
+        let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
         Self {
             host: host.to_owned(),
             port,
@@ -60,9 +57,7 @@ impl Resolver {
         }
         let lookup = match &self.lookup {
             Some(lookup) => lookup,
-            None => self
-                .lookup
-                .insert(spawn(self.host.clone(), self.port).map_err(Failure::Resolve)?),
+            None => self.lookup.insert(spawn(self.host.clone(), self.port).map_err(Failure::Resolve)?),
         };
         let Some(result) = lookup.result.lock().take() else {
             return Ok(None);
@@ -99,10 +94,7 @@ impl Resolver {
 
 fn spawn(host: String, port: u16) -> Result<Arc<Lookup>, String> {
     let failed = |error: io::Error| format!("{host}: {}", one_line(&error.to_string(), 200));
-    let lookup = Arc::new(Lookup {
-        result: Mutex::new(None),
-        waker: Waker::new().map_err(failed)?,
-    });
+    let lookup = Arc::new(Lookup { result: Mutex::new(None), waker: Waker::new().map_err(failed)? });
     let (name, theirs) = (host.clone(), Arc::clone(&lookup));
     let run = move || {
         let result = match (name.as_str(), port).to_socket_addrs() {
@@ -115,9 +107,6 @@ fn spawn(host: String, port: u16) -> Result<Arc<Lookup>, String> {
         });
         theirs.waker.wake();
     };
-    std::thread::Builder::new()
-        .name("pytracingx-dns".to_owned())
-        .spawn(run)
-        .map_err(failed)?;
+    std::thread::Builder::new().name("pytracingx-dns".to_owned()).spawn(run).map_err(failed)?;
     Ok(lookup)
 }

@@ -44,35 +44,22 @@ pub fn classify_otlp_http(result: &Result<Response, Failure>, now_unix: u64) -> 
     let response = match result {
         Ok(response) => response,
         Err(failure @ Failure::Oversized(_)) => {
-            return Outcome::Refused {
-                reason: failure.to_string(),
-            };
+            return Outcome::Refused { reason: failure.to_string() };
         }
         Err(failure) => {
             let after = matches!(failure, Failure::Tls(_)).then_some(TLS_RETRY);
-            return Outcome::Retry {
-                after,
-                reason: failure.to_string(),
-            };
+            return Outcome::Retry { after, reason: failure.to_string() };
         }
     };
     match response.status {
         200..=299 => delivered(response),
         413 => Outcome::TooLarge,
-        429 | 503 => Outcome::Retry {
-            after: retry_after(response, now_unix),
-            reason: status_line(response),
-        },
-        502 | 504 => Outcome::Retry {
-            after: None,
-            reason: status_line(response),
-        },
-        status @ 300..=399 => Outcome::Refused {
-            reason: format!("HTTP {status}: redirects are not followed"),
-        },
-        _ => Outcome::Refused {
-            reason: status_line(response),
-        },
+        429 | 503 => Outcome::Retry { after: retry_after(response, now_unix), reason: status_line(response) },
+        502 | 504 => Outcome::Retry { after: None, reason: status_line(response) },
+        status @ 300..=399 => {
+            Outcome::Refused { reason: format!("HTTP {status}: redirects are not followed") }
+        }
+        _ => Outcome::Refused { reason: status_line(response) },
     }
 }
 
@@ -80,19 +67,13 @@ pub fn classify_otlp_http(result: &Result<Response, Failure>, now_unix: u64) -> 
 fn delivered(response: &Response) -> Outcome {
     let declared = content_type(response);
     let expected = declared.is_none() || is_protobuf(declared);
-    let (rejected, message) = match if expected {
-        partial_success(&response.body)
-    } else {
-        Some((0, String::new()))
-    } {
-        Some((rejected, message)) => (rejected, one_line(&message, MAX_MESSAGE_CHARS)),
-        None if declared.is_none() => (0, String::new()),
-        None => (0, "the answer's body is not an OTLP response".to_owned()),
-    };
-    Outcome::Delivered {
-        rejected,
-        message: (!message.is_empty()).then_some(message),
-    }
+    let (rejected, message) =
+        match if expected { partial_success(&response.body) } else { Some((0, String::new())) } {
+            Some((rejected, message)) => (rejected, one_line(&message, MAX_MESSAGE_CHARS)),
+            None if declared.is_none() => (0, String::new()),
+            None => (0, "the answer's body is not an OTLP response".to_owned()),
+        };
+    Outcome::Delivered { rejected, message: (!message.is_empty()).then_some(message) }
 }
 
 /// Status and the server's words: the message of a `google.rpc.Status`, or the body's text.
@@ -119,23 +100,16 @@ fn is_protobuf(content_type: Option<&str>) -> bool {
 
 /// Seconds or a date; anything else is as good as absent. Of several values the first that can be read.
 fn retry_after(response: &Response, now_unix: u64) -> Option<Duration> {
-    response
-        .headers
-        .get_all(http::header::RETRY_AFTER)
-        .iter()
-        .find_map(|value| {
-            let value = value.to_str().ok()?.trim();
-            let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-                value.parse().unwrap_or(u64::MAX)
-            } else {
-                let date = httpdate::parse_http_date(value).ok()?;
-                date.duration_since(UNIX_EPOCH)
-                    .ok()?
-                    .as_secs()
-                    .saturating_sub(now_unix)
-            };
-            Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
-        })
+    response.headers.get_all(http::header::RETRY_AFTER).iter().find_map(|value| {
+        let value = value.to_str().ok()?.trim();
+        let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            value.parse().unwrap_or(u64::MAX)
+        } else {
+            let date = httpdate::parse_http_date(value).ok()?;
+            date.duration_since(UNIX_EPOCH).ok()?.as_secs().saturating_sub(now_unix)
+        };
+        Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    })
 }
 
 /// `Export*ServiceResponse { partial_success = 1 { rejected_* = 1; error_message = 2 } }`, the same numbers for all
@@ -225,9 +199,7 @@ pub struct Backoff {
 impl Backoff {
     /// The next wait. `random` is any uniformly random number.
     pub fn next_wait(&mut self, random: u64) -> Duration {
-        let wait = FIRST_WAIT
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(LONGEST_WAIT);
+        let wait = FIRST_WAIT.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_WAIT);
         self.attempts = self.attempts.saturating_add(1);
         let half = wait / 2;
         half + Duration::from_nanos(random % (half.as_nanos() as u64 + 1))

@@ -43,14 +43,10 @@ pub(super) fn client_config(files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<Clie
                 .map_err(|error| bad("client_key_file", key_file, error))?
         }
         (Some(_), None) => {
-            return Err(Error::config(
-                "client_key_file: required together with client_cert_file",
-            ));
+            return Err(Error::config("client_key_file: required together with client_cert_file"));
         }
         (None, Some(_)) => {
-            return Err(Error::config(
-                "client_cert_file: required together with client_key_file",
-            ));
+            return Err(Error::config("client_cert_file: required together with client_key_file"));
         }
     };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
@@ -61,9 +57,7 @@ pub(super) fn client_config(files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<Clie
 fn file_roots(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("ca_file", path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| bad("ca_file", path, error))?;
+        roots.add(certificate).map_err(|error| bad("ca_file", path, error))?;
     }
     Ok(roots)
 }

@@ -24,13 +24,7 @@ struct World {
 
 impl World {
     fn new(frequency: f64) -> Self {
-        Self {
-            ticks: 1e12,
-            monotonic: 5e12,
-            unix: 0.0,
-            frequency,
-            slew: 0.0,
-        }
+        Self { ticks: 1e12, monotonic: 5e12, unix: 0.0, frequency, slew: 0.0 }
     }
 
     fn wait(&mut self, nano: u64) -> Sample {
@@ -61,10 +55,7 @@ impl World {
 #[track_caller]
 fn assert_near(actual: u64, expected: u64, within: u64) {
     let difference = i128::from(actual) - i128::from(expected);
-    assert!(
-        difference.unsigned_abs() <= u128::from(within),
-        "{actual} is off by {difference} ns"
-    );
+    assert!(difference.unsigned_abs() <= u128::from(within), "{actual} is off by {difference} ns");
 }
 
 /// The frequencies of a clock in nanoseconds, of TSCs and of ARM counters.
@@ -104,11 +95,7 @@ fn explicit_times_pass_through() {
     let timeline = world.timeline();
     let now = world.sample();
     assert_eq!(timeline.span_times(7, true, 9, true), (7, 9));
-    assert_eq!(
-        timeline.span_times(9, true, 7, true),
-        (9, 9),
-        "an end before the start is clamped to it"
-    );
+    assert_eq!(timeline.span_times(9, true, 7, true), (9, 9), "an end before the start is clamped to it");
     let (start, end) = timeline.span_times(START, true, now.ticks, false);
     assert_eq!(start, START);
     assert_near(end, now.unix_nano, 2);
@@ -124,12 +111,7 @@ fn explicit_times_pass_through() {
 /// A span that is open while the wall clock is set keeps the time that it began at, and its true duration.
 #[test]
 fn steps_of_the_wall_clock_open_an_epoch() {
-    for step in [
-        HOUR as i64,
-        -(HOUR as i64),
-        -(10 * YEAR as i64),
-        SECOND as i64 / 50,
-    ] {
+    for step in [HOUR as i64, -(HOUR as i64), -(10 * YEAR as i64), SECOND as i64 / 50] {
         let mut world = World::new(2.4);
         let mut timeline = world.timeline();
         let before = world.wait(SECOND / 10);
@@ -164,11 +146,7 @@ fn drift_is_followed_and_time_never_goes_backwards() {
             let converted = timeline.unix_nano(sample.ticks);
             assert!(converted > latest);
             latest = converted;
-            assert_near(
-                converted,
-                sample.unix_nano,
-                if i < 20 { 4_500_000 } else { 300_000 },
-            );
+            assert_near(converted, sample.unix_nano, if i < 20 { 4_500_000 } else { 300_000 });
         }
         // Once the rate is measured in the new regime alone, nothing is left to work off.
         for _ in 0..100 {
@@ -240,10 +218,7 @@ fn refreshes_without_progress_change_nothing() {
     let mut timeline = world.timeline();
     let now = world.sample();
     timeline.refresh_with(now);
-    timeline.refresh_with(Sample {
-        ticks: now.ticks + 1,
-        ..now
-    });
+    timeline.refresh_with(Sample { ticks: now.ticks + 1, ..now });
     timeline.refresh_with(world.wait(1000));
     let later = world.wait(SECOND);
     assert_near(timeline.unix_nano(later.ticks), later.unix_nano, 2);
@@ -254,10 +229,7 @@ fn identity_passes_unix_times() {
     let timeline = Timeline::identity();
     for time in [0, 1, START, u64::MAX] {
         assert_eq!(timeline.unix_nano(time), time);
-        assert_eq!(
-            timeline.span_times(time, false, u64::MAX, false),
-            (time, u64::MAX)
-        );
+        assert_eq!(timeline.span_times(time, false, u64::MAX, false), (time, u64::MAX));
     }
 }
 

@@ -13,12 +13,7 @@ const TRACES: PathRule = PathRule::Signal(Signal::Traces);
 
 fn url(text: &str, protocol: Option<Protocol>, insecure: Option<bool>) -> String {
     let (endpoint, protocol) = Endpoint::parse("endpoint", text, protocol, insecure, TRACES).unwrap();
-    let Endpoint {
-        tls,
-        host,
-        port,
-        path,
-    } = endpoint;
+    let Endpoint { tls, host, port, path } = endpoint;
     let scheme = if tls { "https" } else { "http" };
     format!("{protocol:?} {scheme} {host} {port} {path}")
 }
@@ -28,30 +23,15 @@ fn endpoints_become() {
     use Protocol::{Grpc, HttpProtobuf as Http};
     let table: &[(&str, Option<Protocol>, Option<bool>, &str)] = &[
         // The protocol follows from the path or port 4318 unless it is said.
-        (
-            "https://collector:4317",
-            None,
-            None,
-            "Grpc https collector 4317 /",
-        ),
+        ("https://collector:4317", None, None, "Grpc https collector 4317 /"),
         ("http://a", None, None, "Grpc http a 80 /"),
         ("http://a/", None, None, "Grpc http a 80 /"),
         ("https://a", None, None, "Grpc https a 443 /"),
         ("http://a:4318", None, None, "HttpProtobuf http a 4318 /v1/traces"),
-        (
-            "http://a:4318/",
-            None,
-            None,
-            "HttpProtobuf http a 4318 /v1/traces",
-        ),
+        ("http://a:4318/", None, None, "HttpProtobuf http a 4318 /v1/traces"),
         ("http://a/x/y?k=v", None, None, "HttpProtobuf http a 80 /x/y?k=v"),
         ("http://a?k=v", None, None, "HttpProtobuf http a 80 /?k=v"),
-        (
-            "http://a:4317",
-            Some(Http),
-            None,
-            "HttpProtobuf http a 4317 /v1/traces",
-        ),
+        ("http://a:4317", Some(Http), None, "HttpProtobuf http a 4317 /v1/traces"),
         ("http://a/?", Some(Http), None, "HttpProtobuf http a 80 /"),
         ("http://a:4318/v1/traces", Some(Grpc), None, "Grpc http a 4318 /"),
         // Without a scheme: TLS unless loopback or insecure; the protocol's port.
@@ -66,18 +46,8 @@ fn endpoints_become() {
         ("10.0.0.1:1", None, Some(true), "Grpc http 10.0.0.1 1 /"),
         // With one it decides.
         ("https://a", None, Some(true), "Grpc https a 443 /"),
-        (
-            "HTTP://Host_1.Example.:65535",
-            None,
-            None,
-            "Grpc http host_1.example. 65535 /",
-        ),
-        (
-            "https://[2001:DB8::1]/p",
-            None,
-            None,
-            "HttpProtobuf https 2001:db8::1 443 /p",
-        ),
+        ("HTTP://Host_1.Example.:65535", None, None, "Grpc http host_1.example. 65535 /"),
+        ("https://[2001:DB8::1]/p", None, None, "HttpProtobuf https 2001:db8::1 443 /p"),
     ];
     for (text, protocol, insecure, expected) in table {
         assert_eq!(url(text, *protocol, *insecure), *expected, "{text}");
@@ -125,12 +95,7 @@ fn endpoints_are_refused_in_words_that_hold_no_secret() {
 
 #[test]
 fn an_endpoint_prints_no_path_and_reads_back() {
-    for text in [
-        "https://[::1]:9/c4n4ry?t=c4n4ry",
-        "http://h:4318/?",
-        "http://h:4318",
-        "h",
-    ] {
+    for text in ["https://[::1]:9/c4n4ry?t=c4n4ry", "http://h:4318/?", "http://h:4318", "h"] {
         for rule in [TRACES, PathRule::AsIs, PathRule::Base(Signal::Logs)] {
             let (endpoint, protocol) =
                 Endpoint::parse("endpoint", text, Some(Protocol::HttpProtobuf), None, rule).unwrap();
@@ -151,19 +116,11 @@ fn samplers_have_our_names_and_opentelemetrys() {
         (None, Some(0.5), ParentBasedTraceIdRatio(0.5)),
         (Some("always_on"), Some(0.5), AlwaysOn),
         (Some("always_off"), None, AlwaysOff),
-        (
-            Some("parent_based_traceid_ratio"),
-            Some(0.25),
-            ParentBasedTraceIdRatio(0.25),
-        ),
+        (Some("parent_based_traceid_ratio"), Some(0.25), ParentBasedTraceIdRatio(0.25)),
         (Some("traceidratio"), Some(0.25), TraceIdRatio(0.25)),
         (Some("parentbased_always_on"), None, ParentBased(true)),
         (Some("parentbased_always_off"), None, ParentBased(false)),
-        (
-            Some("ParentBased_TraceIdRatio"),
-            Some(0.0),
-            ParentBasedTraceIdRatio(0.0),
-        ),
+        (Some("ParentBased_TraceIdRatio"), Some(0.0), ParentBasedTraceIdRatio(0.0)),
         (Some("traceidratio"), Some(7.0), TraceIdRatio(1.0)),
         (Some("traceidratio"), Some(-0.1), TraceIdRatio(0.0)),
     ];
@@ -171,11 +128,7 @@ fn samplers_have_our_names_and_opentelemetrys() {
         let sampler = check::sampler(name, arg).unwrap();
         assert_eq!(sampler, expected);
         let (name, arg) = check::sampler_name(sampler);
-        assert_eq!(
-            check::sampler(Some(name), arg),
-            Ok(sampler),
-            "the name builds it again"
-        );
+        assert_eq!(check::sampler(Some(name), arg), Ok(sampler), "the name builds it again");
     }
     let unknown = check::sampler(Some("custom"), None).unwrap_err().to_string();
     assert!(unknown.starts_with(
@@ -186,33 +139,18 @@ fn samplers_have_our_names_and_opentelemetrys() {
 
 #[test]
 fn choices_name_the_argument_the_value_and_the_rest() {
-    let text = check::PROTOCOLS
-        .parse("protocol", "thrift")
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        text,
-        "unknown protocol 'thrift', expected 'grpc' or 'http/protobuf'"
-    );
+    let text = check::PROTOCOLS.parse("protocol", "thrift").unwrap_err().to_string();
+    assert_eq!(text, "unknown protocol 'thrift', expected 'grpc' or 'http/protobuf'");
     assert_eq!(check::PROTOCOLS.find("HTTP"), Some(Protocol::HttpProtobuf));
-    let long = check::PROTOCOLS
-        .parse("protocol", &format!("\n{}", "x".repeat(200)))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        long.contains("'\\nxxx") && long.contains("…'") && long.len() < 200,
-        "{long}"
-    );
+    let long = check::PROTOCOLS.parse("protocol", &format!("\n{}", "x".repeat(200))).unwrap_err().to_string();
+    assert!(long.contains("'\\nxxx") && long.contains("…'") && long.len() < 200, "{long}");
 }
 
 #[test]
 fn numbers_have_a_least_value_and_saturate() {
     assert_eq!(check::whole::<u32>("n", i128::MAX, 0), Ok(u32::MAX));
     assert_eq!(check::whole::<usize>("n", 1, 1), Ok(1));
-    assert_eq!(
-        check::whole::<u64>("n", 0, 1).unwrap_err().to_string(),
-        "n must be at least 1, got 0"
-    );
+    assert_eq!(check::whole::<u64>("n", 0, 1).unwrap_err().to_string(), "n must be at least 1, got 0");
     assert_eq!(check::milliseconds("n", i128::MAX, 0), Ok(365 * 86_400_000));
     assert!(check::ratio("r", 1.5).is_err() && check::ratio("r", f64::NAN).is_err());
 }
@@ -220,10 +158,7 @@ fn numbers_have_a_least_value_and_saturate() {
 #[test]
 fn a_header_error_names_the_key_never_the_value() {
     let pair = |name: &str, value: &str| check::headers([(name.to_owned(), value.to_owned())]);
-    assert_eq!(
-        pair("X-Api-Key", "ü b"),
-        Ok(vec![("X-Api-Key".to_owned(), Secret::new("ü b"))])
-    );
+    assert_eq!(pair("X-Api-Key", "ü b"), Ok(vec![("X-Api-Key".to_owned(), Secret::new("ü b"))]));
     for (name, value) in [
         ("api-key", "c4n4ry\r\nx: y"),
         ("api-key", "c4n4ry\n"),
@@ -235,10 +170,7 @@ fn a_header_error_names_the_key_never_the_value() {
         ("Content-Length", CANARY),
     ] {
         let text = pair(name, value).unwrap_err().to_string();
-        assert!(
-            text.starts_with("headers: ") && !text.contains(CANARY) && !text.contains('\n'),
-            "{text:?}"
-        );
+        assert!(text.starts_with("headers: ") && !text.contains(CANARY) && !text.contains('\n'), "{text:?}");
         assert!(text.contains(&check::shown(name)), "{text}");
     }
 }
@@ -256,10 +188,7 @@ fn secrets_print_as_stars() {
     let sls = SlsSinkConfig::new(["e", "p", "l"], "h.example", "p".into(), "l".into(), credentials).unwrap();
     assert_eq!(sls.endpoint.to_string(), "https://h.example:443/…");
     let debug = format!("{transport:?} {sls:?}");
-    assert!(
-        debug.contains("***") && debug.contains("http://h:80/…") && !debug.contains(CANARY),
-        "{debug}"
-    );
+    assert!(debug.contains("***") && debug.contains("http://h:80/…") && !debug.contains(CANARY), "{debug}");
 }
 
 #[test]
@@ -276,21 +205,9 @@ fn sls_names_become_host_and_path_and_must_fit_there() {
     };
     assert!(sink("http://127.0.0.1:8080", "p-1", "l_1").is_ok());
     assert_eq!(sink("e", "", "l").unwrap_err(), "project must not be empty");
-    assert!(
-        sink("e", "p", "l/../x")
-            .unwrap_err()
-            .starts_with("logstore must be letters")
-    );
-    assert!(
-        sink("e", "p.evil.example", "l")
-            .unwrap_err()
-            .starts_with("project must be letters")
-    );
-    assert!(
-        sink("https://e/c4n4ry", "p", "l")
-            .unwrap_err()
-            .ends_with("must not have a path")
-    );
+    assert!(sink("e", "p", "l/../x").unwrap_err().starts_with("logstore must be letters"));
+    assert!(sink("e", "p.evil.example", "l").unwrap_err().starts_with("project must be letters"));
+    assert!(sink("https://e/c4n4ry", "p", "l").unwrap_err().ends_with("must not have a path"));
 }
 
 #[test]
@@ -298,19 +215,12 @@ fn log_filters_parse_and_print() {
     let filter = LogFilter::parse("log_filter", " info, noisy.lib = WARNING,a=b=off").unwrap();
     assert_eq!(
         filter.directives,
-        [
-            (String::new(), Level::Info),
-            ("noisy.lib".to_owned(), Level::Warn),
-            ("a=b".to_owned(), Level::Off)
-        ]
+        [(String::new(), Level::Info), ("noisy.lib".to_owned(), Level::Warn), ("a=b".to_owned(), Level::Off)]
     );
     assert_eq!(filter.to_string(), "info,noisy.lib=warn,a=b=off");
     for text in ["", "info,", "loud", "lib=loud", "=info", "lib="] {
         let error = LogFilter::parse("log_filter", text).unwrap_err().to_string();
-        assert!(
-            error.starts_with("log_filter: '") && error.contains("'trace' | 'debug'"),
-            "{error}"
-        );
+        assert!(error.starts_with("log_filter: '") && error.contains("'trace' | 'debug'"), "{error}");
     }
 }
 
@@ -323,14 +233,8 @@ fn certificate_files_are_looked_into() {
         std::fs::write(&path, text).unwrap();
         Some(path)
     };
-    let cert = file(
-        "cert.pem",
-        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
-    );
-    let key = file(
-        "key.pem",
-        "-----BEGIN PRIVATE KEY-----\nc4n4ry\n-----END PRIVATE KEY-----\n",
-    );
+    let cert = file("cert.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
+    let key = file("key.pem", "-----BEGIN PRIVATE KEY-----\nc4n4ry\n-----END PRIVATE KEY-----\n");
     let files = |ca: &Option<_>, cert: &Option<_>, key: &Option<_>| {
         check::tls_files(&TlsFiles {
             ca_file: ca.clone(),
@@ -342,21 +246,9 @@ fn certificate_files_are_looked_into() {
     assert_eq!(files(&cert, &cert, &key), Ok(()));
     assert!(files(&key, &None, &None).unwrap_err().contains("ca_file: '"));
     assert!(!files(&key, &None, &None).unwrap_err().contains(CANARY));
-    assert!(
-        files(&Some(dir.join("absent")), &None, &None)
-            .unwrap_err()
-            .contains("cannot be read")
-    );
-    assert!(
-        files(&None, &cert, &None)
-            .unwrap_err()
-            .contains("needs client_key_file")
-    );
-    assert!(
-        files(&None, &None, &key)
-            .unwrap_err()
-            .contains("needs client_cert_file")
-    );
+    assert!(files(&Some(dir.join("absent")), &None, &None).unwrap_err().contains("cannot be read"));
+    assert!(files(&None, &cert, &None).unwrap_err().contains("needs client_key_file"));
+    assert!(files(&None, &None, &key).unwrap_err().contains("needs client_cert_file"));
     std::fs::remove_dir_all(dir).unwrap();
 }
 
@@ -371,10 +263,7 @@ fn credentials_in_the_clear_are_warned_about_once() {
         config.warn_of_plain_text();
         config.warnings
     };
-    assert_eq!(
-        sink("http://far:4318"),
-        ["headers for http://far:4318/… are sent without encryption"]
-    );
+    assert_eq!(sink("http://far:4318"), ["headers for http://far:4318/… are sent without encryption"]);
     assert_eq!(sink("https://far:4318"), [""; 0]);
     assert_eq!(sink("http://localhost:4318"), [""; 0]);
 }
@@ -435,14 +324,8 @@ fn every_detection_has_its_own_instance_id() {
     assert_eq!(first.as_bytes()[14], b'4');
     assert!(b"89ab".contains(&first.as_bytes()[19]));
     let resource = resource::complete(&Resource::default(), None, |_| None);
-    assert_eq!(
-        resource.get("service.name"),
-        Some(&ResourceValue::Str("unknown_service:python".to_owned()))
-    );
-    assert_eq!(
-        resource.get("process.pid"),
-        Some(&ResourceValue::Int(i64::from(std::process::id())))
-    );
+    assert_eq!(resource.get("service.name"), Some(&ResourceValue::Str("unknown_service:python".to_owned())));
+    assert_eq!(resource.get("process.pid"), Some(&ResourceValue::Int(i64::from(std::process::id()))));
 }
 
 #[test]
@@ -456,26 +339,16 @@ fn a_container_is_recognised_by_cgroup_or_mount() {
         format!("3:cpu:/kubepods/pod2:cri-containerd:{id}"),
     ] {
         let text = format!("13:pids:/\n{line}\n");
-        assert_eq!(
-            resource::container_id_from_cgroup(&text),
-            Some(id.as_str()),
-            "{line}"
-        );
+        assert_eq!(resource::container_id_from_cgroup(&text), Some(id.as_str()), "{line}");
     }
     assert_eq!(resource::container_id_from_cgroup("0::/\n"), None);
-    assert_eq!(
-        resource::container_id_from_cgroup(&format!("0::/docker/{}g", &id[1..])),
-        None
-    );
+    assert_eq!(resource::container_id_from_cgroup(&format!("0::/docker/{}g", &id[1..])), None);
 
     let mounts = format!(
         "1 2 0:1 / / rw - overlay overlay rw\n\
          3 4 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
     );
     assert_eq!(resource::container_id_from_mountinfo(&mounts), Some(id.as_str()));
-    assert_eq!(
-        resource::container_id_from_mountinfo("3 4 8:1 /x /etc/hostname rw"),
-        None
-    );
+    assert_eq!(resource::container_id_from_mountinfo("3 4 8:1 /x /etc/hostname rw"), None);
     assert_eq!(resource::container_id_from_mountinfo("3"), None);
 }

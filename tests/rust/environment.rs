@@ -123,10 +123,7 @@ fn urls(config: &Config) -> String {
 
 fn headers(config: &Config) -> Vec<(&str, &str)> {
     let headers = &traces(config).transport.headers;
-    headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.expose()))
-        .collect()
+    headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
 }
 
 #[test]
@@ -161,16 +158,10 @@ fn a_signals_own_variable_wins_and_a_bad_one_falls_back() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://base:1/p"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://own:2/q"),
     ];
-    assert_eq!(
-        urls(&config(&both)),
-        "http://own:2/q http://base:1/p/v1/metrics http://base:1/p/v1/logs"
-    );
+    assert_eq!(urls(&config(&both)), "http://own:2/q http://base:1/p/v1/metrics http://base:1/p/v1/logs");
     let bad = [both[0], ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "nonsense:port")];
     let config = config(&bad);
-    assert_eq!(
-        traces(&config).transport.endpoint.expose(),
-        "http://base:1/p/v1/traces"
-    );
+    assert_eq!(traces(&config).transport.endpoint.expose(), "http://base:1/p/v1/traces");
     assert_eq!(config.warnings.len(), 1);
 }
 
@@ -208,21 +199,11 @@ fn sampler_arguments_belong_to_ratio_samplers() {
         let config = config(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", arg)]);
         (traces(&config).sampler, config.warnings.len())
     };
-    assert_eq!(
-        sampler("traceidratio", "0.25"),
-        (SamplerConfig::TraceIdRatio(0.25), 0)
-    );
-    assert_eq!(
-        sampler("parentbased_traceidratio", "0"),
-        (SamplerConfig::ParentBasedTraceIdRatio(0.0), 0)
-    );
+    assert_eq!(sampler("traceidratio", "0.25"), (SamplerConfig::TraceIdRatio(0.25), 0));
+    assert_eq!(sampler("parentbased_traceidratio", "0"), (SamplerConfig::ParentBasedTraceIdRatio(0.0), 0));
     assert_eq!(sampler("always_on", "nonsense"), (SamplerConfig::AlwaysOn, 0));
     for bad in ["1.5", "-0.1", "nan", "half"] {
-        assert_eq!(
-            sampler("traceidratio", bad),
-            (SamplerConfig::TraceIdRatio(1.0), 1),
-            "{bad}"
-        );
+        assert_eq!(sampler("traceidratio", bad), (SamplerConfig::TraceIdRatio(1.0), 1), "{bad}");
     }
 }
 
@@ -247,10 +228,7 @@ fn a_batch_is_never_larger_than_its_queue() {
 
 #[test]
 fn service_name_wins_over_the_resource_attribute() {
-    let both = config(&[
-        ("OTEL_SERVICE_NAME", "a"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=b,k=v"),
-    ]);
+    let both = config(&[("OTEL_SERVICE_NAME", "a"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=b,k=v")]);
     assert_eq!(service_name(&both), "a");
     assert_eq!(both.resource.get("k"), Some(&ResourceValue::Str("v".to_owned())));
 }
@@ -279,17 +257,9 @@ fn certificates_are_used_when_they_are_some() {
     assert_eq!(tls.ca_file.as_ref(), Some(&cert));
     assert_eq!(tls.client_cert_file.as_ref(), Some(&cert));
     assert_eq!(tls.client_key_file.as_ref(), Some(&key));
-    assert_eq!(
-        all.warnings.len(),
-        1,
-        "a key is no certificate: {:?}",
-        all.warnings
-    );
+    assert_eq!(all.warnings.len(), 1, "a key is no certificate: {:?}", all.warnings);
     let half = config(&[("OTEL_EXPORTER_OTLP_CLIENT_KEY", key_text)]);
-    assert_eq!(
-        (&traces(&half).transport.tls.client_key_file, half.warnings.len()),
-        (&None, 1)
-    );
+    assert_eq!((&traces(&half).transport.tls.client_key_file, half.warnings.len()), (&None, 1));
     std::fs::remove_dir_all(dir).unwrap();
 }
 
@@ -305,16 +275,8 @@ fn an_sls_sink_needs_all_its_variables() {
     ];
     let whole = config(&all);
     let sink = &whole.sls_log_sinks[0];
-    assert_eq!(
-        sink.endpoint.to_string(),
-        "https://cn-hangzhou.log.aliyuncs.com:443/…"
-    );
-    let SlsCredentials::Static {
-        ak_id,
-        ak_secret,
-        security_token: Some(token),
-    } = &sink.credentials
-    else {
+    assert_eq!(sink.endpoint.to_string(), "https://cn-hangzhou.log.aliyuncs.com:443/…");
+    let SlsCredentials::Static { ak_id, ak_secret, security_token: Some(token) } = &sink.credentials else {
         panic!("{:?}", sink.credentials)
     };
     assert_eq!(
@@ -323,20 +285,11 @@ fn an_sls_sink_needs_all_its_variables() {
     );
     assert!(!format!("{whole:?}").contains(CANARY));
     for missing in 0..5 {
-        let rest: Vec<_> = all
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != missing)
-            .map(|(_, v)| *v)
-            .collect();
+        let rest: Vec<_> = all.iter().enumerate().filter(|(i, _)| *i != missing).map(|(_, v)| *v).collect();
         let config = config(&rest);
         assert_eq!((config.sls_log_sinks.len(), config.warnings.len()), (0, 1));
     }
-    assert_eq!(
-        config(&all[3..]).warnings,
-        [""; 0],
-        "keys alone are somebody else's"
-    );
+    assert_eq!(config(&all[3..]).warnings, [""; 0], "keys alone are somebody else's");
 }
 
 #[test]
@@ -350,19 +303,11 @@ fn an_explicit_config_merges_little_and_wins() {
     ]);
     let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
     let mut config = Config::new("argument");
-    config
-        .resource
-        .add_missing("a", ResourceValue::Str("argument".to_owned()));
+    config.resource.add_missing("a", ResourceValue::Str("argument".to_owned()));
     config.merge_env(variable);
     assert_eq!(service_name(&config), "argument");
-    assert_eq!(
-        config.resource.get("a"),
-        Some(&ResourceValue::Str("argument".to_owned()))
-    );
-    assert_eq!(
-        config.resource.get("b"),
-        Some(&ResourceValue::Str("env".to_owned()))
-    );
+    assert_eq!(config.resource.get("a"), Some(&ResourceValue::Str("argument".to_owned())));
+    assert_eq!(config.resource.get("b"), Some(&ResourceValue::Str("env".to_owned())));
     assert!(config.disabled && config.trace_sinks.is_empty());
     assert_eq!(config.propagators, [Propagator::Baggage]);
     let once = config.clone();
@@ -373,10 +318,7 @@ fn an_explicit_config_merges_little_and_wins() {
 #[test]
 fn defaults_without_an_environment() {
     let config = config(&[]);
-    assert_eq!(
-        config.trace_sinks.len() + config.metric_sinks.len() + config.otlp_log_sinks.len(),
-        3
-    );
+    assert_eq!(config.trace_sinks.len() + config.metric_sinks.len() + config.otlp_log_sinks.len(), 3);
     assert!(config.sls_log_sinks.is_empty() && !config.disabled);
     assert_eq!(config.metric_sinks[0].temporality, Temporality::Cumulative);
     assert_eq!(config.default_histogram, HistogramAggregation::Explicit);

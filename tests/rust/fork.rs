@@ -102,14 +102,7 @@ mod memory {
         assert_eq!(region.as_ptr().addr() % ALIGN_BYTES, 0);
         let last = region.bytes() - 1;
         assert_eq!((read(&region, 0), read(&region, last)), (0, 0));
-        let ends = [
-            0,
-            3 * ALIGN_BYTES - 1,
-            3 * ALIGN_BYTES,
-            6 * ALIGN_BYTES - 1,
-            6 * ALIGN_BYTES,
-            last,
-        ];
+        let ends = [0, 3 * ALIGN_BYTES - 1, 3 * ALIGN_BYTES, 6 * ALIGN_BYTES - 1, 6 * ALIGN_BYTES, last];
         for at in ends {
             // SAFETY: within the region, and this test is its only user.
             unsafe { region.as_ptr().add(at).write(0xff) };
@@ -136,13 +129,8 @@ mod memory {
         unsafe { region.as_ptr().write(1) };
         let mut resident = vec![0_u8; region.bytes() / ALIGN_BYTES];
         // SAFETY: the vector has a byte for every page (pages are at least that large).
-        let result = unsafe {
-            libc::mincore(
-                region.as_ptr().cast(),
-                region.bytes(),
-                resident.as_mut_ptr().cast(),
-            )
-        };
+        let result =
+            unsafe { libc::mincore(region.as_ptr().cast(), region.bytes(), resident.as_mut_ptr().cast()) };
         assert_eq!(result, 0);
         assert_eq!(resident.iter().filter(|page| **page & 1 == 1).count(), 1);
     }

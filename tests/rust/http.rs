@@ -19,12 +19,7 @@ pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 
 pub(crate) fn config(host: &str, port: u16) -> TransportConfig {
     TransportConfig {
-        endpoint: Endpoint {
-            tls: false,
-            host: host.into(),
-            port,
-            path: "/v1/traces".into(),
-        },
+        endpoint: Endpoint { tls: false, host: host.into(), port, path: "/v1/traces".into() },
         protocol: Protocol::HttpProtobuf,
         headers: Vec::new(),
         timeout_ms: 10_000,
@@ -40,11 +35,7 @@ pub(crate) fn client(config: &TransportConfig) -> Http1 {
 }
 
 pub(crate) fn request(body: impl Into<Vec<u8>>, timeout: Duration) -> Request {
-    Request {
-        headers: Vec::new(),
-        body: body.into().into(),
-        deadline: Instant::now() + timeout,
-    }
+    Request { headers: Vec::new(), body: body.into().into(), deadline: Instant::now() + timeout }
 }
 
 /// What the exporter does, for one exchange: waits for its interest, steps it. Counts the steps, so that one that
@@ -109,21 +100,11 @@ impl Server {
                 let stream = stream.unwrap();
                 stream.set_read_timeout(Some(LONG)).unwrap();
                 let number = counted.fetch_add(1, SeqCst);
-                let (serve, mut peer) = (
-                    Arc::clone(&serve),
-                    Peer {
-                        stream,
-                        requests: Arc::clone(&kept),
-                    },
-                );
+                let (serve, mut peer) = (Arc::clone(&serve), Peer { stream, requests: Arc::clone(&kept) });
                 std::thread::spawn(move || drop(serve(number, &mut peer)));
             }
         });
-        Self {
-            address,
-            connections,
-            requests,
-        }
+        Self { address, connections, requests }
     }
 
     /// Answers every request on every connection with `answer`.
@@ -141,11 +122,7 @@ impl Server {
     }
 
     fn requests(&self) -> Vec<String> {
-        self.requests
-            .lock()
-            .iter()
-            .map(|request| String::from_utf8_lossy(request).into_owned())
-            .collect()
+        self.requests.lock().iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
     }
 }
 
@@ -178,17 +155,11 @@ pub(crate) fn read_request(stream: &mut impl Read) -> Option<Vec<u8>> {
         let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
         request.extend_from_slice(&buffer[..count]);
         if expected.is_none() {
-            expected = request
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-                .map(|at| {
-                    let head = String::from_utf8_lossy(&request[..at]).to_ascii_lowercase();
-                    let length = head
-                        .lines()
-                        .find_map(|line| line.strip_prefix("content-length:"))
-                        .unwrap();
-                    at + 4 + length.trim().parse::<usize>().unwrap()
-                });
+            expected = request.windows(4).position(|window| window == b"\r\n\r\n").map(|at| {
+                let head = String::from_utf8_lossy(&request[..at]).to_ascii_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap();
+                at + 4 + length.trim().parse::<usize>().unwrap()
+            });
         }
     }
     assert_eq!(expected, Some(request.len()), "one request at a time");
@@ -211,27 +182,19 @@ fn requests_are_well_formed_and_share_a_connection() {
     let server = Server::answering(OK);
     let mut config = config("127.0.0.1", server.address.port());
     config.endpoint.path = "/base/v1/traces?tenant=a%20b".into();
-    config.headers = vec![
-        ("X-Api-Key".into(), Secret::new("secret-key")),
-        ("x-two".into(), Secret::new("2")),
-    ];
+    config.headers =
+        vec![("X-Api-Key".into(), Secret::new("secret-key")), ("x-two".into(), Secret::new("2"))];
     let mut client = client(&config);
     for body in ["one", "", "three"] {
         let mut request = request(body, LONG);
-        request.headers = vec![(
-            http::header::CONTENT_ENCODING,
-            http::HeaderValue::from_static("gzip"),
-        )];
+        request.headers = vec![(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))];
         assert_eq!(ok(), status_and_body(drive(&mut client, request)));
     }
     assert_eq!(1, server.connections());
     let requests = server.requests();
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
     let (line, headers) = head.split_once("\r\n").unwrap();
-    assert_eq!(
-        ("POST /base/v1/traces?tenant=a%20b HTTP/1.1", "one"),
-        (line, body)
-    );
+    assert_eq!(("POST /base/v1/traces?tenant=a%20b HTTP/1.1", "one"), (line, body));
     let mut headers: Vec<_> = headers.split("\r\n").collect();
     headers.sort_unstable();
     let version = env!("CARGO_PKG_VERSION");
@@ -278,19 +241,14 @@ fn ipv6_literal_connects() {
 fn user_agent_and_host_can_be_replaced() {
     let server = Server::answering(OK);
     let mut config = config("127.0.0.1", server.address.port());
-    config.headers = vec![
-        ("User-Agent".into(), Secret::new("mine/1")),
-        ("Host".into(), Secret::new("tenant.example")),
-    ];
+    config.headers =
+        vec![("User-Agent".into(), Secret::new("mine/1")), ("Host".into(), Secret::new("tenant.example"))];
     post(&mut client(&config), "x").unwrap();
     let request = server.requests().pop().unwrap();
     assert_eq!(1, request.matches("user-agent: mine/1\r\n").count());
     assert_eq!(
         (1, 1),
-        (
-            request.matches("host: tenant.example\r\n").count(),
-            request.matches("host:").count()
-        )
+        (request.matches("host: tenant.example\r\n").count(), request.matches("host:").count())
     );
 }
 
@@ -300,35 +258,20 @@ fn every_framing_is_understood_and_decides_about_reuse() {
     for (answer, reused) in [
         (format!("{chunked}1\r\nh\r\n1;ext=1\r\ni\r\n0\r\n\r\n"), true),
         (format!("{chunked}2\r\nhi\r\n0\r\nx-trailer: 1\r\n\r\n"), true),
-        (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".into(),
-            true,
-        ),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".into(), true),
         (
             "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
                 .into(),
             true,
         ),
-        (
-            "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nhi".into(),
-            true,
-        ),
+        ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nhi".into(), true),
         ("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi".into(), false),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi".into(), false),
         (
-            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi".into(),
+            format!("{}2\r\nhi\r\n0\r\n\r\n", chunked.replace("\r\n\r\n", "\r\ncontent-length: 2\r\n\r\n")),
             false,
         ),
-        (
-            format!(
-                "{}2\r\nhi\r\n0\r\n\r\n",
-                chunked.replace("\r\n\r\n", "\r\ncontent-length: 2\r\n\r\n")
-            ),
-            false,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n".into(),
-            false,
-        ),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n".into(), false),
     ] {
         let server = Server::answering(answer.clone());
         let mut client = server.client();
@@ -341,10 +284,9 @@ fn every_framing_is_understood_and_decides_about_reuse() {
 
 #[test]
 fn an_answer_can_end_with_the_connection() {
-    for answer in [
-        "HTTP/1.1 200 OK\r\n\r\nhi",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n",
-    ] {
+    for answer in
+        ["HTTP/1.1 200 OK\r\n\r\nhi", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"]
+    {
         let server = Server::new(move |_, peer| peer.take() && peer.give(answer.as_bytes()));
         let mut client = server.client();
         for _ in 0..2 {
@@ -356,10 +298,7 @@ fn an_answer_can_end_with_the_connection() {
 
 #[test]
 fn an_answer_in_single_bytes_is_put_together() {
-    for answer in [
-        OK,
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx: y\r\n\r\n",
-    ] {
+    for answer in [OK, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx: y\r\n\r\n"] {
         let server = Server::new(move |_, peer| {
             peer.stream.set_nodelay(true).unwrap();
             while peer.take() && answer.chunks(1).all(|byte| peer.give(byte)) {}
@@ -407,15 +346,9 @@ fn a_request_is_not_resent_twice_nor_on_a_fresh_connection_nor_once_an_answer_be
     let closing = Server::new(|number, peer| peer.take() && number == 0 && peer.give(OK) && peer.take());
     let mut client = closing.client();
     assert_eq!(ok(), status_and_body(post(&mut client, "x")));
-    assert_eq!(
-        Err(Failure::Io("closed before an answer".into())),
-        post(&mut client, "x").map(|_| ())
-    );
+    assert_eq!(Err(Failure::Io("closed before an answer".into())), post(&mut client, "x").map(|_| ()));
     assert_eq!(2, closing.connections());
-    assert_eq!(
-        Err(Failure::Io("closed before an answer".into())),
-        post(&mut client, "x").map(|_| ())
-    );
+    assert_eq!(Err(Failure::Io("closed before an answer".into())), post(&mut client, "x").map(|_| ()));
     assert_eq!(3, closing.connections());
 
     let stopping = Server::new(|_, peer| peer.take() && peer.give(OK) && peer.take() && peer.give(&OK[..9]));
@@ -485,10 +418,7 @@ fn cancel_closes_the_connection() {
         assert!(client.step(Instant::now()).is_none());
     }
     client.cancel();
-    assert_eq!(
-        pytracingx::transport::Interest::default(),
-        client.interest(Instant::now())
-    );
+    assert_eq!(pytracingx::transport::Interest::default(), client.interest(Instant::now()));
     while server.requests().len() < 2 {
         std::thread::yield_now();
     }
@@ -508,9 +438,7 @@ fn a_refused_connection_fails_with_the_address_and_nothing_secret() {
     config.endpoint.path = "/v1/traces?token=canary".into();
     config.headers = vec![("authorization".into(), Secret::new("Bearer canary"))];
     let failure = post(&mut client(&config), "x").unwrap_err();
-    let Failure::Connect(text) = &failure else {
-        panic!("{failure}")
-    };
+    let Failure::Connect(text) = &failure else { panic!("{failure}") };
     assert!(text.starts_with(&format!("{address}: ")), "{text}");
     assert!(!failure.to_string().contains("canary") && !failure.to_string().contains('\n'));
 }
@@ -524,22 +452,15 @@ fn the_next_address_is_tried() {
     let (first, last) = (refused_address(), refused_address());
     client.cancel();
     client.pin_addresses(vec![first, last]);
-    let Err(Failure::Connect(text)) = post(&mut client, "x") else {
-        panic!()
-    };
-    assert!(
-        text.starts_with(&format!("collector.example ({last}): ")),
-        "{text}"
-    );
+    let Err(Failure::Connect(text)) = post(&mut client, "x") else { panic!() };
+    assert!(text.starts_with(&format!("collector.example ({last}): ")), "{text}");
 }
 
 /// A listener whose queue is full: further connection attempts are dropped without a word.
 #[cfg(target_os = "linux")]
 fn black_hole() -> (socket2::Socket, Vec<TcpStream>, SocketAddr) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let mut queued = Vec::new();
@@ -579,9 +500,7 @@ fn addresses_that_do_not_answer_share_three_seconds() {
     #[cfg(target_os = "linux")]
     super::poll::assert_quiet(client.interest(begun).fd.unwrap());
     assert!(client.step(begun + Duration::from_millis(2999)).is_none());
-    let Some(Err(Failure::Connect(text))) = client.step(begun + Duration::from_secs(3)) else {
-        panic!()
-    };
+    let Some(Err(Failure::Connect(text))) = client.step(begun + Duration::from_secs(3)) else { panic!() };
     assert_eq!(format!("collector.example ({hole}): no answer in time"), text);
     client.begin(request("x", Duration::ZERO), begun);
     assert_eq!(
@@ -604,10 +523,7 @@ fn names_are_resolved_off_the_loop() {
         polls += 1;
     };
     assert_eq!(ok(), status_and_body(result));
-    assert!(
-        polls <= 8,
-        "{polls} polls: waiting for the resolver must not spin"
-    );
+    assert!(polls <= 8, "{polls} polls: waiting for the resolver must not spin");
 }
 
 #[test]
@@ -636,31 +552,20 @@ fn a_server_that_never_answers_ends_by_the_deadline() {
     let mut client = server.client();
     let result = drive_within(&mut client, request("x", Duration::from_millis(100)), 10);
     assert_eq!(Failure::Timeout("receive"), result.unwrap_err());
-    assert!(
-        client.interest(Instant::now()).fd.is_none(),
-        "the connection is of no more use"
-    );
+    assert!(client.interest(Instant::now()).fd.is_none(), "the connection is of no more use");
 }
 
 #[test]
 fn a_server_that_never_reads_ends_by_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = client(&config("127.0.0.1", listener.local_addr().unwrap().port()));
-    let result = drive_within(
-        &mut client,
-        request(vec![0; 64 << 20], Duration::from_millis(200)),
-        500,
-    );
+    let result = drive_within(&mut client, request(vec![0; 64 << 20], Duration::from_millis(200)), 500);
     assert_eq!(Failure::Timeout("send"), result.unwrap_err());
 }
 
 #[test]
 fn a_trickling_server_ends_by_the_deadline() {
-    for head in [
-        "",
-        "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nx-filler: ",
-    ] {
+    for head in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", "HTTP/1.1 200 OK\r\nx-filler: "] {
         let server = Server::new(move |_, peer| {
             peer.stream.set_nodelay(true).unwrap();
             peer.take();
@@ -673,10 +578,7 @@ fn a_trickling_server_ends_by_the_deadline() {
         match result.unwrap_err() {
             Failure::Timeout(phase) => assert_eq!("receive", phase),
             // "HHHH" is soon seen to be no status line.
-            failure => assert!(
-                head.is_empty() && matches!(failure, Failure::Protocol(_)),
-                "{failure}"
-            ),
+            failure => assert!(head.is_empty() && matches!(failure, Failure::Protocol(_)), "{failure}"),
         }
     }
 }
@@ -718,25 +620,13 @@ fn endless(answer: impl Into<Vec<u8>>, filler: impl Into<Vec<u8>>) -> Failure {
 fn headers_stop_at_64_kib() {
     let oversized = Failure::Oversized("headers of more than 64 KiB");
     assert_eq!(oversized, endless("HTTP/1.1 200 OK\r\nx: ", vec![b'a'; 4096]));
-    assert_eq!(
-        oversized,
-        endless("", "HTTP/1.1 100 Continue\r\n\r\n".repeat(100))
-    );
-    assert_eq!(
-        oversized,
-        endless("", "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(100))
-    );
+    assert_eq!(oversized, endless("", "HTTP/1.1 100 Continue\r\n\r\n".repeat(100)));
+    assert_eq!(oversized, endless("", "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(100)));
     assert_eq!(oversized, endless("", "\r\n".repeat(1000)));
-    let complete = format!(
-        "HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
-        "a".repeat(66_000)
-    );
+    let complete = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(66_000));
     assert_eq!(oversized, endless(complete, ""));
     assert!(
-        matches!(
-            endless("HTTP/1.1 200 OK\r\n", "x: y\r\n".repeat(100)),
-            Failure::Protocol(_)
-        ),
+        matches!(endless("HTTP/1.1 200 OK\r\n", "x: y\r\n".repeat(100)), Failure::Protocol(_)),
         "too many"
     );
 }
@@ -745,35 +635,14 @@ fn headers_stop_at_64_kib() {
 fn bodies_stop_at_4_mib() {
     let oversized = Failure::Oversized("a body of more than 4 MiB");
     let chunk = format!("4000\r\n{}\r\n", "a".repeat(0x4000));
-    assert_eq!(
-        oversized,
-        endless("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", chunk)
-    );
+    assert_eq!(oversized, endless("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", chunk));
     assert_eq!(oversized, endless("HTTP/1.1 200 OK\r\n\r\n", vec![b'a'; 65_536]));
-    assert_eq!(
-        oversized,
-        endless("HTTP/1.1 200 OK\r\ncontent-length: 300000000\r\n\r\n", "")
-    );
-    assert_eq!(
-        oversized,
-        endless(
-            "HTTP/1.1 400 No\r\ncontent-length: 18446744073709551615\r\n\r\n",
-            ""
-        )
-    );
+    assert_eq!(oversized, endless("HTTP/1.1 200 OK\r\ncontent-length: 300000000\r\n\r\n", ""));
+    assert_eq!(oversized, endless("HTTP/1.1 400 No\r\ncontent-length: 18446744073709551615\r\n\r\n", ""));
 
     let largest = 4 << 20;
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: {largest}\r\n\r\n{}",
-        "a".repeat(largest)
-    );
-    assert_eq!(
-        largest,
-        post(&mut Server::answering(answer).client(), "x")
-            .unwrap()
-            .body
-            .len()
-    );
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {largest}\r\n\r\n{}", "a".repeat(largest));
+    assert_eq!(largest, post(&mut Server::answering(answer).client(), "x").unwrap().body.len());
 }
 
 #[test]
@@ -798,10 +667,7 @@ fn what_is_not_http_is_an_error() {
         assert!(matches!(failure, Failure::Protocol(_)), "{answer:?}: {failure}");
         assert!(!failure.to_string().contains('\n'));
     }
-    assert_eq!(
-        Failure::Protocol("chunk framing without end".into()),
-        endless(chunked, "1".repeat(1000))
-    );
+    assert_eq!(Failure::Protocol("chunk framing without end".into()), endless(chunked, "1".repeat(1000)));
 }
 
 #[test]
@@ -880,18 +746,14 @@ fn an_early_answer_is_heard_while_the_body_is_still_on_its_way() {
         let mut client = server.client();
         let result = drive(&mut client, request(vec![0; 64 << 20], LONG));
         assert_eq!((413, "no".into()), status_and_body(result));
-        assert!(
-            client.interest(Instant::now()).fd.is_none(),
-            "half a request was sent on that connection"
-        );
+        assert!(client.interest(Instant::now()).fd.is_none(), "half a request was sent on that connection");
     }
 }
 
 #[test]
 fn a_large_body_reaches_a_slow_reader_whole() {
-    let body: Vec<u8> = (0..20u32 << 20)
-        .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let body: Vec<u8> =
+        (0..20u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let server = Server::new(|_, peer| {
         let mut slowly = Slow(peer.stream.try_clone().unwrap());
         while let Some(request) = read_request(&mut slowly) {
@@ -943,13 +805,7 @@ fn bad_settings_are_refused_at_construction_without_their_secrets() {
     for name in ["", "two words", "x:y", "x\r\ny", "é"] {
         assert!(header(name, "canary").contains(&format!("{name:?}")));
     }
-    for name in [
-        "Content-Length",
-        "transfer-encoding",
-        "connection",
-        "content-type",
-        "Expect",
-    ] {
+    for name in ["Content-Length", "transfer-encoding", "connection", "content-type", "Expect"] {
         assert!(header(name, "canary").contains("set by the exporter"));
     }
     assert!(error(&|config| config.endpoint.path = "/a b\r\ncanary".into()).starts_with("endpoint: "));

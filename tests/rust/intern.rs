@@ -115,17 +115,9 @@ fn a_full_table_sends_texts_inline_and_keeps_its_reserve() {
         }
         (ordinary, known.len() - ordinary)
     };
-    assert_eq!(
-        fill(&|i| i.to_string().into_bytes()),
-        (16_383 - 1024, 1024),
-        "ids run out"
-    );
+    assert_eq!(fill(&|i| i.to_string().into_bytes()), (16_383 - 1024, 1024), "ids run out");
     let wide = |i: usize| format!("{i:0>128}").into_bytes();
-    assert_eq!(
-        fill(&wide),
-        ((960 << 10) / 128, (64 << 10) / 128),
-        "text bytes run out"
-    );
+    assert_eq!(fill(&wide), ((960 << 10) / 128, (64 << 10) / 128), "text bytes run out");
 }
 
 #[test]
@@ -141,15 +133,9 @@ fn names_seen_once_take_no_room() {
 fn scopes_have_indices() {
     let interner = Interner::default();
     let default = interner.scope(0);
-    assert_eq!(
-        (default.name.as_str(), default.version.as_str()),
-        ("pytracingx", env!("CARGO_PKG_VERSION"))
-    );
-    let scope = |version: &str| Scope {
-        name: "lib".into(),
-        version: version.into(),
-        schema_url: String::new(),
-    };
+    assert_eq!((default.name.as_str(), default.version.as_str()), ("pytracingx", env!("CARGO_PKG_VERSION")));
+    let scope =
+        |version: &str| Scope { name: "lib".into(), version: version.into(), schema_url: String::new() };
     assert_eq!(interner.scope_index(&default), 0);
     assert_eq!(interner.scope_index(&scope("1")), 1);
     assert_eq!(interner.scope_index(&scope("2")), 2);
@@ -161,10 +147,7 @@ fn scopes_have_indices() {
 #[test]
 fn further_scopes_share_the_default() {
     let interner = Interner::default();
-    let scope = |i: usize| Scope {
-        name: i.to_string(),
-        ..Scope::default()
-    };
+    let scope = |i: usize| Scope { name: i.to_string(), ..Scope::default() };
     for i in 1..65_535 {
         assert_eq!(usize::from(interner.scope_index(&scope(i))), i);
     }

@@ -10,12 +10,7 @@ use pytracingx::sys::poll::{PollFd, Waker, wait};
 const LONG: Duration = Duration::from_secs(30);
 
 fn watch(waker: &Waker) -> PollFd {
-    PollFd {
-        fd: waker.fd(),
-        readable: true,
-        writable: false,
-        ready: false,
-    }
+    PollFd { fd: waker.fd(), readable: true, writable: false, ready: false }
 }
 
 #[test]
@@ -77,12 +72,7 @@ fn sockets_are_ready_as_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut theirs, _) = listener.accept().unwrap();
-    let ask = |readable, writable| PollFd {
-        fd: ours.as_raw_fd(),
-        readable,
-        writable,
-        ready: false,
-    };
+    let ask = |readable, writable| PollFd { fd: ours.as_raw_fd(), readable, writable, ready: false };
     let mut fds = [ask(true, false), ask(false, true), ask(true, true)];
     wait(&mut fds, LONG);
     assert_eq!([false, true, true], fds.map(|fd| fd.ready));
@@ -94,12 +84,7 @@ fn sockets_are_ready_as_asked() {
 #[cfg(unix)]
 #[test]
 fn a_closed_descriptor_is_ready_instead_of_an_endless_wait() {
-    let mut fds = [PollFd {
-        fd: 1_000_000,
-        readable: true,
-        writable: false,
-        ready: false,
-    }];
+    let mut fds = [PollFd { fd: 1_000_000, readable: true, writable: false, ready: false }];
     wait(&mut fds, LONG);
     assert!(fds[0].ready);
 }

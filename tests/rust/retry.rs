@@ -22,11 +22,7 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Result<
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    Ok(Response {
-        status,
-        headers: map,
-        body: body.to_vec(),
-    })
+    Ok(Response { status, headers: map, body: body.to_vec() })
 }
 
 fn classify(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Outcome {
@@ -34,21 +30,12 @@ fn classify(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Outco
 }
 
 fn delivered(rejected: u64, message: Option<&str>) -> Outcome {
-    Outcome::Delivered {
-        rejected,
-        message: message.map(str::to_owned),
-    }
+    Outcome::Delivered { rejected, message: message.map(str::to_owned) }
 }
 
 fn partial(rejected_spans: i64, error_message: &str) -> Vec<u8> {
-    let partial = ExportTracePartialSuccess {
-        rejected_spans,
-        error_message: error_message.to_owned(),
-    };
-    ExportTraceServiceResponse {
-        partial_success: Some(partial),
-    }
-    .encode_to_vec()
+    let partial = ExportTracePartialSuccess { rejected_spans, error_message: error_message.to_owned() };
+    ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()
 }
 
 const PROTOBUF: &[(&str, &str)] = &[("content-type", "application/x-protobuf")];
@@ -60,26 +47,15 @@ fn each_status_has_its_meaning() {
     }
     for status in [429, 502, 503, 504] {
         let reason = format!("HTTP {status}: busy");
-        assert_eq!(
-            Outcome::Retry { after: None, reason },
-            classify(status, &[], b"busy")
-        );
+        assert_eq!(Outcome::Retry { after: None, reason }, classify(status, &[], b"busy"));
     }
     assert_eq!(Outcome::TooLarge, classify(413, &[], b"much too large"));
     for status in [101, 400, 401, 403, 404, 408, 500, 501, 505, 599] {
-        assert_eq!(
-            Outcome::Refused {
-                reason: format!("HTTP {status}: no")
-            },
-            classify(status, &[], b"no")
-        );
+        assert_eq!(Outcome::Refused { reason: format!("HTTP {status}: no") }, classify(status, &[], b"no"));
     }
     for status in [301, 302, 303, 307, 308] {
         let reason = format!("HTTP {status}: redirects are not followed");
-        assert_eq!(
-            Outcome::Refused { reason },
-            classify(status, &[("location", "http://evil/")], b"moved")
-        );
+        assert_eq!(Outcome::Refused { reason }, classify(status, &[("location", "http://evil/")], b"moved"));
     }
 }
 
@@ -96,12 +72,7 @@ fn failures_are_tried_again_but_not_an_answer_beyond_the_limits() {
     assert_eq!(None, after(Failure::Timeout("send")));
     assert_eq!(Some(Duration::from_secs(30)), after(Failure::Tls("x".into())));
     let oversized = classify_otlp_http(&Err(Failure::Oversized("a body of more than 4 MiB")), NOW);
-    assert_eq!(
-        Outcome::Refused {
-            reason: "answer refused: a body of more than 4 MiB".into()
-        },
-        oversized
-    );
+    assert_eq!(Outcome::Refused { reason: "answer refused: a body of more than 4 MiB".into() }, oversized);
 }
 
 #[test]
@@ -120,18 +91,9 @@ fn retry_after_is_believed_within_reason() {
     assert_eq!(Some(90), after(503, &["Thu, 01 Jan 2026 00:01:30 GMT"]));
     assert_eq!(Some(0), after(503, &["Wed, 31 Dec 2025 23:59:00 GMT"]));
     assert_eq!(Some(300), after(503, &["Fri, 31 Dec 9999 23:59:59 GMT"]));
-    for garbage in [
-        "-1",
-        "abc",
-        "",
-        "1e12",
-        "5, 10",
-        "5.5",
-        "+5",
-        "0x10",
-        "Thu, 99 Jan 2026 00:01:30 GMT",
-        "\u{e9}",
-    ] {
+    for garbage in
+        ["-1", "abc", "", "1e12", "5, 10", "5.5", "+5", "0x10", "Thu, 99 Jan 2026 00:01:30 GMT", "\u{e9}"]
+    {
         assert_eq!(None, after(503, &[garbage]), "{garbage}");
     }
     assert_eq!(Some(7), after(503, &["abc", "7", "9"]));
@@ -140,20 +102,11 @@ fn retry_after_is_believed_within_reason() {
 
 #[test]
 fn partial_success_is_read_and_garbage_is_not() {
-    assert_eq!(
-        delivered(3, Some("too old")),
-        classify(200, PROTOBUF, &partial(3, "too old"))
-    );
+    assert_eq!(delivered(3, Some("too old")), classify(200, PROTOBUF, &partial(3, "too old")));
     assert_eq!(delivered(3, None), classify(200, &[], &partial(3, "")));
-    assert_eq!(
-        delivered(0, Some("careful")),
-        classify(200, PROTOBUF, &partial(0, "careful"))
-    );
+    assert_eq!(delivered(0, Some("careful")), classify(200, PROTOBUF, &partial(0, "careful")));
     assert_eq!(delivered(0, None), classify(200, PROTOBUF, &partial(-4, "")));
-    assert_eq!(
-        delivered(0, None),
-        classify(200, &[("content-type", "text/plain")], b"\x0a\x02\x08\x05")
-    );
+    assert_eq!(delivered(0, None), classify(200, &[("content-type", "text/plain")], b"\x0a\x02\x08\x05"));
     assert_eq!(delivered(0, None), classify(200, &[], b"OK"));
     let unreadable = Some("the answer's body is not an OTLP response");
     assert_eq!(
@@ -165,18 +118,12 @@ fn partial_success_is_read_and_garbage_is_not() {
 #[test]
 fn words_of_a_server_become_one_printable_line() {
     let hostile = "no\r\npytracingx: fake \u{1b}[31mred\u{202e}drow\u{9b}x\u{2028}end\0";
-    let Outcome::Refused { reason } = classify(400, &[], hostile.as_bytes()) else {
-        panic!()
-    };
+    let Outcome::Refused { reason } = classify(400, &[], hostile.as_bytes()) else { panic!() };
     assert_eq!("HTTP 400: no pytracingx: fake [31mred drow x end", reason);
-    let Outcome::Refused { reason } = classify(400, &[], "é".repeat(100_000).as_bytes()) else {
-        panic!()
-    };
+    let Outcome::Refused { reason } = classify(400, &[], "é".repeat(100_000).as_bytes()) else { panic!() };
     assert_eq!(format!("HTTP 400: {}", "é".repeat(256)), reason);
     // google.rpc.Status { code: 3, message: "bad span" }
-    let Outcome::Refused { reason } = classify(400, PROTOBUF, b"\x08\x03\x12\x08bad span") else {
-        panic!()
-    };
+    let Outcome::Refused { reason } = classify(400, PROTOBUF, b"\x08\x03\x12\x08bad span") else { panic!() };
     assert_eq!("HTTP 400: bad span", reason);
     let message = delivered(1, Some("two lines"));
     assert_eq!(message, classify(200, PROTOBUF, &partial(1, "two\n lines ")));
@@ -265,11 +212,7 @@ fn a_scripted_exchange_answers_in_order_and_hangs_without_an_answer() {
     let mut exchange = script.clone();
     let now = Instant::now();
     let deadline = now + Duration::from_secs(1);
-    let request = |body: &[u8]| Request {
-        headers: Vec::new(),
-        body: body.into(),
-        deadline,
-    };
+    let request = |body: &[u8]| Request { headers: Vec::new(), body: body.into(), deadline };
     exchange.begin(request(b"a"), now);
     assert!(exchange.step(now).is_none());
     assert_eq!(Some(deadline), exchange.interest(now).wake_at);
@@ -278,19 +221,9 @@ fn a_scripted_exchange_answers_in_order_and_hangs_without_an_answer() {
     assert_eq!(503, exchange.step(now).unwrap().unwrap().status);
     assert!(exchange.step(now).is_none(), "idle");
     exchange.begin(request(b"b"), now);
-    assert_eq!(
-        Failure::Timeout("receive"),
-        exchange.step(deadline).unwrap().unwrap_err()
-    );
+    assert_eq!(Failure::Timeout("receive"), exchange.step(deadline).unwrap().unwrap_err());
     exchange.begin(request(b"c"), now);
     exchange.cancel();
-    let bodies: Vec<_> = script
-        .requests()
-        .iter()
-        .map(|request| request.body.to_vec())
-        .collect();
-    assert_eq!(
-        (vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()], 1),
-        (bodies, script.cancelled())
-    );
+    let bodies: Vec<_> = script.requests().iter().map(|request| request.body.to_vec()).collect();
+    assert_eq!((vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()], 1), (bodies, script.cancelled()));
 }

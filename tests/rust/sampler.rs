@@ -52,11 +52,7 @@ fn every_sink_has_its_bit() {
         for remote in REMOTES {
             let alone =
                 |(i, sink): (usize, &SamplerConfig)| Sampler::new(&[*sink]).decide(trace_id, remote) << i;
-            let expected = sinks
-                .iter()
-                .enumerate()
-                .map(alone)
-                .fold(0, |mask, bit| mask | bit);
+            let expected = sinks.iter().enumerate().map(alone).fold(0, |mask, bit| mask | bit);
             assert_eq!(all.decide(trace_id, remote), expected, "{trace_id:?} {remote:?}");
         }
     }

@@ -38,25 +38,16 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("authority {number}"));
+        params.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
         let root = params.self_signed(&key).unwrap();
-        Self {
-            issuer: Issuer::new(params, key),
-            root,
-            directory,
-        }
+        Self { issuer: Issuer::new(params, key), root, directory }
     }
 
     fn leaf(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         change(&mut params);
-        Leaf {
-            certificate: params.signed_by(&key, &self.issuer).unwrap(),
-            key,
-        }
+        Leaf { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
     }
 
     fn file(&self, name: &str, content: &str) -> Option<PathBuf> {
@@ -69,10 +60,7 @@ impl Authority {
     fn config(&self, server: &Server) -> TransportConfig {
         let mut config = config("127.0.0.1", server.address.port());
         config.endpoint.tls = true;
-        config.tls = TlsFiles {
-            ca_file: self.file("ca.pem", &self.root.pem()),
-            ..TlsFiles::default()
-        };
+        config.tls = TlsFiles { ca_file: self.file("ca.pem", &self.root.pem()), ..TlsFiles::default() };
         config
     }
 
@@ -104,16 +92,13 @@ fn server(
         Some(authority) => {
             let mut roots = RootCertStore::empty();
             roots.add(authority.root.der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
             builder.with_client_cert_verifier(verifier)
         }
     };
     let key = PrivateKeyDer::Pkcs8(leaf.key.serialize_der().into());
-    let mut config = builder
-        .with_single_cert(vec![leaf.certificate.der().clone()], key)
-        .unwrap();
+    let mut config = builder.with_single_cert(vec![leaf.certificate.der().clone()], key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let config = Arc::new(config);
     Server::new(move |_, peer: &mut Peer| {
@@ -129,9 +114,7 @@ fn answer(stream: &mut Stream) {
 
 fn tls_failure(client: &mut Http1) -> String {
     let failure = post(client, "x").unwrap_err();
-    let Failure::Tls(text) = &failure else {
-        panic!("{failure}")
-    };
+    let Failure::Tls(text) = &failure else { panic!("{failure}") };
     assert!(!failure.to_string().contains('\n'));
     text.clone()
 }
@@ -158,29 +141,20 @@ fn names_are_verified_against_the_endpoint_not_the_address() {
     let mut named = client(&config);
     named.pin_addresses(vec![server.address]);
     assert_eq!(200, post(&mut named, "x").unwrap().status);
-    assert!(
-        tls_failure(&mut authority.client(&server)).contains("certificate"),
-        "wrong host"
-    );
+    assert!(tls_failure(&mut authority.client(&server)).contains("certificate"), "wrong host");
 }
 
 #[test]
 fn large_bodies_pass_in_both_directions() {
     let authority = Authority::new();
-    let body: Vec<u8> = (0..8u32 << 20)
-        .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let body: Vec<u8> =
+        (0..8u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let (expected, half) = (body.clone(), body[..3 << 20].to_vec());
     let sent = half.clone();
     let server = server(&authority.leaf("127.0.0.1", |_| ()), None, move |stream| {
         while let Some(request) = read_request(stream) {
             assert!(request.ends_with(&expected));
-            write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-                sent.len()
-            )
-            .unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", sent.len()).unwrap();
             stream.write_all(&sent).unwrap();
         }
     });
@@ -196,9 +170,7 @@ fn large_bodies_pass_in_both_directions() {
 fn certificates_that_prove_nothing_are_refused() {
     let authority = Authority::new();
     let expired = authority.leaf("127.0.0.1", |params| params.not_after = date_time_ymd(2020, 1, 1));
-    let future = authority.leaf("127.0.0.1", |params| {
-        params.not_before = date_time_ymd(3000, 1, 1)
-    });
+    let future = authority.leaf("127.0.0.1", |params| params.not_before = date_time_ymd(3000, 1, 1));
     let elsewhere = authority.leaf("127.0.0.2", |_| ());
     let unknown = Authority::new().leaf("127.0.0.1", |_| ());
     for (leaf, word) in [
@@ -245,10 +217,7 @@ fn servers_that_do_not_speak_tls_fail() {
     let failure = post(&mut authority.client(&closing), "x").unwrap_err();
     assert_eq!(Failure::Io("closed during the TLS handshake".into()), failure);
     let hung = Server::new(|_, peer| peer.until_closed());
-    let result = drive(
-        &mut authority.client(&hung),
-        request("x", Duration::from_millis(100)),
-    );
+    let result = drive(&mut authority.client(&hung), request("x", Duration::from_millis(100)));
     assert_eq!(Failure::Timeout("tls"), result.unwrap_err());
 }
 
@@ -268,10 +237,7 @@ fn a_cut_connection_does_not_pass_for_the_end_of_an_answer() {
         stream.conn.send_close_notify();
         stream.flush().unwrap();
     });
-    assert_eq!(
-        b"hi".to_vec(),
-        post(&mut authority.client(&closed), "x").unwrap().body
-    );
+    assert_eq!(b"hi".to_vec(), post(&mut authority.client(&closed), "x").unwrap().body);
 }
 
 #[test]
@@ -297,18 +263,12 @@ fn bad_files_are_refused_at_construction_by_name() {
     let other = authority.leaf("client", |_| ());
     let missing = Some(authority.directory.join("missing.pem"));
     let empty = authority.file("empty.pem", "");
-    let garbage = authority.file(
-        "garbage.pem",
-        "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
-    );
-    let no_der = authority.file(
-        "no_der.pem",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    );
-    let no_key = authority.file(
-        "no_der.key",
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-    );
+    let garbage =
+        authority.file("garbage.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n");
+    let no_der =
+        authority.file("no_der.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let no_key =
+        authority.file("no_der.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     let huge = authority.file("huge.pem", &"a".repeat(2 << 20));
     let cert = authority.file("cert.pem", &leaf.certificate.pem());
     let key = authority.file("cert.key", &leaf.key.serialize_pem());
@@ -330,18 +290,12 @@ fn bad_files_are_refused_at_construction_by_name() {
     for (argument, word, [ca, cert, key]) in cases {
         let mut config = config("127.0.0.1", 4318);
         config.endpoint.tls = true;
-        config.tls = TlsFiles {
-            ca_file: ca.clone(),
-            client_cert_file: cert.clone(),
-            client_key_file: key.clone(),
-        };
+        config.tls =
+            TlsFiles { ca_file: ca.clone(), client_cert_file: cert.clone(), client_key_file: key.clone() };
         let Err(Error::Config(text)) = Http1::new(&config, "application/x-protobuf", USER_AGENT) else {
             panic!("{argument} {word} was accepted");
         };
-        assert!(
-            text.starts_with(argument) && text.contains(word) && !text.contains('\n'),
-            "{text}"
-        );
+        assert!(text.starts_with(argument) && text.contains(word) && !text.contains('\n'), "{text}");
         assert_no_key(&text);
     }
     let mut config = config("not a name", 4318);
