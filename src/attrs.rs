@@ -321,7 +321,11 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn named(&mut self, id: StrId) -> Option<Text<'a>> {
-        if id == StrId::NONE { self.text().map(Text::Inline) } else { Some(Text::Id(id)) }
+        if id == StrId::NONE {
+            self.text().map(Text::Inline)
+        } else {
+            Some(Text::Id(id))
+        }
     }
 
     #[inline]
@@ -346,7 +350,10 @@ impl<'a> Reader<'a> {
         Some(match tag {
             ..=tag::LAST_VALUE => {
                 let key = self.named(id)?;
-                Item::Attribute(Attribute { key, value: self.value(tag)? })
+                Item::Attribute(Attribute {
+                    key,
+                    value: self.value(tag)?,
+                })
             }
             tag::NAME => Item::Name(self.text()?),
             tag::TRACE_STATE => Item::TraceState(self.text()?),
@@ -366,9 +373,11 @@ impl<'a> Reader<'a> {
                 trace_state: self.text()?,
                 attributes: Items::new(self.text()?),
             }),
-            tag::DROPPED => {
-                Item::Dropped { attributes: self.u32()?, events: self.u32()?, links: self.u32()? }
-            }
+            tag::DROPPED => Item::Dropped {
+                attributes: self.u32()?,
+                events: self.u32()?,
+                links: self.u32()?,
+            },
             _ => return None,
         })
     }
@@ -387,6 +396,27 @@ impl<'a> Items<'a> {
     /// What has not been read yet.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0.rest
+    }
+
+    /// The attributes up to the first item that is none: all there can be inside maps, events and links.
+    #[inline]
+    pub fn attributes(mut self) -> impl Iterator<Item = Attribute<'a>> {
+        std::iter::from_fn(move || self.next_attribute())
+    }
+
+    /// The next item if it is an attribute; `None`, reading nothing, if it is something else or the end.
+    #[inline]
+    pub fn next_attribute(&mut self) -> Option<Attribute<'a>> {
+        let mut reader = self.0;
+        let word = reader.u32()?;
+        let (tag, id) = (word as u8, StrId(word >> 8));
+        if tag > tag::LAST_VALUE {
+            return None;
+        }
+        let key = reader.named(id)?;
+        let value = reader.value(tag)?;
+        self.0 = reader;
+        Some(Attribute { key, value })
     }
 }
 
@@ -411,6 +441,11 @@ impl<'a> Values<'a> {
     /// Elements in `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(Reader { rest: bytes })
+    }
+
+    /// What has not been read yet.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.rest
     }
 }
 

@@ -60,7 +60,10 @@ impl Batch {
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
     pub fn push(&mut self, header: Header, payload: &[u8]) {
-        let header = Header { payload_bytes: payload.len() as u32, ..header };
+        let header = Header {
+            payload_bytes: payload.len() as u32,
+            ..header
+        };
         let mut run = Vec::with_capacity(Header::slots_for(payload.len()) * SLOT_BYTES);
         run.extend_from_slice(bytemuck::bytes_of(&header));
         run.extend_from_slice(payload);
@@ -76,6 +79,17 @@ impl Batch {
     /// Finished spans.
     pub fn spans(&self) -> impl Iterator<Item = RecordRef<'_>> {
         self.spans.iter().map(|at| self.record(*at))
+    }
+
+    /// The finished span at `index`, below [`Batch::span_count`].
+    #[inline]
+    pub fn span(&self, index: usize) -> RecordRef<'_> {
+        self.record(self.spans[index])
+    }
+
+    /// Bytes of all records, padding and oversized payloads included: about what they take encoded.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len() + self.oversize.values().map(|payload| payload.len()).sum::<usize>()
     }
 
     /// How many finished spans.
@@ -98,10 +112,12 @@ impl Batch {
         self.measurements.iter().map(|at| self.record(*at))
     }
 
+    #[inline]
     fn header(&self, at: usize) -> Header {
         bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
     }
 
+    #[inline]
     fn record(&self, at: usize) -> RecordRef<'_> {
         let header = self.header(at);
         let from = at + SLOT_BYTES;
@@ -110,7 +126,9 @@ impl Batch {
             return RecordRef { header, payload };
         }
         let ticket = payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
-        let payload = ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes);
+        let payload = ticket
+            .and_then(|ticket| self.oversize.get(&ticket))
+            .map_or(&[][..], |bytes| bytes);
         RecordRef { header, payload }
     }
 }
