@@ -47,6 +47,10 @@ impl Batch {
         self.bytes.extend_from_slice(run);
         while at < self.bytes.len() {
             let header = self.header(at);
+            debug_assert!(
+                at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
+                "a whole record"
+            );
             match header.kind {
                 kind::SPAN => self.spans.push(at),
                 kind::SPAN_BEGIN => self.begins.push(at),

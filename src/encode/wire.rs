@@ -40,31 +40,37 @@ pub const fn field_len(body_bytes: usize) -> usize {
     1 + varint_len(body_bytes as u64) + body_bytes
 }
 
-/// Appends a varint.
+/// A varint's bytes, the first one lowest, and how many they are.
 #[inline]
-pub fn put_varint(out: &mut Vec<u8>, value: u64) {
-    if value < 1 << 7 {
-        out.push(value as u8);
-    } else if value < 1 << 56 {
-        // Groups of seven bits spread to bytes without a loop: halves, quarters, eighths.
-        let x = (value & 0x0fff_ffff) | (value & 0x00ff_ffff_f000_0000) << 4;
-        let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x0fff_c000_0fff_c000) << 2;
-        let x = (x & 0x007f_007f_007f_007f) | (x & 0x3f80_3f80_3f80_3f80) << 1;
-        let len = varint_len(value);
-        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (len - 1))) - 1);
-        put_prefix(out, &(x | more).to_le_bytes(), len);
-    } else {
-        put_long_varint(out, value);
+pub const fn varint(value: u64) -> (u128, usize) {
+    if value >= 1 << 56 {
+        return long_varint(value);
     }
+    // Groups of seven bits spread to bytes without a loop: halves, quarters, eighths.
+    let x = (value & 0x0fff_ffff) | (value & 0x00ff_ffff_f000_0000) << 4;
+    let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x0fff_c000_0fff_c000) << 2;
+    let x = (x & 0x007f_007f_007f_007f) | (x & 0x3f80_3f80_3f80_3f80) << 1;
+    let len = varint_len(value);
+    let more = 0x8080_8080_8080_8080 & ((1 << (8 * (len - 1))) - 1);
+    ((x | more) as u128, len)
 }
 
 #[cold]
-fn put_long_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+const fn long_varint(value: u64) -> (u128, usize) {
+    let (mut bytes, mut len, mut rest) = (0, 0, value);
+    while rest >= 0x80 {
+        bytes |= ((rest as u8 | 0x80) as u128) << (8 * len);
+        rest >>= 7;
+        len += 1;
     }
-    out.push(value as u8);
+    (bytes | (rest as u128) << (8 * len), len + 1)
+}
+
+/// Appends a varint.
+#[inline]
+pub fn put_varint(out: &mut Vec<u8>, value: u64) {
+    let (bytes, len) = varint(value);
+    put_prefix(out, &bytes.to_le_bytes(), len);
 }
 
 /// Appends the first `len` bytes of an array: one copy of constant size, then the rest is taken back.
@@ -75,27 +81,47 @@ pub fn put_prefix<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize
     out.truncate(end);
 }
 
-/// Appends bytes. Short texts, as names and keys are, by two overlapping copies of constant size: a call of `memcpy`
-/// costs several times what it does for them.
+/// Names and keys are mostly no longer than this. Two overlapping copies of constant size move them; a call of `memcpy`
+/// costs several times what it does for so few bytes.
+pub const SHORT_BYTES: usize = 32;
+
+/// Appends bytes.
 #[inline]
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    #[inline]
-    fn both_ends<const N: usize>(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-        let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
-            return false;
-        };
-        put_prefix(out, first, bytes.len() - N);
-        out.extend_from_slice(last);
-        true
+    if bytes.len() > SHORT_BYTES {
+        return out.extend_from_slice(bytes);
     }
-    let short = match bytes.len() {
-        8..=16 => both_ends::<8>(out, bytes),
-        17..=32 => both_ends::<16>(out, bytes),
-        4..=7 => both_ends::<4>(out, bytes),
-        _ => false,
-    };
-    if !short {
-        out.extend_from_slice(bytes);
+    let end = out.len() + bytes.len();
+    copy_short(window(out), 0, bytes);
+    out.truncate(end);
+}
+
+/// Room for several small pieces under one check of capacity.
+pub const WINDOW_BYTES: usize = 64;
+
+/// Appends zeros to write into; the caller truncates what it does not need.
+#[inline(always)]
+pub fn window(out: &mut Vec<u8>) -> &mut [u8; WINDOW_BYTES] {
+    out.extend_from_slice(&[0; WINDOW_BYTES]);
+    out.last_chunk_mut().expect("just appended")
+}
+
+/// Copies at most [`SHORT_BYTES`] into a window.
+#[inline(always)]
+pub fn copy_short(window: &mut [u8; WINDOW_BYTES], at: usize, bytes: &[u8]) {
+    #[inline(always)]
+    fn ends<const N: usize>(room: &mut [u8], bytes: &[u8]) {
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+            room[..N].copy_from_slice(first);
+            room[bytes.len() - N..].copy_from_slice(last);
+        }
+    }
+    let room = &mut window[at..at + bytes.len()];
+    match bytes.len() {
+        8..=16 => ends::<8>(room, bytes),
+        17..=SHORT_BYTES => ends::<16>(room, bytes),
+        4..=7 => ends::<4>(room, bytes),
+        _ => room.copy_from_slice(bytes),
     }
 }
 

@@ -5,7 +5,7 @@
 pub mod trace;
 
 use super::chunk::{Part, ScopeBytes};
-use super::wire::{self, FIXED64, LEN, VARINT, field_len, tag, varint_len};
+use super::wire::{self, FIXED64, LEN, VARINT, field_len, tag};
 use crate::attrs::{Attribute, Items, Text, Value};
 use crate::config::{Resource, ResourceValue};
 use crate::intern::{Interner, Scope};
@@ -76,7 +76,7 @@ fn resource_value(out: &mut Vec<u8>, tag: u8, value: &ResourceValue, levels: u32
             wire::close(out, any);
             return;
         }
-        ResourceValue::Array(_) => Scalar::Empty,
+        ResourceValue::Array(_) => Scalar::EMPTY,
     };
     scalar.put(out, tag);
 }
@@ -130,66 +130,82 @@ pub fn trace_request(resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
     debug_assert_eq!(out.len(), field_len(body_len));
 }
 
-/// An `AnyValue` that nests nothing: a field without a length, or one that ends in text.
+/// An `AnyValue` that nests nothing: tag and number, or tag, length and
+/// text. All of it before the text is kept in a register and written with one store.
 #[derive(Debug, Clone, Copy)]
-enum Scalar<'a> {
-    Empty,
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(u8, &'a [u8]),
+struct Scalar<'a> {
+    /// The bytes before the text, the first one lowest.
+    head: u128,
+    /// How many they are, at most 11.
+    head_len: usize,
+    text: &'a [u8],
 }
 
 impl<'a> Scalar<'a> {
+    const EMPTY: Self = Self {
+        head: 0,
+        head_len: 0,
+        text: &[],
+    };
+
     /// `value` cut to `value_length`; arrays and maps read as empty.
-    #[inline]
+    #[inline(always)]
     fn new(value: &Value<'a>, value_length: u32) -> Self {
-        match *value {
-            Value::Bool(truth) => Self::Bool(truth),
-            Value::Int(number) => Self::Int(number),
-            Value::Double(number) => Self::Double(number),
-            Value::Str(text) => Self::Text(common::STRING_VALUE, cut_chars(text, value_length)),
-            Value::Bytes(bytes) => Self::Text(
-                common::BYTES_VALUE,
-                &bytes[..bytes.len().min(value_length as usize)],
-            ),
-            Value::Empty | Value::Array(_) | Value::Map(_) => Self::Empty,
+        let (tag, (number, number_len), text) = match *value {
+            Value::Bool(truth) => (common::BOOL_VALUE, (u128::from(truth), 1), &[][..]),
+            Value::Int(number) => (common::INT_VALUE, wire::varint(number as u64), &[][..]),
+            Value::Double(number) => (common::DOUBLE_VALUE, (u128::from(number.to_bits()), 8), &[][..]),
+            Value::Str(text) => {
+                let text = cut_chars(text, value_length);
+                (common::STRING_VALUE, wire::varint(text.len() as u64), text)
+            }
+            Value::Bytes(bytes) => {
+                let bytes = &bytes[..bytes.len().min(value_length as usize)];
+                (common::BYTES_VALUE, wire::varint(bytes.len() as u64), bytes)
+            }
+            Value::Empty | Value::Array(_) | Value::Map(_) => return Self::EMPTY,
+        };
+        Self {
+            head: u128::from(tag) | number << 8,
+            head_len: 1 + number_len,
+            text,
         }
     }
 
     /// Bytes of the `AnyValue`.
     #[inline]
     fn len(&self) -> usize {
-        match self {
-            Self::Empty => 0,
-            Self::Bool(_) => 2,
-            Self::Int(number) => 1 + varint_len(*number as u64),
-            Self::Double(_) => 9,
-            Self::Text(_, text) => field_len(text.len()),
-        }
+        self.head_len + self.text.len()
     }
 
     /// Appends it as the field `tag`.
     #[inline]
     fn put(&self, out: &mut Vec<u8>, tag: u8) {
-        let len = self.len();
-        match *self {
-            Self::Empty => out.extend_from_slice(&[tag, 0]),
-            Self::Bool(truth) => out.extend_from_slice(&[tag, 2, common::BOOL_VALUE, u8::from(truth)]),
-            Self::Int(number) => {
-                out.extend_from_slice(&[tag, len as u8, common::INT_VALUE]);
-                wire::put_varint(out, number as u64);
-            }
-            Self::Double(number) => {
-                out.extend_from_slice(&[tag, 9, common::DOUBLE_VALUE]);
-                out.extend_from_slice(&number.to_bits().to_le_bytes());
-            }
-            Self::Text(kind, text) => {
-                wire::put_varint_field(out, tag, len as u64);
-                wire::put_bytes_field(out, kind, text);
-            }
+        if self.len() < 1 << 7 {
+            wire::put_prefix(out, &self.field(tag).to_le_bytes(), 2 + self.head_len);
+        } else {
+            wire::put_varint_field(out, tag, self.len() as u64);
+            wire::put_prefix(out, &self.head.to_le_bytes(), self.head_len);
         }
+        wire::put_bytes(out, self.text);
     }
+
+    /// Tag, length and head, below a length of 128.
+    #[inline]
+    fn field(&self, tag: u8) -> u128 {
+        debug_assert!(self.len() < 1 << 7);
+        u128::from(tag) | (self.len() as u128) << 8 | self.head << 16
+    }
+}
+
+/// Longest `AnyValue` with which a short key's `KeyValue` still has a length of one byte.
+const SHORT_VALUE_BYTES: usize = 0x7f - 4 - wire::SHORT_BYTES;
+
+#[inline(never)]
+fn put_long(out: &mut Vec<u8>, tag: u8, key: &[u8], value: &Scalar<'_>) {
+    wire::put_varint_field(out, tag, (field_len(key.len()) + field_len(value.len())) as u64);
+    wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
+    value.put(out, common::KEY_VALUE_VALUE);
 }
 
 /// The longest prefix of at most `chars` characters.
@@ -236,25 +252,35 @@ impl<'a> Attributes<'a> {
         seen.saturating_sub(limit)
     }
 
-    /// Appends a `KeyValue` as the field `tag`.
-    #[inline]
+    /// Appends a `KeyValue` as the field `tag`. Short ones, which most are, are put together in a window.
+    #[inline(always)]
     fn put(&self, out: &mut Vec<u8>, tag: u8, attribute: &Attribute<'a>, levels: u32) {
         let key = self.text(attribute.key);
-        match attribute.value {
-            Value::Array(_) | Value::Map(_) => self.put_nested(out, tag, key, attribute.value, levels),
-            scalar => {
-                let value = Scalar::new(&scalar, self.value_length);
-                wire::put_varint_field(out, tag, (field_len(key.len()) + field_len(value.len())) as u64);
-                wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
-                value.put(out, common::KEY_VALUE_VALUE);
+        let value = match attribute.value {
+            Value::Array(_) | Value::Map(_) => {
+                return self.put_nested(out, tag, key, attribute.value, levels);
             }
+            scalar => Scalar::new(&scalar, self.value_length),
+        };
+        if key.len() > wire::SHORT_BYTES || value.len() > SHORT_VALUE_BYTES {
+            return put_long(out, tag, key, &value);
+        }
+        let len = 4 + key.len() + value.len();
+        let start = out.len();
+        let window = wire::window(out);
+        window[..4].copy_from_slice(&[tag, len as u8, common::KEY_VALUE_KEY, key.len() as u8]);
+        wire::copy_short(window, 4, key);
+        let at = 4 + key.len();
+        window[at..at + 16].copy_from_slice(&value.field(common::KEY_VALUE_VALUE).to_le_bytes());
+        out.truncate(start + at + 2 + value.head_len);
+        if !value.text.is_empty() {
+            wire::put_bytes(out, value.text);
         }
     }
 
     #[inline(never)]
     fn put_nested(&self, out: &mut Vec<u8>, tag: u8, key: &[u8], value: Value<'a>, levels: u32) {
-        let expected_bytes = key.len() + expected_len(&value);
-        let key_value = wire::open(out, tag, expected_bytes);
+        let key_value = wire::open(out, tag, key.len() + expected_len(&value));
         wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
         self.put_value(out, common::KEY_VALUE_VALUE, value, levels);
         wire::close(out, key_value);

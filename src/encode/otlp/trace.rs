@@ -93,7 +93,7 @@ impl TraceEncoder {
             order.sort_by_key(scope);
         }
         let mut chunk = Chunk {
-            // Text and numbers take about the same room in both forms; interned names and keys are what is added.
+            // Interned names and keys are what encoding adds; what is not needed is given back untouched.
             bytes: Vec::with_capacity(2 * batch.byte_len()),
             ends: Vec::with_capacity(order.len()),
             runs: Vec::new(),
