@@ -2,8 +2,8 @@
 //! allocates only when that grows; nothing here fails or panics. What is written is canonical: shortest varints.
 //!
 //! Where a size is known in closed form the caller writes it first. Where it is not, [`open`] leaves room for the
-//! length that the caller expects and [`close`] fills it in, moving the body by a byte or two when the guess was wrong.
-//! Computing such sizes in a pass of its own was measured at twice the cost of moving.
+//! length that the caller expects and [`close`] fills it in, moving the body by a byte or two when the guess was wrong;
+//! a pass that only computes sizes would read every item twice.
 
 /// Wire type of int32, int64, uint32, bool and enum fields.
 pub const VARINT: u8 = 0;
@@ -81,8 +81,7 @@ pub fn put_prefix<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize
     out.truncate(end);
 }
 
-/// Names and keys are mostly no longer than this. Two overlapping copies of constant size move them; a call of `memcpy`
-/// costs several times what it does for so few bytes.
+/// Names and keys are mostly no longer than this: two overlapping copies of constant size move them, without a call.
 pub const SHORT_BYTES: usize = 32;
 
 /// Appends bytes.

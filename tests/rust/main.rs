@@ -1,1 +1,7 @@
 //! One binary for all integration tests of the core: cheap to link.
+
+mod attrs;
+mod chunk;
+mod console;
+mod model;
+mod otlp;

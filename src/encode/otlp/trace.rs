@@ -136,7 +136,7 @@ fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, look
 
     let mut name = &[][..];
     if header.name != StrId::NONE {
-        wire::put_bytes_field(out, span::NAME, lookup.strings.resolve(header.name));
+        wire::put_optional_field(out, span::NAME, lookup.strings.resolve(header.name));
     }
     let (mut trace_state, mut message) = (&[][..], &[][..]);
     let mut kept = Counts::default();
@@ -300,8 +300,10 @@ fn put_link(out: &mut Vec<u8>, link: &Link<'_>, limits: &SpanLimits, attributes:
         link::DROPPED_ATTRIBUTES_COUNT,
         link.dropped_attributes.saturating_add(cut),
     );
-    out.push(link::FLAGS);
-    out.extend_from_slice(&link.flags.to_le_bytes());
+    if link.flags != 0 {
+        out.push(link::FLAGS);
+        out.extend_from_slice(&link.flags.to_le_bytes());
+    }
     wire::close(out, part);
 }
 
