@@ -207,7 +207,7 @@ impl Pending {
     }
 }
 
-fn start_of(chunk: &Chunk, record: usize) -> u32 {
+fn start_of(chunk: &Chunk, record: usize) -> usize {
     if record == 0 { 0 } else { chunk.ends[record - 1] }
 }
 
@@ -215,7 +215,7 @@ fn start_of(chunk: &Chunk, record: usize) -> u32 {
 fn prefix(chunk: &Chunk, records: Range<usize>, max_records: usize, max_bytes: usize) -> usize {
     let start = start_of(chunk, records.start);
     let ends = &chunk.ends[records];
-    ends[..ends.len().min(max_records)].partition_point(|end| (end - start) as usize <= max_bytes)
+    ends[..ends.len().min(max_records)].partition_point(|end| end - start <= max_bytes)
 }
 
 /// How many of the first records of `part` fit with the framing of their scopes, and the bytes these take.
@@ -239,13 +239,13 @@ fn fitting(part: &Part, max: Size) -> (usize, usize) {
 
 /// The runs of equal scope that a range of records touches, cut to it.
 fn runs_in(chunk: &Chunk, range: Range<usize>) -> impl Iterator<Item = (Range<usize>, &Arc<ScopeBytes>)> {
-    let first = chunk.runs.partition_point(|(start, _)| *start as usize <= range.start).saturating_sub(1);
-    let ends = chunk.runs.iter().skip(first + 1).map(|(start, _)| *start as usize).chain([chunk.len()]);
+    let first = chunk.runs.partition_point(|(start, _)| *start <= range.start).saturating_sub(1);
+    let ends = chunk.runs.iter().skip(first + 1).map(|(start, _)| *start).chain([chunk.len()]);
     let limit = range.end;
     chunk.runs[first..]
         .iter()
         .zip(ends)
-        .map(move |((start, scope), end)| ((*start as usize).max(range.start)..end.min(limit), scope))
+        .map(move |((start, scope), end)| ((*start).max(range.start)..end.min(limit), scope))
         .take_while(|(records, _)| !records.is_empty())
 }
 
@@ -257,7 +257,7 @@ fn copy_front(part: &Part, count: usize) -> Part {
         bytes: part.chunk.slice(range.clone()).to_vec(),
         ends: part.chunk.ends[range.clone()].iter().map(|end| end - start).collect(),
         runs: runs_in(&part.chunk, range.clone())
-            .map(|(records, scope)| ((records.start - range.start) as u32, scope.clone()))
+            .map(|(records, scope)| (records.start - range.start, scope.clone()))
             .collect(),
     };
     Part { chunk: Arc::new(chunk), records: 0..count }

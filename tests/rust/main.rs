@@ -1,11 +1,16 @@
 //! One binary for all integration tests of the core: cheap to link.
 
+mod attrs;
+mod chunk;
 mod clock;
 mod config;
+mod console;
 mod environment;
 mod fork;
 mod http;
 mod intern;
+mod model;
+mod otlp;
 mod pending;
 mod poll;
 mod retry;

@@ -13,14 +13,14 @@ pub(crate) fn part(first: u32, sizes: &[usize], run: usize) -> Part {
     for (index, size) in sizes.iter().enumerate() {
         if index % run == 0 {
             let scope = Arc::new(ScopeBytes { scope: vec![7; 10], schema_url: String::new() });
-            chunk.runs.push((index as u32, scope));
+            chunk.runs.push((index, scope));
         }
         let mut record = vec![0; *size];
         let number = (first + index as u32).to_le_bytes();
         let shown = number.len().min(*size);
         record[..shown].copy_from_slice(&number[..shown]);
         chunk.bytes.extend(record);
-        chunk.ends.push(chunk.bytes.len() as u32);
+        chunk.ends.push(chunk.bytes.len());
     }
     Part { records: 0..chunk.len(), chunk: Arc::new(chunk) }
 }
