@@ -191,14 +191,19 @@ def draw_traces(spans: list[Decoded], out: TextIO = sys.stdout) -> None:
         out.write(paint("bold", f"trace {trace_id}"))
         out.write(f" · {', '.join(services)} · {_count(len(members), 'span')} · {_duration(end - begin)}\n")
         width = max(len(label) for label, _ in rows)
+        known = {span["span_id"] for span in members}
         for label, group in rows:
             first = group[0]
             duration = sum(span["end_time_unix_nano"] - span["start_time_unix_nano"] for span in group)
             failed = any(span["status"]["code"] == "error" for span in group)
             line = f"  {label:<{width}}  {first['kind']:<8} {_duration(duration):>9}  "
-            bar, notes = _bar(group, begin, end), _notes(group)
+            bar, notes = _bar(group, begin, end), _notes(group, known)
             out.write(paint("red", line) if failed else line)
-            out.write(f"{paint('blue', bar)}  {paint('dim', notes)}\n" if notes else f"{paint('blue', bar.rstrip())}\n")
+            out.write(
+                f"{paint('blue', bar)}  {paint('dim', notes)}\n"
+                if notes
+                else f"{paint('blue', bar.rstrip())}\n"
+            )
         out.write("\n")
 
 
@@ -235,11 +240,13 @@ def _rows(members: list[Decoded]) -> list[tuple[str, list[Decoded]]]:
     return rows
 
 
-def _notes(group: list[Decoded]) -> str:
+def _notes(group: list[Decoded], known: set[str]) -> str:
     first = group[0]
     notes = []
     if first["status"]["code"] == "error":
-        notes.append("error: " + first["status"]["message"].splitlines()[0] if first["status"]["message"] else "error")
+        notes.append(
+            "error: " + first["status"]["message"].splitlines()[0] if first["status"]["message"] else "error"
+        )
     events: dict[str, int] = defaultdict(int)
     for span in group:
         for event in span["events"]:
@@ -248,8 +255,8 @@ def _notes(group: list[Decoded]) -> str:
     links = sum(len(span["links"]) for span in group)
     if links:
         notes.append(_count(links, "link"))
-    if first["parent_span_id"] and first["flags"] & 0x300 == 0x300:
-        notes.append(f"remote parent {first['parent_span_id']}")
+    if first["parent_span_id"] and first["parent_span_id"] not in known:
+        notes.append(f"parent {first['parent_span_id']} is elsewhere")
     return " · ".join(notes)
 
 

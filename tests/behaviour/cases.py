@@ -61,7 +61,9 @@ class Trial:
         """A quiet Config whose only sink sends when told to."""
         options = {"protocol": "http/protobuf", "batch_schedule_delay_ms": 60_000, **(sink or {})}
         config.setdefault("sinks", [self.ptx.TraceSink(self.endpoint, **options)])
-        return self.ptx.Config(service_name=config.pop("service_name", "svc"), **{"console_output": False, **config})
+        return self.ptx.Config(
+            service_name=config.pop("service_name", "svc"), **{"console_output": False, **config}
+        )
 
     def start(self, *, sink: Optional[dict[str, Any]] = None, **config: Any) -> Any:
         """Initialise, and return the package."""
@@ -194,13 +196,17 @@ def config_with_every_sink(t: Trial) -> None:
     config = ptx.Config("svc", {"a": "b"}, sinks=sinks, console_output=True, console_format="json")
     t.note("describe", config.describe())
     t.note("repr_names_the_service", "service_name='svc'" in repr(config))
-    t.note("shows_the_secret", "the-secret" in repr(config) + repr(config.describe()) + "".join(map(repr, sinks)))
+    t.note(
+        "shows_the_secret", "the-secret" in repr(config) + repr(config.describe()) + "".join(map(repr, sinks))
+    )
     t.note("sinks_as_tuple", ptx.Config("svc", sinks=tuple(sinks)).describe()["traces"])
 
 
 @case(only="0.2.0")
 def config_positional_order_0_2(t: Trial) -> None:
-    t.note("describe", t.ptx.Config("svc", {"a": "b"}, False, "warn", "pretty", "info,noisy=warn", []).describe())
+    t.note(
+        "describe", t.ptx.Config("svc", {"a": "b"}, False, "warn", "pretty", "info,noisy=warn", []).describe()
+    )
 
 
 @case(only="0.3.0")
@@ -213,7 +219,24 @@ def sink_positional_order(t: Trial) -> None:
     ptx = t.ptx
     raw = ptx.RawOtlp("gzip")
     t.note("raw", repr(raw))
-    trace = ("http://a/t", "http/protobuf", {"h": "v"}, 1000, "always_on", 1.0, 9, 8, 7000, 6000, 5, 4, 3, 2, 1, raw)
+    trace = (
+        "http://a/t",
+        "http/protobuf",
+        {"h": "v"},
+        1000,
+        "always_on",
+        1.0,
+        9,
+        8,
+        7000,
+        6000,
+        5,
+        4,
+        3,
+        2,
+        1,
+        raw,
+    )
     metric = ("http://a/m", "http/protobuf", {"h": "v"}, 1000, 60000, 30000, "delta", raw)
     log = ("http://a/l", "http/protobuf", {"h": "v"}, 1000, 9, 8, 7000, 6000, raw)
     sls = ("e.example", "p", "l", "ak", "sk", "topic", "source")
@@ -240,7 +263,9 @@ def config_errors(t: Trial) -> None:
     t.attempt("protocol", lambda: ptx.TraceSink("http://a", protocol="thrift"))
     t.attempt("protocol_upper_case", lambda: ptx.TraceSink("http://a", protocol="GRPC"))
     for protocol in ("grpc", "http", "http/protobuf"):
-        t.attempt(f"protocol_{protocol}", lambda protocol=protocol: ptx.TraceSink("http://a", protocol=protocol))
+        t.attempt(
+            f"protocol_{protocol}", lambda protocol=protocol: ptx.TraceSink("http://a", protocol=protocol)
+        )
     t.attempt("sampler", lambda: ptx.TraceSink("http://a", sampler="custom"))
     for sampler in ("always_on", "always_off", "parent_based_traceid_ratio"):
         t.attempt(f"sampler_{sampler}", lambda sampler=sampler: ptx.TraceSink("http://a", sampler=sampler))
@@ -263,7 +288,9 @@ def config_errors(t: Trial) -> None:
 @case()
 def two_trace_sinks(t: Trial) -> None:
     ptx = t.ptx
-    made = t.attempt("config", lambda: ptx.Config("svc", sinks=[ptx.TraceSink("http://a"), ptx.TraceSink("http://b")]))
+    made = t.attempt(
+        "config", lambda: ptx.Config("svc", sinks=[ptx.TraceSink("http://a"), ptx.TraceSink("http://b")])
+    )
     if made is not None:
         t.note("traces", made.describe()["traces"])
 
@@ -393,7 +420,9 @@ def flush_sends(t: Trial) -> None:
 @case()
 def dead_endpoint(t: Trial) -> None:
     ptx = t.ptx
-    sink = ptx.TraceSink("http://127.0.0.1:1/v1/traces", "http/protobuf", timeout_ms=300, max_export_timeout_ms=500)
+    sink = ptx.TraceSink(
+        "http://127.0.0.1:1/v1/traces", "http/protobuf", timeout_ms=300, max_export_timeout_ms=500
+    )
     ptx.init(t.config(sinks=[sink]))
     with ptx.start_span("op"):
         pass
@@ -782,7 +811,9 @@ def dropped_unended_while_current(t: Trial) -> None:
 
 @case()
 def limits(t: Trial) -> None:
-    ptx = t.start(sink={"max_attributes_per_span": 2, "max_events_per_span": 2, "max_attributes_per_event": 1})
+    ptx = t.start(
+        sink={"max_attributes_per_span": 2, "max_events_per_span": 2, "max_attributes_per_event": 1}
+    )
     with ptx.start_span("op", {"a": 1, "b": 2, "c": 3}) as span:
         span.set_attribute("d", 4)
         for number in range(4):
@@ -989,7 +1020,11 @@ def extract_invalid(t: Trial) -> None:
                 current = ptx.current_trace_context()
                 t.note(
                     name,
-                    "remote" if current["trace_id"] == REMOTE[3:35] else "none" if current == NO_CONTEXT else "around",
+                    "remote"
+                    if current["trace_id"] == REMOTE[3:35]
+                    else "none"
+                    if current == NO_CONTEXT
+                    else "around",
                 )
                 with ptx.start_span(f"under_{name}"):
                     pass
@@ -1117,7 +1152,9 @@ def request_batches(t: Trial) -> None:
 
 @case()
 def resource(t: Trial) -> None:
-    ptx = t.start(service_name="named", resource_attributes={"deployment.environment": "prod", "service.name": "other"})
+    ptx = t.start(
+        service_name="named", resource_attributes={"deployment.environment": "prod", "service.name": "other"}
+    )
     with ptx.start_span("op"):
         pass
     ptx.shutdown()

@@ -58,7 +58,9 @@ def observe(python: str, name: str) -> dict[str, Any]:
     if name.startswith("console_"):
         seen["console"] = {"stdout": shown(done.stdout), "stderr": shown(done.stderr)}
     seen["spans"] = [
-        span for request in server.requests for span in normal_spans(ExportTraceServiceRequest.FromString(request.body))
+        span
+        for request in server.requests
+        for span in normal_spans(ExportTraceServiceRequest.FromString(request.body))
     ]
     seen["spans"] = [span for _, span in sorted(seen["spans"], key=lambda pair: pair[0])]
     name_parents(seen["spans"])
@@ -67,7 +69,8 @@ def observe(python: str, name: str) -> dict[str, Any]:
             {
                 "path": request.path,
                 "headers": {
-                    key: request.headers.get(key) for key in ("content-type", "content-encoding", "x-token", "x-upper")
+                    key: request.headers.get(key)
+                    for key in ("content-type", "content-encoding", "x-token", "x-upper")
                 },
                 "spans": len(request.spans),
             }
@@ -117,7 +120,11 @@ def normal_span(span: Span) -> dict[str, Any]:
             {
                 "name": event.name,
                 "attributes": {pair.key: decode_value(pair.value) for pair in event.attributes},
-                **({"dropped_attributes": event.dropped_attributes_count} if event.dropped_attributes_count else {}),
+                **(
+                    {"dropped_attributes": event.dropped_attributes_count}
+                    if event.dropped_attributes_count
+                    else {}
+                ),
             }
             for event in span.events
         ],
@@ -150,11 +157,15 @@ def record(python: str, version: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Record the observable behaviour of an installed pytracingx as JSON.")
+    parser = argparse.ArgumentParser(
+        description="Record the observable behaviour of an installed pytracingx as JSON."
+    )
     parser.add_argument("--python", default=sys.executable, help="interpreter with the pytracingx to observe")
     parser.add_argument("--version", required=True, help="which version that is: selects the cases")
     arguments = parser.parse_args()
-    json.dump(record(arguments.python, arguments.version), sys.stdout, indent=1, ensure_ascii=False, sort_keys=True)
+    json.dump(
+        record(arguments.python, arguments.version), sys.stdout, indent=1, ensure_ascii=False, sort_keys=True
+    )
     sys.stdout.write("\n")
 
 

@@ -95,7 +95,9 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
         check: bool = True,
         prelude: str = PRELUDE,
     ) -> Finished:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(TELEMETRY_VARIABLES)}
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(TELEMETRY_VARIABLES)
+        }
         answer = tmp_path / "answer.json"
         answer.unlink(missing_ok=True)
         done = subprocess.run(
@@ -107,7 +109,9 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
             timeout=timeout_s,
         )
         if check:
-            assert done.returncode == 0, f"exit {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+            assert done.returncode == 0, (
+                f"exit {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+            )
         value = json.loads(answer.read_text()) if answer.exists() else None
         return Finished(done.returncode, done.stdout, done.stderr, value)
 

@@ -108,7 +108,9 @@ class OtlpServer(ThreadingHTTPServer):
         assert len(found) == 1, f"{len(found)} spans named {name!r} among {[s['name'] for s in self.spans]}"
         return found[0]
 
-    def wait_until(self, fact: Callable[[], bool], timeout_s: float = 10.0, what: str = "the awaited fact") -> None:
+    def wait_until(
+        self, fact: Callable[[], bool], timeout_s: float = 10.0, what: str = "the awaited fact"
+    ) -> None:
         """Block until `fact()`, looked at after every request and connection; fail after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         with self._changed:

@@ -25,7 +25,9 @@ sys.path.insert(0, str(BEHAVIOUR))
 from cases import CASES  # noqa: E402
 from record import observe  # noqa: E402
 
-RECORDED = {version: json.loads((BEHAVIOUR / f"{version}.json").read_text()) for version in ("0.2.0", "0.3.0")}
+RECORDED = {
+    version: json.loads((BEHAVIOUR / f"{version}.json").read_text()) for version in ("0.2.0", "0.3.0")
+}
 
 Path_ = tuple[Any, ...]
 ABSENT = "<absent>"  # the recorded entry is not there
@@ -60,7 +62,13 @@ def same(value: Any, *paths: Any) -> dict[Any, Any]:
 
 def span(name: str, **more: Any) -> dict[str, Any]:
     """A root span with nothing special about it, and more."""
-    plain = {"flags": 257, "kind": "internal", "status": "unset", "times_in_order": True, "trace": f"of {name}"}
+    plain = {
+        "flags": 257,
+        "kind": "internal",
+        "status": "unset",
+        "times_in_order": True,
+        "trace": f"of {name}",
+    }
     return {"name": name, **plain, **more}
 
 
@@ -73,7 +81,9 @@ def exception(kind: str, message: str) -> list[dict[str, Any]]:
 
 def stack_traces(*events: Path_) -> dict[Path_, Any]:
     """The stack trace that we add to the recorded exception events, given as (span, index)."""
-    return {("spans", name, "events", n, "attributes", "exception.stacktrace"): ANYTHING for name, n in events}
+    return {
+        ("spans", name, "events", n, "attributes", "exception.stacktrace"): ANYTHING for name, n in events
+    }
 
 
 def attribute_value_differences() -> dict[Path_, Any]:
@@ -229,7 +239,10 @@ DIFFERENCES = [
         {
             **same(
                 None,
-                *(("notes", n) for n in ("key_not_text", "start_key_not_text", "attributes_list", "attributes_text")),
+                *(
+                    ("notes", n)
+                    for n in ("key_not_text", "start_key_not_text", "attributes_list", "attributes_text")
+                ),
             ),
             ("spans", "op", "repeated_attributes"): ABSENT,
             ("spans", "op", "attributes", ""): ANYTHING,
@@ -263,7 +276,9 @@ DIFFERENCES = [
         "exception_leaves_with",
         "KeyboardInterrupt, SystemExit and GeneratorExit do not count as errors; a cancelled task leaves an event",
         {
-            **same("unset", *(("spans", n, "status") for n in ("keyboard", "exit", "generator", "cancelled"))),
+            **same(
+                "unset", *(("spans", n, "status") for n in ("keyboard", "exit", "generator", "cancelled"))
+            ),
             **same(ABSENT, *(("spans", n, "events") for n in ("keyboard", "exit", "generator"))),
             ("spans", "exit", "status_message"): ABSENT,
             ("spans", "cancelled", "events"): [{"name": "cancelled", "attributes": ANYTHING}],
@@ -298,7 +313,11 @@ DIFFERENCES = [
         EXCEPTION,
         stack_traces(("plain", 0), ("escaped", 0), ("twice", 0), ("twice", 1), ("then_ok", 0)),
     ),
-    Differs("status_set_before_an_exception", EXCEPTION, {("spans", "*", "events"): exception("ValueError", "boom")}),
+    Differs(
+        "status_set_before_an_exception",
+        EXCEPTION,
+        {("spans", "*", "events"): exception("ValueError", "boom")},
+    ),
     Differs("use_after_end", "ids stay readable after the end", {("notes", "ids_stay"): True}),
     Differs(
         "never_ended",
@@ -309,7 +328,11 @@ DIFFERENCES = [
     Differs(
         "dropped_unended_while_current",
         "a span that is current is referenced, so nothing ends it",
-        {("spans", "leaked"): ABSENT, ("spans", "next", "parent"): "unknown", ("spans", "next", "trace"): "of next"},
+        {
+            ("spans", "leaked"): ABSENT,
+            ("spans", "next", "parent"): "unknown",
+            ("spans", "next", "trace"): "of next",
+        },
     ),
     Differs(
         "ended_out_of_order",
@@ -343,7 +366,10 @@ DIFFERENCES = [
     Differs(
         "default_limits",
         "0.3's own source attributes counted against the user's limit",
-        {("spans", "op", "attributes"): {f"a{n:03}": n for n in range(128)}, ("spans", "op", "dropped_attributes"): 2},
+        {
+            ("spans", "op", "attributes"): {f"a{n:03}": n for n in range(128)},
+            ("spans", "op", "dropped_attributes"): 2,
+        },
     ),
     # Propagation
     Differs(
@@ -351,14 +377,21 @@ DIFFERENCES = [
         "no empty tracestate; a list gets pairs appended",
         {("notes", "tracestate"): None, ("notes", "keys"): ["kept", "traceparent"]},
     ),
-    Differs("inject", "a carrier of another type is counted, not refused", same(ANYTHING, ("notes", "into_none"))),
+    Differs(
+        "inject", "a carrier of another type is counted, not refused", same(ANYTHING, ("notes", "into_none"))
+    ),
     Differs("inject", CARRIERS, {("notes", "into_a_list"): None}),
     Differs(
         "extract_carriers",
         CARRIERS,
-        same("4bf92f3577b34da6a3ce929d0e0e4736", *(("notes", n) for n in ("capitals", "upper_case", "bytes", "pairs"))),
+        same(
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+            *(("notes", n) for n in ("capitals", "upper_case", "bytes", "pairs")),
+        ),
     ),
-    Differs("extract_carriers", "a carrier of another type is counted, not refused", {("notes", "none"): ANYTHING}),
+    Differs(
+        "extract_carriers", "a carrier of another type is counted, not refused", {("notes", "none"): ANYTHING}
+    ),
     Differs(
         "extract_invalid",
         "W3C Trace Context to the letter: a traceparent of 54 characters is malformed",
@@ -385,7 +418,11 @@ DIFFERENCES = [
     Differs(
         "resource",
         "the SDK's language is that of its user, and its version is ours",
-        same(ANYTHING, ("at_least_resource", "telemetry.sdk.language"), ("at_least_resource", "telemetry.sdk.version")),
+        same(
+            ANYTHING,
+            ("at_least_resource", "telemetry.sdk.language"),
+            ("at_least_resource", "telemetry.sdk.version"),
+        ),
     ),
     Differs(
         "resource_and_environment",
@@ -440,7 +477,9 @@ def expectation(version: str, case: str) -> dict[str, Any]:
         if difference.case != case or difference.only not in (None, version):
             continue
         for path, ours in difference.ours.items():
-            for place in [path] if "*" not in path else [(*path[:1], name, *path[2:]) for name in expected["spans"]]:
+            for place in (
+                [path] if "*" not in path else [(*path[:1], name, *path[2:]) for name in expected["spans"]]
+            ):
                 put(expected, place, ours)
     return expected
 
@@ -464,11 +503,15 @@ def mismatches(expected: Any, seen: Any, path: Path_ = ()) -> list[str]:
             return [f"{where}: expected {expected['raises'][0]}, saw {seen!r}"]
         words = re.split("['\",;]", re.sub(r"^\w+Sink ", "", expected["message"]), maxsplit=1)[0]
         typed = expected["raises"][0] == "TypeError"  # its text is the binding's, not ours
-        return [] if typed or words in seen["message"] else [f"{where}: {words!r} is not in {seen['message']!r}"]
+        return (
+            [] if typed or words in seen["message"] else [f"{where}: {words!r} is not in {seen['message']!r}"]
+        )
     if isinstance(expected, dict) and isinstance(seen, dict):
         keys = [*expected, *(seen.keys() - expected.keys() if path[:1] == ("spans",) else ())]
         return [
-            line for key in keys for line in mismatches(expected.get(key, ABSENT), seen.get(key, ABSENT), (*path, key))
+            line
+            for key in keys
+            for line in mismatches(expected.get(key, ABSENT), seen.get(key, ABSENT), (*path, key))
         ]
     if path and str(path[-1]).startswith("at_least_") and isinstance(seen, list):
         missing = sorted(set(expected) - set(seen))
