@@ -10,7 +10,7 @@ use std::ptr;
 
 use pyo3::ffi;
 
-use super::arguments::Raised;
+use super::fastcall::Raised;
 use super::strings::{self, Name, name, utf8};
 use crate::attrs::{self, MAX_DEPTH, Text, Value, tag};
 use crate::emit::Thread;

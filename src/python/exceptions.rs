@@ -5,7 +5,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use super::arguments::Raised;
+use super::fastcall::Raised;
 use super::convert::{Encoder, Owned, text_of};
 use super::span::SpanObject;
 use crate::attrs::{self, Text, Value};

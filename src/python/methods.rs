@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::arguments::{Raised, Signature, bool, entry, given, none};
+use super::fastcall::{Raised, Signature, bool, entry, given, none};
 use super::capi::MethodDef;
 use super::convert::{Encoder, GivenName, Simple, text_of};
 use super::propagation::SpanContext;

@@ -2,7 +2,7 @@
 //! nothing imports it.
 #![expect(unsafe_code, reason = "the hot calls are written against the C API")]
 
-mod arguments;
+mod fastcall;
 mod capi;
 mod convert;
 mod current;

@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::current::{BAGGAGE, SPAN, Variable};
 use super::span::as_span;
+use crate::config::Propagator;
 use crate::context;
 use crate::emit::{LiveSpan, Parent, Thread};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
@@ -25,6 +26,18 @@ static PROPAGATORS: AtomicU8 = AtomicU8::new(TRACE_CONTEXT | W3C_BAGGAGE);
 pub(super) fn set_propagators(bits: u8) {
     // Relaxed: a setting by itself.
     PROPAGATORS.store(bits, Ordering::Relaxed);
+}
+
+/// What a configuration asks for.
+pub(super) fn bits(config: &crate::config::Config) -> u8 {
+    let mut bits = 0;
+    for propagator in &config.propagators {
+        bits |= match propagator {
+            Propagator::TraceContext => TRACE_CONTEXT,
+            Propagator::Baggage => W3C_BAGGAGE,
+        };
+    }
+    bits
 }
 
 fn propagates(bit: u8) -> bool {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::arguments::Raised;
+use super::fastcall::Raised;
 use super::convert::{Encoder, Owned, Simple, simple};
 use super::{current, freelist, methods};
 use crate::emit::{self, LiveSpan};

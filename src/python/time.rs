@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::arguments::{Raised, given};
+use super::fastcall::{Raised, given};
 use crate::emit;
 use crate::sys::ticks;
 

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::arguments::{Raised, Signature, entry, given};
+use super::fastcall::{Raised, Signature, entry, given};
 use super::capi::MethodDef;
 use super::convert::{GivenName, Owned, text_of};
 use super::propagation::{self, SpanContext};
