@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 
 use super::check::{self, Choice, shown};
 use super::{
-    BatchConfig, Config, Endpoint, HistogramAggregation, LogLimits, MetricSinkConfig, OtlpLogSinkConfig,
-    PathRule, Propagator, Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials,
-    SlsSinkConfig, TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+    BatchConfig, Config, Endpoint, LogLimits, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator,
+    Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig,
+    TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
 };
 use crate::limits::SpanLimits;
 
@@ -18,6 +18,7 @@ impl Config {
     /// What the environment alone says. Log records go to the console unless `OTEL_LOGS_EXPORTER` is set and leaves it
     /// out; spans and metrics only when their exporter variable names `console`.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
+        const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         let mut env = Environment {
             variable: &variable,
             warnings: Vec::new(),
@@ -46,8 +47,8 @@ impl Config {
         if let Some(filter) = env.choice("OTEL_METRICS_EXEMPLAR_FILTER", &check::EXEMPLAR_FILTERS) {
             config.exemplar_filter = filter;
         }
-        if let Some(sink) = config.metric_sinks.first() {
-            config.default_histogram = sink.histogram.unwrap_or_default();
+        if let Some(histogram) = env.choice(HISTOGRAM, &check::HISTOGRAMS) {
+            config.default_histogram = histogram;
         }
 
         env.warnings.into_iter().for_each(|line| config.warn(line));
@@ -106,7 +107,6 @@ impl Environment<'_> {
     }
 
     fn metric_sink(&mut self) -> MetricSinkConfig {
-        const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         let mut transport = self.transport(Signal::Metrics);
         transport.max_export_timeout_ms = self
@@ -120,7 +120,6 @@ impl Environment<'_> {
             temporality: self
                 .choice(TEMPORALITY, &check::TEMPORALITIES)
                 .unwrap_or_default(),
-            histogram: self.choice::<HistogramAggregation>(HISTOGRAM, &check::HISTOGRAMS),
         }
     }
 

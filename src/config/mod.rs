@@ -161,6 +161,8 @@ pub struct Config {
     pub otlp_log_sinks: Vec<OtlpLogSinkConfig>,
     /// SLS logstores.
     pub sls_log_sinks: Vec<SlsSinkConfig>,
+    /// Characters of string values, for sinks without a limit of their own; `None` is no limit.
+    pub max_attribute_value_length: Option<u32>,
     /// Metrics about pytracingx itself (`otel.sdk.*`).
     pub sdk_metrics: bool,
     /// Buckets of histograms without boundaries.
@@ -199,6 +201,7 @@ impl Config {
             metric_sinks: Vec::new(),
             otlp_log_sinks: Vec::new(),
             sls_log_sinks: Vec::new(),
+            max_attribute_value_length: None,
             sdk_metrics: false,
             default_histogram: HistogramAggregation::default(),
             exemplar_filter: ExemplarFilter::default(),
@@ -215,6 +218,25 @@ impl Config {
         if !self.warnings.contains(&line) {
             self.warnings.push(line);
         }
+    }
+
+    /// Gives sinks without a value limit of their own the common one.
+    pub fn apply_value_limit(&mut self) {
+        let Some(limit) = self.max_attribute_value_length else {
+            return;
+        };
+        let traces = self
+            .trace_sinks
+            .iter_mut()
+            .map(|sink| &mut sink.limits.value_length);
+        let logs = self
+            .otlp_log_sinks
+            .iter_mut()
+            .map(|sink| &mut sink.limits.value_length);
+        traces
+            .chain(logs)
+            .filter(|own| **own == u32::MAX)
+            .for_each(|own| *own = limit);
     }
 
     /// Warns of credentials that would travel in the clear.
