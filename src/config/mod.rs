@@ -1,12 +1,13 @@
 //! What a session is told: plain data, validated where it is built. Every field names its unit; nothing here is read
 //! by recording threads. Building a value reads no environment and, certificates aside ([`check::tls_files`]), no
-//! file; [`environment`] is handed the variables it may see.
+//! file; the environment's reader is handed the variables it may see.
 
 pub mod check;
 mod endpoint;
 mod environment;
 mod filter;
 mod sink;
+mod variables;
 
 use std::fmt;
 

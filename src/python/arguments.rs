@@ -5,7 +5,8 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 
-use crate::config::ResourceValue;
+use crate::config::check::{self, Choice};
+use crate::config::{BatchConfig, LogFilter, ResourceValue};
 use crate::error::Error;
 
 /// A `str`; lone surrogates are replaced.
@@ -120,7 +121,7 @@ fn resource_value(key: &str, value: &Bound<'_, PyAny>, lists: bool) -> PyResult<
     }
     Err(PyTypeError::new_err(format!(
         "resource_attributes['{}'] must be str, bool, int, float or a list of these, got {}",
-        crate::config::check::shown(key),
+        check::shown(key),
         value.get_type().name()?
     )))
 }
@@ -143,4 +144,67 @@ pub(super) fn resource_value_to_py<'py>(
             PyList::new(py, values)?.into_any()
         }
     })
+}
+
+// ---------------------------------------------------------------------------------------------- into settings
+
+/// The value of a name, if one was given.
+pub(super) fn choice<T: Copy + PartialEq>(
+    argument: &str,
+    names: &Choice<T>,
+    text: Option<Text>,
+) -> Result<Option<T>, Error> {
+    text.map(|text| names.parse(argument, &text.0)).transpose()
+}
+
+/// A number of at least `min`, if one was given.
+pub(super) fn set<T: TryFrom<i128> + check::Bounded>(
+    field: &mut T,
+    argument: &str,
+    value: Option<Int>,
+    min: i128,
+) -> Result<(), Error> {
+    if let Some(value) = value {
+        *field = check::whole(argument, value.0, min)?;
+    }
+    Ok(())
+}
+
+/// A duration of at least `min`, if one was given.
+pub(super) fn set_milliseconds(
+    field: &mut u64,
+    argument: &str,
+    value: Option<Int>,
+    min: i128,
+) -> Result<(), Error> {
+    if let Some(value) = value {
+        *field = check::milliseconds(argument, value.0, min)?;
+    }
+    Ok(())
+}
+
+/// A `log_filter`, if one was given.
+pub(super) fn filter(text: Option<Text>) -> Result<Option<LogFilter>, Error> {
+    text.map(|text| LogFilter::parse("log_filter", &text.0))
+        .transpose()
+}
+
+/// Batching; a batch is never larger than its queue.
+pub(super) fn batch(
+    mut batch: BatchConfig,
+    max_queue: Option<Int>,
+    max_export: Option<Int>,
+    schedule_delay_ms: Option<Int>,
+) -> Result<BatchConfig, Error> {
+    let max_queue = max_queue.map(|records| check::whole::<usize>("batch_max_queue", records.0, 1));
+    batch.max_queue = max_queue.transpose()?;
+    set(&mut batch.max_export, "batch_max_export", max_export, 1)?;
+    set_milliseconds(
+        &mut batch.schedule_delay_ms,
+        "batch_schedule_delay_ms",
+        schedule_delay_ms,
+        0,
+    )?;
+    batch.max_export = batch.max_export.min(batch.max_queue.unwrap_or(usize::MAX));
+    Ok(batch)
 }

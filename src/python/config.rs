@@ -4,11 +4,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::arguments::{Attributes, Int, Text, resource_value_to_py};
+use super::arguments::{Attributes, Int, Text, choice, filter, resource_value_to_py, set, set_milliseconds};
 use super::describe::{Arguments, set_sink};
-use super::sinks::{
-    PyMetricSink, PyOtlpLogSink, PySlsLogSink, PyTraceSink, choice, filter, set, set_milliseconds,
-};
+use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
+use super::sls_sink::PySlsLogSink;
 use crate::config::check;
 use crate::config::{Config, LogFilter, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue};
 use crate::error::Error;
@@ -241,7 +240,7 @@ impl PyConfig {
     }
 
     /// Constructor arguments, and beside them what only the environment can say.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>, Extra))> {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         let config = &self.core;
         let keywords = PyDict::new(py);
         let service_name = config.resource.get("service.name");
@@ -293,6 +292,9 @@ impl PyConfig {
         Ok(config)
     }
 }
+
+/// [`restore_config`] and its arguments.
+type Reduced<'py> = (Bound<'py, PyAny>, (Bound<'py, PyDict>, Extra));
 
 /// What only the environment can say, for pickling.
 #[derive(IntoPyObject, FromPyObject)]

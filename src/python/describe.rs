@@ -3,11 +3,11 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use super::sinks::PySlsLogSink;
+use super::sls_sink::PySlsLogSink;
 use crate::config::check;
 use crate::config::{
     BatchConfig, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, Secret, SlsCredentials,
-    SlsFieldNames, TraceSinkConfig, TransportConfig,
+    SlsFieldNames, TlsFiles, TraceSinkConfig, TransportConfig,
 };
 
 /// What `__getnewargs_ex__` returns.
@@ -62,9 +62,20 @@ impl Arguments for TransportConfig {
         dict.set_item("headers", headers)?;
         dict.set_item("timeout_ms", self.timeout_ms)?;
         dict.set_item("compression", check::COMPRESSIONS.name(self.compression))?;
-        dict.set_item("ca_file", self.tls.ca_file.as_deref())?;
-        dict.set_item("client_cert_file", self.tls.client_cert_file.as_deref())?;
-        dict.set_item("client_key_file", self.tls.client_key_file.as_deref())?;
+        let TlsFiles {
+            ca_file,
+            client_cert_file,
+            client_key_file,
+        } = &self.tls;
+        dict.set_item("ca_file", ca_file.as_ref().map(|path| path.as_os_str()))?;
+        dict.set_item(
+            "client_cert_file",
+            client_cert_file.as_ref().map(|path| path.as_os_str()),
+        )?;
+        dict.set_item(
+            "client_key_file",
+            client_key_file.as_ref().map(|path| path.as_os_str()),
+        )?;
         dict.set_item("max_queue_bytes", self.max_queue_bytes)?;
         Ok(dict)
     }

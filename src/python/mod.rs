@@ -6,6 +6,7 @@ mod config;
 mod describe;
 mod error;
 mod sinks;
+mod sls_sink;
 
 use pyo3::prelude::*;
 
@@ -14,7 +15,9 @@ mod _native {
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
-    use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PySlsLogSink, PyTraceSink};
+    use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
+    #[pymodule_export]
+    use super::sls_sink::PySlsLogSink;
     use super::*;
 
     #[pymodule_init]

@@ -336,6 +336,17 @@ def test_a_sinks_own_compression_wins() -> None:
     )
 
 
+def test_certificates_are_given_as_paths(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_text("-----BEGIN CERTIFICATE-----\n")
+    key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    sink = sink_of(ptx.TraceSink("x", ca_file=cert, client_cert_file=str(cert), client_key_file=key))
+    seen = [sink["ca_file"], sink["client_cert_file"], sink["client_key_file"]]
+    assert seen == [str(cert), str(cert), str(key)]
+    with pytest.raises(ptx.ConfigError, match="client_cert_file needs client_key_file"):
+        ptx.TraceSink("x", client_cert_file=cert)
+
+
 def test_repr() -> None:
     config = ptx.Config("it's\n", sinks=[ptx.TraceSink("x"), ptx.SlsLogSink(**SLS)])
     assert (
