@@ -321,11 +321,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn named(&mut self, id: StrId) -> Option<Text<'a>> {
-        if id == StrId::NONE {
-            self.text().map(Text::Inline)
-        } else {
-            Some(Text::Id(id))
-        }
+        if id == StrId::NONE { self.text().map(Text::Inline) } else { Some(Text::Id(id)) }
     }
 
     #[inline]
@@ -350,10 +346,7 @@ impl<'a> Reader<'a> {
         Some(match tag {
             ..=tag::LAST_VALUE => {
                 let key = self.named(id)?;
-                Item::Attribute(Attribute {
-                    key,
-                    value: self.value(tag)?,
-                })
+                Item::Attribute(Attribute { key, value: self.value(tag)? })
             }
             tag::NAME => Item::Name(self.text()?),
             tag::TRACE_STATE => Item::TraceState(self.text()?),
@@ -373,11 +366,9 @@ impl<'a> Reader<'a> {
                 trace_state: self.text()?,
                 attributes: Items::new(self.text()?),
             }),
-            tag::DROPPED => Item::Dropped {
-                attributes: self.u32()?,
-                events: self.u32()?,
-                links: self.u32()?,
-            },
+            tag::DROPPED => {
+                Item::Dropped { attributes: self.u32()?, events: self.u32()?, links: self.u32()? }
+            }
             _ => return None,
         })
     }

@@ -64,10 +64,7 @@ impl Batch {
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
     pub fn push(&mut self, header: Header, payload: &[u8]) {
-        let header = Header {
-            payload_bytes: payload.len() as u32,
-            ..header
-        };
+        let header = Header { payload_bytes: payload.len() as u32, ..header };
         let mut run = Vec::with_capacity(Header::slots_for(payload.len()) * SLOT_BYTES);
         run.extend_from_slice(bytemuck::bytes_of(&header));
         run.extend_from_slice(payload);
@@ -130,9 +127,7 @@ impl Batch {
             return RecordRef { header, payload };
         }
         let ticket = payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
-        let payload = ticket
-            .and_then(|ticket| self.oversize.get(&ticket))
-            .map_or(&[][..], |bytes| bytes);
+        let payload = ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes);
         RecordRef { header, payload }
     }
 }

@@ -23,11 +23,7 @@ impl Timeline {
     /// difference of ticks; an end before the start is clamped to it. Explicit (Unix) times pass through.
     #[inline]
     pub fn span_times(&self, start: u64, start_is_unix: bool, end: u64, end_is_unix: bool) -> (u64, u64) {
-        let start = if start_is_unix {
-            start
-        } else {
-            self.unix_nano(start)
-        };
+        let start = if start_is_unix { start } else { self.unix_nano(start) };
         let end = if end_is_unix { end } else { self.unix_nano(end) };
         (start, end.max(start))
     }

@@ -104,16 +104,13 @@ pub fn unhex(text: &[u8], out: &mut [u8]) -> bool {
         }
     }
     text.len() == out.len() * 2
-        && text
-            .chunks_exact(2)
-            .zip(out)
-            .all(|(pair, byte)| match (digit(pair[0]), digit(pair[1])) {
-                (Some(high), Some(low)) => {
-                    *byte = high << 4 | low;
-                    true
-                }
-                _ => false,
-            })
+        && text.chunks_exact(2).zip(out).all(|(pair, byte)| match (digit(pair[0]), digit(pair[1])) {
+            (Some(high), Some(low)) => {
+                *byte = high << 4 | low;
+                true
+            }
+            _ => false,
+        })
 }
 
 /// xoshiro256++: 2^256 − 1 period, passes BigCrush, four words of state, no lock. One per recording thread and
@@ -145,12 +142,7 @@ impl IdGenerator {
             *word = u64::from_ne_bytes(bytes.try_into().expect("chunks of eight"));
         }
         if state == [0; 4] {
-            state = [
-                0x9e37_79b9_7f4a_7c15,
-                0xbf58_476d_1ce4_e5b9,
-                0x94d0_49bb_1331_11eb,
-                1,
-            ];
+            state = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1];
         }
         Self(state)
     }

@@ -30,21 +30,14 @@ pub struct Interner {
 
 impl Default for Interner {
     fn default() -> Self {
-        Self {
-            texts: (0..1024).map(|_| OnceLock::new()).collect(),
-            scopes: Mutex::default(),
-        }
+        Self { texts: (0..1024).map(|_| OnceLock::new()).collect(), scopes: Mutex::default() }
     }
 }
 
 impl Interner {
     /// The text of an id that this interner gave out; empty for an unknown id.
     pub fn resolve(&self, id: StrId) -> &[u8] {
-        self.texts
-            .get((id.0 as usize).wrapping_sub(1))
-            .and_then(OnceLock::get)
-            .copied()
-            .unwrap_or_default()
+        self.texts.get((id.0 as usize).wrapping_sub(1)).and_then(OnceLock::get).copied().unwrap_or_default()
     }
 
     /// The id of a text: at once if known, given at the second sighting, `None` while it travels inline.
@@ -69,14 +62,8 @@ impl Interner {
 
     /// The scope at an index; scope 0 is the default scope `pytracingx`.
     pub fn scope(&self, index: u16) -> Scope {
-        let default = Scope {
-            name: "pytracingx".into(),
-            ..Scope::default()
-        };
+        let default = Scope { name: "pytracingx".into(), ..Scope::default() };
         let scopes = self.scopes.lock();
-        usize::from(index)
-            .checked_sub(1)
-            .and_then(|index| scopes.get(index).cloned())
-            .unwrap_or(default)
+        usize::from(index).checked_sub(1).and_then(|index| scopes.get(index).cloned()).unwrap_or(default)
     }
 }

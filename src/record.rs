@@ -73,10 +73,7 @@ impl SpanKind {
             ("producer", SpanKind::Producer),
             ("consumer", SpanKind::Consumer),
         ];
-        NAMES
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
-            .map(|(_, kind)| *kind)
+        NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, kind)| *kind)
     }
 }
 

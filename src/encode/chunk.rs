@@ -70,9 +70,7 @@ impl Part {
     pub fn runs(&self) -> impl Iterator<Item = (&ScopeBytes, &[u8])> {
         let Range { start, end } = self.records;
         let runs = &self.chunk.runs;
-        let first = runs
-            .partition_point(|(record, _)| *record <= start)
-            .saturating_sub(1);
+        let first = runs.partition_point(|(record, _)| *record <= start).saturating_sub(1);
         (first..runs.len()).map_while(move |run| {
             let from = runs[run].0.max(start);
             let to = runs.get(run + 1).map_or(end, |(record, _)| end.min(*record));

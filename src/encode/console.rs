@@ -32,11 +32,7 @@ pub fn span(
     out: &mut Vec<u8>,
 ) {
     let span = SpanLine::new(record, lookup);
-    let mut text = Layout {
-        out,
-        strings: lookup.strings,
-        color,
-    };
+    let mut text = Layout { out, strings: lookup.strings, color };
     match format {
         ConsoleFormat::Compact => text.compact(&span),
         ConsoleFormat::Pretty => text.pretty(&span, lookup),
@@ -67,11 +63,7 @@ impl<'a> SpanLine<'a> {
             header.start,
             explicit(flag::START_IS_UNIX_NANO),
             if ended { header.end } else { header.start },
-            explicit(if ended {
-                flag::END_IS_UNIX_NANO
-            } else {
-                flag::START_IS_UNIX_NANO
-            }),
+            explicit(if ended { flag::END_IS_UNIX_NANO } else { flag::START_IS_UNIX_NANO }),
         );
         let (mut name, mut message) = (&[][..], &[][..]);
         if header.name != StrId::NONE {
@@ -142,10 +134,7 @@ impl<'a> Layout<'a, '_> {
     fn pretty(&mut self, span: &SpanLine<'a>, lookup: Lookup<'_>) {
         let header = &span.record.header;
         self.first_line(span);
-        self.fmt(format_args!(
-            "\n    trace_id: {:?}\n    span_id: {:?}",
-            header.trace_id, header.span_id
-        ));
+        self.fmt(format_args!("\n    trace_id: {:?}\n    span_id: {:?}", header.trace_id, header.span_id));
         if header.parent_span_id.is_valid() {
             self.fmt(format_args!("\n    parent_span_id: {:?}", header.parent_span_id));
         }
@@ -170,11 +159,7 @@ impl<'a> Layout<'a, '_> {
     }
 
     fn event(&mut self, event: &Event<'a>, lookup: Lookup<'_>) {
-        let nanos = if event.time_is_unix_nano {
-            event.time
-        } else {
-            lookup.timeline.unix_nano(event.time)
-        };
+        let nanos = if event.time_is_unix_nano { event.time } else { lookup.timeline.unix_nano(event.time) };
         self.fmt(format_args!("\n    event {} ", Timestamp(nanos)));
         self.bare(self.text(event.name));
         self.lines(8, event.attributes);
@@ -204,10 +189,7 @@ impl<'a> Layout<'a, '_> {
         self.fmt(format_args!(r#","logger":"#));
         self.quoted(span.logger.as_bytes());
         let header = &span.record.header;
-        self.fmt(format_args!(
-            r#","trace_id":"{:?}","span_id":"{:?}""#,
-            header.trace_id, header.span_id
-        ));
+        self.fmt(format_args!(r#","trace_id":"{:?}","span_id":"{:?}""#, header.trace_id, header.span_id));
         if let Some(nanos) = span.duration_nano {
             self.fmt(format_args!(r#","duration_ms":{}"#, Millis(nanos, 6)));
         }
@@ -223,9 +205,7 @@ impl<'a> Layout<'a, '_> {
     /// Time, level, logger, kind and name, as `compact` and `pretty` begin.
     fn first_line(&mut self, span: &SpanLine<'a>) {
         let level = if span.is_error { sgr::RED } else { sgr::GREEN };
-        self.painted(sgr::DIM, |text| {
-            text.fmt(format_args!("{}", Timestamp(span.unix_nano)))
-        });
+        self.painted(sgr::DIM, |text| text.fmt(format_args!("{}", Timestamp(span.unix_nano))));
         self.fmt(format_args!(" "));
         self.painted(level, |text| text.fmt(format_args!("{:<5}", span.level())));
         self.fmt(format_args!(" "));
@@ -255,10 +235,7 @@ impl<'a> Layout<'a, '_> {
             Value::Double(number) if number.is_finite() => self.fmt(format_args!("{number:?}")),
             Value::Double(number) if number.is_nan() => self.fmt(format_args!(r#""NaN""#)),
             Value::Double(number) => {
-                self.fmt(format_args!(
-                    r#""{}Infinity""#,
-                    if number < 0.0 { "-" } else { "" }
-                ));
+                self.fmt(format_args!(r#""{}Infinity""#, if number < 0.0 { "-" } else { "" }));
             }
             Value::Str(text) => self.quoted(text),
             Value::Bytes(bytes) => {
@@ -277,12 +254,7 @@ impl<'a> Layout<'a, '_> {
                 self.fmt(format_args!("{}", if separator == "[" { "[]" } else { "]" }));
             }
             Value::Map(items) => {
-                self.object(
-                    items
-                        .attributes()
-                        .map(|attribute| (attribute.key, attribute.value)),
-                    depth + 1,
-                );
+                self.object(items.attributes().map(|attribute| (attribute.key, attribute.value)), depth + 1);
             }
         }
     }
@@ -373,10 +345,7 @@ impl fmt::Display for Timestamp {
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 
@@ -388,9 +357,5 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let shifted = (5 * day + 2) / 153;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (
-        era * 400 + year + u64::from(month <= 2),
-        month,
-        day - (153 * shifted + 2) / 5 + 1,
-    )
+    (era * 400 + year + u64::from(month <= 2), month, day - (153 * shifted + 2) / 5 + 1)
 }

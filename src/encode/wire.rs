@@ -162,15 +162,8 @@ pub struct Part {
 #[inline]
 pub fn open(out: &mut Vec<u8>, tag: u8, expected_bytes: usize) -> Part {
     let width = varint_len(expected_bytes as u64);
-    put_prefix(
-        out,
-        &[tag, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        1 + width,
-    );
-    Part {
-        body: out.len(),
-        width,
-    }
+    put_prefix(out, &[tag, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1 + width);
+    Part { body: out.len(), width }
 }
 
 /// Ends what [`open`] began: all bytes since then are the body.
@@ -180,7 +173,9 @@ pub fn close(out: &mut Vec<u8>, part: Part) {
     let room = &mut out[part.body - part.width..part.body];
     match room {
         [only] if len < 1 << 7 => *only = len as u8,
-        [low, high] if len >= 1 << 7 && len < 1 << 14 => (*low, *high) = (len as u8 | 0x80, (len >> 7) as u8),
+        [low, high] if (1 << 7..1 << 14).contains(&len) => {
+            (*low, *high) = (len as u8 | 0x80, (len >> 7) as u8)
+        }
         _ => close_long(out, part),
     }
 }

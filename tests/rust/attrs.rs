@@ -82,11 +82,7 @@ fn draw(item: Item<'_>) -> String {
             lossy(link.trace_state),
             draw_map(link.attributes)
         ),
-        Item::Dropped {
-            attributes,
-            events,
-            links,
-        } => format!("dropped {attributes} {events} {links}"),
+        Item::Dropped { attributes, events, links } => format!("dropped {attributes} {events} {links}"),
     }
 }
 
@@ -102,10 +98,7 @@ fn draw_attribute(attribute: &attrs::Attribute<'_>) -> String {
 }
 
 fn draw_map(items: Items<'_>) -> String {
-    let entries: Vec<_> = items
-        .attributes()
-        .map(|attribute| draw_attribute(&attribute))
-        .collect();
+    let entries: Vec<_> = items.attributes().map(|attribute| draw_attribute(&attribute)).collect();
     format!("{{{}}}", entries.join(","))
 }
 
@@ -146,16 +139,10 @@ fn next_attribute_reads_attributes_only() {
     attrs::put_text_item(&mut bytes, tag::NAME, b"n");
     attrs::put_attribute(&mut bytes, KEY, Value::Int(2));
     let mut items = Items::new(&bytes);
-    assert_eq!(
-        items.next_attribute().map(|attribute| attribute.value),
-        Some(Value::Int(1))
-    );
+    assert_eq!(items.next_attribute().map(|attribute| attribute.value), Some(Value::Int(1)));
     assert_eq!(items.next_attribute(), None);
     assert_eq!(items.next(), Some(Item::Name(b"n")));
-    assert_eq!(
-        items.next_attribute().map(|attribute| attribute.value),
-        Some(Value::Int(2))
-    );
+    assert_eq!(items.next_attribute().map(|attribute| attribute.value), Some(Value::Int(2)));
     assert_eq!((items.next_attribute(), items.next()), (None, None));
 }
 

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use pytracingx::encode::chunk::{Chunk, Part, ScopeBytes};
 
 fn scope(name: &str) -> Arc<ScopeBytes> {
-    Arc::new(ScopeBytes {
-        scope: name.into(),
-        schema_url: String::new(),
-    })
+    Arc::new(ScopeBytes { scope: name.into(), schema_url: String::new() })
 }
 
 /// Records `aa`, `b`, `ccc`, `d`, `ee`; scope x for the first two, y for the third, z for the rest.
@@ -22,11 +19,7 @@ fn chunk() -> Arc<Chunk> {
 
 fn runs(part: &Part) -> Vec<String> {
     let run = |(scope, bytes): (&ScopeBytes, &[u8])| {
-        format!(
-            "{}:{}",
-            String::from_utf8_lossy(&scope.scope),
-            String::from_utf8_lossy(bytes)
-        )
+        format!("{}:{}", String::from_utf8_lossy(&scope.scope), String::from_utf8_lossy(bytes))
     };
     part.runs().map(run).collect()
 }
@@ -44,21 +37,12 @@ fn any_range_of_records_is_a_slice() {
 #[test]
 fn parts_know_the_scopes_of_their_records() {
     let chunk = chunk();
-    let part = |records| Part {
-        chunk: chunk.clone(),
-        records,
-    };
+    let part = |records| Part { chunk: chunk.clone(), records };
     assert_eq!(runs(&part(0..5)), ["x:aab", "y:ccc", "z:dee"]);
     assert_eq!(runs(&part(1..4)), ["x:b", "y:ccc", "z:d"]);
     assert_eq!(runs(&part(2..3)), ["y:ccc"]);
     assert_eq!(runs(&part(4..5)), ["z:ee"]);
     assert_eq!(runs(&part(3..3)), [""; 0]);
-    assert_eq!(
-        runs(&Part {
-            chunk: Arc::default(),
-            records: 0..0
-        }),
-        [""; 0]
-    );
+    assert_eq!(runs(&Part { chunk: Arc::default(), records: 0..0 }), [""; 0]);
     assert_eq!(part(1..4).bytes(), 5);
 }

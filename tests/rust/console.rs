@@ -11,10 +11,7 @@ use pytracingx::record::{StatusCode, kind};
 use crate::model::{self, Item, Name, SpanModel};
 
 fn name(text: &str) -> Name {
-    Name {
-        text: text.into(),
-        interned: false,
-    }
+    Name { text: text.into(), interned: false }
 }
 
 fn attribute(key: &str, value: model::Value) -> Item {
@@ -51,16 +48,7 @@ fn draw(model: &SpanModel, begin: bool, format: ConsoleFormat, color: bool) -> S
         record.header.end = 0;
     }
     let mut out = Vec::new();
-    console::span(
-        record,
-        Lookup {
-            strings: &strings,
-            timeline: &timeline,
-        },
-        format,
-        color,
-        &mut out,
-    );
+    console::span(record, Lookup { strings: &strings, timeline: &timeline }, format, color, &mut out);
     String::from_utf8(out).expect("console output is UTF-8")
 }
 
@@ -138,10 +126,7 @@ fn json_is_one_object_a_line() {
     );
     let begin = draw(&model(vec![]), true, ConsoleFormat::Json, false);
     let begin: serde_json::Value = serde_json::from_str(&begin).expect("valid JSON");
-    assert_eq!(
-        (begin["kind"].as_str(), begin.get("duration_ms")),
-        (Some("span_begin"), None)
-    );
+    assert_eq!((begin["kind"].as_str(), begin.get("duration_ms")), (Some("span_begin"), None));
 }
 
 #[test]
@@ -157,9 +142,7 @@ fn color_paints_time_level_logger_and_name() {
 #[test]
 fn user_data_cannot_forge_output() {
     let controls = (0..0x20).chain([0x7f]).chain(0x80..0xa0);
-    let others = [
-        0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e,
-    ];
+    let others = [0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e];
     let hostile: String = controls
         .chain(others)
         .chain(0x2066..0x206a)
@@ -171,28 +154,16 @@ fn user_data_cannot_forge_output() {
         status: StatusCode::Error,
         ..model(vec![
             attribute(&text(), model::Value::Str(text())),
-            attribute(
-                "map",
-                model::Value::Map(vec![(name(&text()), model::Value::Str(text()))]),
-            ),
+            attribute("map", model::Value::Map(vec![(name(&text()), model::Value::Str(text()))])),
             Item::Status(text()),
-            Item::Event {
-                name: name(&text()),
-                time: 1,
-                explicit: true,
-                dropped: 0,
-                attributes: vec![],
-            },
+            Item::Event { name: name(&text()), time: 1, explicit: true, dropped: 0, attributes: vec![] },
         ])
     };
     for format in [ConsoleFormat::Compact, ConsoleFormat::Pretty, ConsoleFormat::Json] {
         let drawn = draw(&span, false, format, false);
         let lines = if format == ConsoleFormat::Pretty { 8 } else { 1 };
         assert_eq!(drawn.lines().count(), lines, "{drawn}");
-        let found: Vec<_> = drawn
-            .chars()
-            .filter(|c| *c != '\n' && hostile.contains(*c))
-            .collect();
+        let found: Vec<_> = drawn.chars().filter(|c| *c != '\n' && hostile.contains(*c)).collect();
         assert_eq!(found, [], "{format:?}");
     }
     let json = draw(&span, false, ConsoleFormat::Json, false);
@@ -209,30 +180,19 @@ fn json_knows_every_value() {
         ("nan", Double(f64::NAN), serde_json::json!("NaN")),
         ("inf", Double(f64::INFINITY), serde_json::json!("Infinity")),
         ("-inf", Double(f64::NEG_INFINITY), serde_json::json!("-Infinity")),
-        (
-            "tiny",
-            Double(f64::MIN_POSITIVE),
-            serde_json::json!(f64::MIN_POSITIVE),
-        ),
+        ("tiny", Double(f64::MIN_POSITIVE), serde_json::json!(f64::MIN_POSITIVE)),
         ("huge", Double(f64::MAX), serde_json::json!(f64::MAX)),
         ("min", Int(i64::MIN), serde_json::json!(i64::MIN)),
         ("bytes", Bytes(vec![0, 0xff]), serde_json::json!("00ff")),
         ("empty", Empty, serde_json::json!(null)),
-        (
-            "list",
-            Array(vec![Int(1), Array(vec![]), Map(vec![])]),
-            serde_json::json!([1, [], {}]),
-        ),
+        ("list", Array(vec![Int(1), Array(vec![]), Map(vec![])]), serde_json::json!([1, [], {}])),
         (
             "map",
             Map(vec![(name("k"), Bool(true)), (name("l"), Str("é😀".into()))]),
             serde_json::json!({"k": true, "l": "é😀"}),
         ),
     ];
-    let items = values
-        .iter()
-        .map(|(key, value, _)| attribute(key, value.clone()))
-        .collect();
+    let items = values.iter().map(|(key, value, _)| attribute(key, value.clone())).collect();
     let json = draw(&model(items), false, ConsoleFormat::Json, false);
     let json: serde_json::Value = serde_json::from_str(&json).expect("valid JSON");
     for (key, _, expected) in values {
@@ -246,31 +206,18 @@ fn hostile_payloads_stay_valid_and_bounded() {
     let mut nested = Vec::new();
     let mut depth = vec![attrs::open_array(&mut nested, Text::Inline(b"deep"))];
     depth.extend((0..100_000).map(|_| attrs::open_element(&mut nested, tag::ARRAY)));
-    depth
-        .into_iter()
-        .rev()
-        .for_each(|open| attrs::close(&mut nested, open));
-    attrs::put_attribute(
-        &mut nested,
-        Text::Inline(b"bad\xff"),
-        Value::Str(b"\xc3(\xe2\x82"),
-    );
+    depth.into_iter().rev().for_each(|open| attrs::close(&mut nested, open));
+    attrs::put_attribute(&mut nested, Text::Inline(b"bad\xff"), Value::Str(b"\xc3(\xe2\x82"));
 
     let (strings, timeline) = (Interner::default(), Timeline::identity());
     let mut batch = Batch::default();
     model::push(&mut batch, &strings, &model(vec![]));
     let header = batch.spans().next().expect("one span").header;
-    let record = pytracingx::batch::RecordRef {
-        header,
-        payload: &nested,
-    };
+    let record = pytracingx::batch::RecordRef { header, payload: &nested };
     let mut out = Vec::new();
     console::span(
         record,
-        Lookup {
-            strings: &strings,
-            timeline: &timeline,
-        },
+        Lookup { strings: &strings, timeline: &timeline },
         ConsoleFormat::Json,
         false,
         &mut out,
@@ -293,10 +240,7 @@ fn timestamps_are_calendar_dates() {
         (u64::MAX, "2554-07-21T23:34:33.709551Z"),
     ];
     for (start, expected) in dates {
-        let span = SpanModel {
-            start,
-            ..model(vec![])
-        };
+        let span = SpanModel { start, ..model(vec![]) };
         let line = draw(&span, true, ConsoleFormat::Compact, false);
         assert_eq!(line.split(' ').next(), Some(expected));
     }

@@ -5,3 +5,4 @@ mod chunk;
 mod console;
 mod model;
 mod otlp;
+mod strategies;

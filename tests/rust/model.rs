@@ -12,13 +12,13 @@ use pytracingx::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
 
 /// A name or key, and whether the recording side asks for an id for it.
 #[derive(Debug, Clone)]
-pub struct Name {
+pub(crate) struct Name {
     pub text: String,
     pub interned: bool,
 }
 
 #[derive(Debug, Clone)]
-pub enum Value {
+pub(crate) enum Value {
     Empty,
     Bool(bool),
     Int(i64),
@@ -29,10 +29,10 @@ pub enum Value {
     Map(Attributes),
 }
 
-pub type Attributes = Vec<(Name, Value)>;
+pub(crate) type Attributes = Vec<(Name, Value)>;
 
 #[derive(Debug, Clone)]
-pub enum Item {
+pub(crate) enum Item {
     Attribute(Name, Value),
     Name(String),
     TraceState(String),
@@ -60,7 +60,7 @@ pub enum Item {
 }
 
 #[derive(Debug, Clone)]
-pub struct SpanModel {
+pub(crate) struct SpanModel {
     pub mask: u16,
     pub scope: u16,
     pub trace_id: [u8; 16],
@@ -82,16 +82,12 @@ pub struct SpanModel {
 // ---------------------------------------------------------------------------------------------- as records
 
 /// The id of a text, which an interner gives at its second sighting.
-pub fn intern(strings: &Interner, text: &str) -> Option<StrId> {
+pub(crate) fn intern(strings: &Interner, text: &str) -> Option<StrId> {
     (0..2).find_map(|_| strings.intern(text.as_bytes()))
 }
 
 fn text<'a>(strings: &Interner, name: &'a Name) -> Text<'a> {
-    let id = if name.interned {
-        intern(strings, &name.text)
-    } else {
-        None
-    };
+    let id = if name.interned { intern(strings, &name.text) } else { None };
     id.map_or(Text::Inline(name.text.as_bytes()), Text::Id)
 }
 
@@ -140,13 +136,11 @@ fn write_attribute(out: &mut Vec<u8>, strings: &Interner, name: &Name, value: &V
 }
 
 fn write_attributes(out: &mut Vec<u8>, strings: &Interner, attributes: &Attributes) {
-    attributes
-        .iter()
-        .for_each(|(name, value)| write_attribute(out, strings, name, value));
+    attributes.iter().for_each(|(name, value)| write_attribute(out, strings, name, value));
 }
 
 /// The items as a recording thread writes them.
-pub fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
+pub(crate) fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
     let mut out = Vec::new();
     for item in items {
         match item {
@@ -154,25 +148,12 @@ pub fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
             Item::Name(text) => attrs::put_text_item(&mut out, tag::NAME, text.as_bytes()),
             Item::TraceState(text) => attrs::put_text_item(&mut out, tag::TRACE_STATE, text.as_bytes()),
             Item::Status(text) => attrs::put_text_item(&mut out, tag::STATUS, text.as_bytes()),
-            Item::Event {
-                name,
-                time,
-                explicit,
-                dropped,
-                attributes,
-            } => {
+            Item::Event { name, time, explicit, dropped, attributes } => {
                 let mut inner = Vec::new();
                 write_attributes(&mut inner, strings, attributes);
                 attrs::put_event(&mut out, text(strings, name), *time, *explicit, *dropped, &inner);
             }
-            Item::Link {
-                trace_id,
-                span_id,
-                flags,
-                trace_state,
-                dropped,
-                attributes,
-            } => {
+            Item::Link { trace_id, span_id, flags, trace_state, dropped, attributes } => {
                 let mut inner = Vec::new();
                 write_attributes(&mut inner, strings, attributes);
                 let link = attrs::Link {
@@ -185,11 +166,7 @@ pub fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
                 };
                 attrs::put_link(&mut out, &link);
             }
-            Item::Dropped {
-                attributes,
-                events,
-                links,
-            } => {
+            Item::Dropped { attributes, events, links } => {
                 attrs::put_dropped(&mut out, *attributes, *events, *links);
             }
         }
@@ -198,7 +175,7 @@ pub fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
 }
 
 /// Adds the span to a batch.
-pub fn push(batch: &mut Batch, strings: &Interner, model: &SpanModel) {
+pub(crate) fn push(batch: &mut Batch, strings: &Interner, model: &SpanModel) {
     let mut payload = payload(&model.items, strings);
     let name = model.name.as_ref().and_then(|text| intern(strings, text));
     if let (None, Some(text)) = (name, &model.name) {
@@ -246,17 +223,12 @@ fn expected_value(value: &Value, length: usize, levels: usize) -> AnyValue {
         Value::Str(text) => Some(Any::StringValue(text.chars().take(length).collect())),
         Value::Bytes(bytes) => Some(Any::BytesValue(bytes.iter().copied().take(length).collect())),
         Value::Array(values) => levels.checked_sub(2).map(|levels| {
-            let values = values
-                .iter()
-                .map(|value| expected_value(value, length, levels))
-                .collect();
+            let values = values.iter().map(|value| expected_value(value, length, levels)).collect();
             Any::ArrayValue(ArrayValue { values })
         }),
         Value::Map(entries) => levels.checked_sub(3).map(|levels| {
-            let values = entries
-                .iter()
-                .map(|(name, value)| expected_entry(name, value, length, levels))
-                .collect();
+            let values =
+                entries.iter().map(|(name, value)| expected_entry(name, value, length, levels)).collect();
             Any::KvlistValue(KeyValueList { values })
         }),
     };
@@ -265,11 +237,7 @@ fn expected_value(value: &Value, length: usize, levels: usize) -> AnyValue {
 
 fn expected_entry(name: &Name, value: &Value, length: usize, levels: usize) -> KeyValue {
     let value = Some(expected_value(value, length, levels));
-    KeyValue {
-        key: name.text.clone(),
-        value,
-        ..Default::default()
-    }
+    KeyValue { key: name.text.clone(), value, ..Default::default() }
 }
 
 /// Attributes within the limit, and how many are beyond it.
@@ -280,90 +248,45 @@ fn expected_attributes<'a>(
 ) -> (Vec<KeyValue>, u32) {
     let all: Vec<_> = attributes.collect();
     let kept = all.len().min(limit as usize);
-    let values = all[..kept]
-        .iter()
-        .map(|(name, value)| expected_entry(name, value, length as usize, LEVELS));
+    let values = all[..kept].iter().map(|(name, value)| expected_entry(name, value, length as usize, LEVELS));
     (values.collect(), (all.len() - kept) as u32)
 }
 
 /// What a span must be on the wire.
-pub fn expected(model: &SpanModel, limits: &SpanLimits) -> Span {
+pub(crate) fn expected(model: &SpanModel, limits: &SpanLimits) -> Span {
     let own = model.items.iter().filter_map(|item| match item {
         Item::Attribute(name, value) => Some((name, value)),
         _ => None,
     });
     let (attributes, mut dropped_attributes_count) =
         expected_attributes(own, limits.attributes, limits.value_length);
-    let mut events: Vec<_> = model
-        .items
-        .iter()
-        .filter_map(|item| expected_event(item, limits))
-        .collect();
-    let mut links: Vec<_> = model
-        .items
-        .iter()
-        .filter_map(|item| expected_link(item, limits))
-        .collect();
+    let mut events: Vec<_> = model.items.iter().filter_map(|item| expected_event(item, limits)).collect();
+    let mut links: Vec<_> = model.items.iter().filter_map(|item| expected_link(item, limits)).collect();
     let mut dropped_events_count = events.len().saturating_sub(limits.events as usize) as u32;
     let mut dropped_links_count = links.len().saturating_sub(limits.links as usize) as u32;
     events.truncate(limits.events as usize);
     links.truncate(limits.links as usize);
     for item in &model.items {
-        if let Item::Dropped {
-            attributes,
-            events,
-            links,
-        } = item
-        {
+        if let Item::Dropped { attributes, events, links } = item {
             dropped_attributes_count = dropped_attributes_count.saturating_add(*attributes);
             dropped_events_count = dropped_events_count.saturating_add(*events);
             dropped_links_count = dropped_links_count.saturating_add(*links);
         }
     }
     let last = |pick: fn(&Item) -> Option<&String>| {
-        model
-            .items
-            .iter()
-            .rev()
-            .find_map(pick)
-            .cloned()
-            .unwrap_or_default()
+        model.items.iter().rev().find_map(pick).cloned().unwrap_or_default()
     };
-    let message = last(|item| {
-        if let Item::Status(text) = item {
-            Some(text)
-        } else {
-            None
-        }
-    });
+    let message = last(|item| if let Item::Status(text) = item { Some(text) } else { None });
     let status = match model.status {
         StatusCode::Unset => None,
-        StatusCode::Ok => Some(Status {
-            message: String::new(),
-            code: status::StatusCode::Ok as i32,
-        }),
-        StatusCode::Error => Some(Status {
-            message,
-            code: status::StatusCode::Error as i32,
-        }),
+        StatusCode::Ok => Some(Status { message: String::new(), code: status::StatusCode::Ok as i32 }),
+        StatusCode::Error => Some(Status { message, code: status::StatusCode::Error as i32 }),
     };
-    let item_name = last(|item| {
-        if let Item::Name(text) = item {
-            Some(text)
-        } else {
-            None
-        }
-    });
+    let item_name = last(|item| if let Item::Name(text) = item { Some(text) } else { None });
     Span {
         trace_id: model.trace_id.to_vec(),
         span_id: model.span_id.to_vec(),
-        trace_state: last(|item| {
-            if let Item::TraceState(text) = item {
-                Some(text)
-            } else {
-                None
-            }
-        }),
+        trace_state: last(|item| if let Item::TraceState(text) = item { Some(text) } else { None }),
         parent_span_id: model.parent.map_or(Vec::new(), |id| id.to_vec()),
         flags: u32::from(model.trace_flags) + if model.remote { 0x300 } else { 0x100 },
         name: model.name.clone().unwrap_or(item_name),
@@ -387,14 +310,7 @@ pub fn expected(model: &SpanModel, limits: &SpanLimits) -> Span {
 }
 
 fn expected_event(item: &Item, limits: &SpanLimits) -> Option<span::Event> {
-    let Item::Event {
-        name,
-        time,
-        explicit: _,
-        dropped,
-        attributes,
-    } = item
-    else {
+    let Item::Event { name, time, explicit: _, dropped, attributes } = item else {
         return None;
     };
     let own = attributes.iter().map(|(name, value)| (name, value));
@@ -408,15 +324,7 @@ fn expected_event(item: &Item, limits: &SpanLimits) -> Option<span::Event> {
 }
 
 fn expected_link(item: &Item, limits: &SpanLimits) -> Option<span::Link> {
-    let Item::Link {
-        trace_id,
-        span_id,
-        flags,
-        trace_state,
-        dropped,
-        attributes,
-    } = item
-    else {
+    let Item::Link { trace_id, span_id, flags, trace_state, dropped, attributes } = item else {
         return None;
     };
     let own = attributes.iter().map(|(name, value)| (name, value));

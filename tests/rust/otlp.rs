@@ -23,149 +23,7 @@ use pytracingx::limits::SpanLimits;
 use pytracingx::record::{SpanKind, StatusCode};
 
 use crate::model::{self, Item, Name, SpanModel, Value};
-
-// ---------------------------------------------------------------------------------------------- strategies
-
-/// Some ASCII, some of every UTF-8 length, around the lengths at which sizes take another byte or another path.
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        4 => "[a-z.]{0,40}",
-        2 => "[aé€😀]{0,12}",
-        1 => (120_usize..135).prop_map(|len| "x".repeat(len)),
-        1 => (16_370_usize..16_390).prop_map(|len| "y".repeat(len)),
-    ]
-}
-
-/// Not empty: an empty key is written out, where prost leaves it away.
-fn name() -> impl Strategy<Value = Name> {
-    (text(), any::<bool>()).prop_map(|(text, interned)| Name { text: text + "k", interned })
-}
-
-/// Every length of a varint.
-fn int() -> impl Strategy<Value = i64> {
-    (any::<i64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
-}
-
-fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Empty),
-        any::<bool>().prop_map(Value::Bool),
-        int().prop_map(Value::Int),
-        any::<u64>().prop_map(|bits| Value::Double(f64::from_bits(bits))),
-        text().prop_map(Value::Str),
-        prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::vec((name(), inner), 0..4).prop_map(Value::Map),
-        ]
-    })
-}
-
-fn attributes() -> impl Strategy<Value = model::Attributes> {
-    prop::collection::vec((name(), value()), 0..5)
-}
-
-/// Counts that a limit and what recording dropped can push over the edge.
-fn dropped() -> impl Strategy<Value = u32> {
-    prop_oneof![Just(0), 1..300_u32, Just(u32::MAX)]
-}
-
-fn item() -> impl Strategy<Value = Item> {
-    prop_oneof![
-        6 => (name(), value()).prop_map(|(name, value)| Item::Attribute(name, value)),
-        1 => text().prop_map(Item::Name),
-        1 => text().prop_map(Item::TraceState),
-        1 => text().prop_map(Item::Status),
-        2 => (name(), 1_u64.., any::<bool>(), dropped(), attributes()).prop_map(
-            |(name, time, explicit, dropped, attributes)| Item::Event { name, time, explicit, dropped, attributes }
-        ),
-        2 => (any::<[u8; 16]>(), any::<[u8; 8]>(), 0..0x400_u32, text(), dropped(), attributes()).prop_map(
-            |(trace_id, span_id, flags, trace_state, dropped, attributes)| {
-                Item::Link { trace_id, span_id, flags, trace_state, dropped, attributes }
-            }
-        ),
-        1 => (dropped(), dropped(), dropped())
-            .prop_map(|(attributes, events, links)| Item::Dropped { attributes, events, links }),
-    ]
-}
-
-fn span() -> impl Strategy<Value = SpanModel> {
-    let kinds = [
-        SpanKind::Internal,
-        SpanKind::Server,
-        SpanKind::Client,
-        SpanKind::Producer,
-        SpanKind::Consumer,
-    ];
-    let statuses = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
-    let ids = (
-        any::<[u8; 16]>(),
-        any::<[u8; 8]>(),
-        prop::option::of(prop::array::uniform8(1_u8..)),
-    );
-    let what = (
-        prop::sample::select(kinds.to_vec()),
-        prop::sample::select(statuses.to_vec()),
-    );
-    let flags = (any::<bool>(), any::<u8>(), any::<bool>());
-    let rest = (
-        0..4_u16,
-        0..4_u16,
-        prop::option::of(text()),
-        1_u64..,
-        prop_oneof![Just(0), any::<u64>()],
-    );
-    (ids, what, flags, rest, prop::collection::vec(item(), 0..12)).prop_map(
-        |(
-            (trace_id, span_id, parent),
-            (kind, status),
-            (remote, trace_flags, oversize),
-            (mask, scope, name, start, duration),
-            items,
-        )| SpanModel {
-            mask,
-            scope,
-            trace_id,
-            span_id,
-            parent,
-            remote,
-            trace_flags,
-            kind,
-            status,
-            name,
-            start,
-            duration,
-            items,
-            oversize,
-        },
-    )
-}
-
-fn limits() -> impl Strategy<Value = SpanLimits> {
-    let count = || prop_oneof![Just(128_u32), 0..4_u32];
-    (
-        count(),
-        count(),
-        count(),
-        count(),
-        count(),
-        prop_oneof![Just(u32::MAX), 0..20_u32],
-    )
-        .prop_map(
-            |(attributes, events, links, attributes_per_event, attributes_per_link, value_length)| {
-                SpanLimits {
-                    attributes,
-                    events,
-                    links,
-                    attributes_per_event,
-                    attributes_per_link,
-                    value_length,
-                }
-            },
-        )
-}
+use crate::strategies::{limits, span};
 
 // ---------------------------------------------------------------------------------------------- machinery
 
@@ -176,12 +34,8 @@ fn scopes(strings: &Interner) -> Vec<(InstrumentationScope, String)> {
         version: version.into(),
         schema_url: schema_url.into(),
     };
-    let all = [
-        scope("pytracingx", "", ""),
-        scope("a", "", ""),
-        scope("b", "1.2", ""),
-        scope("c", "", "https://s"),
-    ];
+    let all =
+        [scope("pytracingx", "", ""), scope("a", "", ""), scope("b", "1.2", ""), scope("c", "", "https://s")];
     for (index, scope) in all.iter().enumerate().skip(1) {
         assert_eq!(strings.scope_index(scope), index as u16);
     }
@@ -190,49 +44,28 @@ fn scopes(strings: &Interner) -> Vec<(InstrumentationScope, String)> {
         version: scope.version.clone(),
         ..Default::default()
     };
-    all.iter()
-        .map(|scope| (official(scope), scope.schema_url.clone()))
-        .collect()
+    all.iter().map(|scope| (official(scope), scope.schema_url.clone())).collect()
 }
 
 fn string(text: &str) -> Option<AnyValue> {
-    Some(AnyValue {
-        value: Some(any_value::Value::StringValue(text.into())),
-    })
+    Some(AnyValue { value: Some(any_value::Value::StringValue(text.into())) })
 }
 
 fn resource() -> (Vec<u8>, ProtoResource) {
-    let resource = Resource {
-        attributes: vec![("service.name".into(), ResourceValue::Str("svc".into()))],
-    };
-    let attribute = KeyValue {
-        key: "service.name".into(),
-        value: string("svc"),
-        ..Default::default()
-    };
-    (
-        otlp::resource(&resource),
-        ProtoResource {
-            attributes: vec![attribute],
-            ..Default::default()
-        },
-    )
+    let resource = Resource { attributes: vec![("service.name".into(), ResourceValue::Str("svc".into()))] };
+    let attribute = KeyValue { key: "service.name".into(), value: string("svc"), ..Default::default() };
+    (otlp::resource(&resource), ProtoResource { attributes: vec![attribute], ..Default::default() })
 }
 
 fn encode(models: &[SpanModel], mask: u16, limits: &SpanLimits, strings: &Interner) -> Chunk {
     let mut batch = Batch::default();
-    models
-        .iter()
-        .for_each(|model| model::push(&mut batch, strings, model));
+    models.iter().for_each(|model| model::push(&mut batch, strings, model));
     let timeline = Timeline::identity();
     TraceEncoder::default().encode(
         &batch,
         |wanted| wanted & mask != 0,
         limits,
-        Lookup {
-            strings,
-            timeline: &timeline,
-        },
+        Lookup { strings, timeline: &timeline },
     )
 }
 
@@ -252,20 +85,14 @@ fn envelope(spans: Vec<(u16, Span)>, scopes: &[(InstrumentationScope, String)]) 
     let resource = Some(resource().1);
     let scope_spans = scope_spans.collect();
     ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            resource,
-            scope_spans,
-            ..Default::default()
-        }],
+        resource_spans: vec![ResourceSpans { resource, scope_spans, ..Default::default() }],
     }
 }
 
 /// The wanted spans in the order of a chunk.
 fn expected_spans(models: &[SpanModel], mask: u16, limits: &SpanLimits) -> Vec<(u16, Span)> {
     let wanted = models.iter().filter(|model| model.mask & mask != 0);
-    let mut spans: Vec<_> = wanted
-        .map(|model| (model.scope, model::expected(model, limits)))
-        .collect();
+    let mut spans: Vec<_> = wanted.map(|model| (model.scope, model::expected(model, limits))).collect();
     spans.sort_by_key(|(scope, _)| *scope);
     spans
 }
@@ -282,10 +109,7 @@ fn assert_same(body: &[u8], expected: &ExportTraceServiceRequest) {
 
 fn whole(chunk: Chunk) -> Part {
     let records = 0..chunk.len();
-    Part {
-        chunk: Arc::new(chunk),
-        records,
-    }
+    Part { chunk: Arc::new(chunk), records }
 }
 
 fn plain(items: Vec<Item>) -> SpanModel {
@@ -313,17 +137,11 @@ fn round_trip(model: &SpanModel, limits: &SpanLimits) -> Span {
     let mut body = Vec::new();
     otlp::trace_request(
         &resource().0,
-        &[whole(encode(&[model.clone()], 1, limits, &strings))],
+        &[whole(encode(std::slice::from_ref(model), 1, limits, &strings))],
         &mut body,
     );
     let mut request = ExportTraceServiceRequest::decode(&*body).expect("a request that decodes");
-    request
-        .resource_spans
-        .remove(0)
-        .scope_spans
-        .remove(0)
-        .spans
-        .remove(0)
+    request.resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
 }
 
 // ---------------------------------------------------------------------------------------------- properties
@@ -422,11 +240,7 @@ fn varint_lengths_at_their_edges() {
             let mut out = Vec::new();
             wire::put_varint(&mut out, value);
             assert_eq!(out.len(), wire::varint_len(value), "{value:#x}");
-            assert_eq!(
-                prost::decode_length_delimiter(&*out).ok(),
-                Some(value as usize),
-                "{value:#x}"
-            );
+            assert_eq!(prost::decode_length_delimiter(&*out).ok(), Some(value as usize), "{value:#x}");
         }
     }
 }
@@ -442,13 +256,7 @@ fn golden_request() {
         start: 0x0102_0304_0506_0708,
         duration: 1,
         items: vec![
-            Item::Attribute(
-                Name {
-                    text: "k".into(),
-                    interned: true,
-                },
-                Value::Int(300),
-            ),
+            Item::Attribute(Name { text: "k".into(), interned: true }, Value::Int(300)),
             Item::Status("no".into()),
         ],
         ..plain(vec![])
@@ -483,47 +291,23 @@ fn golden_request() {
 
 #[test]
 fn scalars_of_every_type_are_present_even_when_default() {
-    let values = [
-        Value::Empty,
-        Value::Bool(false),
-        Value::Int(0),
-        Value::Double(0.0),
-        Value::Str("".into()),
-    ];
-    let key = |index: usize| Name {
-        text: index.to_string(),
-        interned: false,
-    };
-    let items = values
-        .iter()
-        .enumerate()
-        .map(|(index, value)| Item::Attribute(key(index), value.clone()));
+    let values = [Value::Empty, Value::Bool(false), Value::Int(0), Value::Double(0.0), Value::Str("".into())];
+    let key = |index: usize| Name { text: index.to_string(), interned: false };
+    let items = values.iter().enumerate().map(|(index, value)| Item::Attribute(key(index), value.clone()));
     let span = round_trip(&plain(items.collect()), &SpanLimits::default());
-    let decoded: Vec<_> = span
-        .attributes
-        .into_iter()
-        .map(|attribute| attribute.value.unwrap().value)
-        .collect();
+    let decoded: Vec<_> =
+        span.attributes.into_iter().map(|attribute| attribute.value.unwrap().value).collect();
     use any_value::Value::*;
     let string = StringValue(String::new());
     assert_eq!(
         decoded,
-        [
-            None,
-            Some(BoolValue(false)),
-            Some(IntValue(0)),
-            Some(DoubleValue(0.0)),
-            Some(string)
-        ]
+        [None, Some(BoolValue(false)), Some(IntValue(0)), Some(DoubleValue(0.0)), Some(string)]
     );
 }
 
 #[test]
 fn resource_values_keep_their_types() {
-    let array = vec![
-        ResourceValue::Int(-1),
-        ResourceValue::Array(vec![ResourceValue::Str("é".repeat(100))]),
-    ];
+    let array = vec![ResourceValue::Int(-1), ResourceValue::Array(vec![ResourceValue::Str("é".repeat(100))])];
     let attributes = vec![
         ("s".into(), ResourceValue::Str("x".repeat(200))),
         ("i".into(), ResourceValue::Int(i64::MIN)),
@@ -542,19 +326,9 @@ fn resource_values_keep_their_types() {
         ("i", any(any_value::Value::IntValue(i64::MIN))),
         ("d", any(any_value::Value::DoubleValue(0.5))),
         ("b", any(any_value::Value::BoolValue(true))),
-        (
-            "a",
-            list(vec![
-                any(any_value::Value::IntValue(-1)),
-                list(vec![string(&"é".repeat(100))]),
-            ]),
-        ),
+        ("a", list(vec![any(any_value::Value::IntValue(-1)), list(vec![string(&"é".repeat(100))])])),
     ];
-    let expected = expected.map(|(key, value)| KeyValue {
-        key: key.into(),
-        value,
-        ..Default::default()
-    });
+    let expected = expected.map(|(key, value)| KeyValue { key: key.into(), value, ..Default::default() });
     assert_eq!(decoded.attributes, expected);
 }
 
@@ -562,10 +336,7 @@ fn resource_values_keep_their_types() {
 /// and with it all other spans, arrives.
 #[test]
 fn depth_is_cut_where_decoders_give_up() {
-    let key = || Name {
-        text: "k".into(),
-        interned: false,
-    };
+    let key = || Name { text: "k".into(), interned: false };
     let nest = |wrap: &dyn Fn(Value) -> Value| (0..200).fold(Value::Int(7), |value, _| wrap(value));
     let arrays = nest(&|value| Value::Array(vec![value]));
     let maps = nest(&|value| Value::Map(vec![(key(), value)]));
@@ -583,13 +354,7 @@ fn depth_is_cut_where_decoders_give_up() {
     };
     for (value, levels) in [(arrays, 47), (maps, 31)] {
         let attributes = vec![(key(), value)];
-        let event = Item::Event {
-            name: key(),
-            time: 1,
-            explicit: true,
-            dropped: 0,
-            attributes,
-        };
+        let event = Item::Event { name: key(), time: 1, explicit: true, dropped: 0, attributes };
         let span = round_trip(&plain(vec![event]), &SpanLimits::default());
         assert_eq!(depth(&span.events[0].attributes[0].value), levels);
     }
@@ -608,10 +373,7 @@ fn without_records_there_is_no_envelope() {
 /// A payload whose hand-over never arrived costs its items, not the span.
 #[test]
 fn a_lost_oversize_payload_leaves_the_span() {
-    let model = SpanModel {
-        oversize: true,
-        ..plain(vec![Item::TraceState("a=b".into())])
-    };
+    let model = SpanModel { oversize: true, ..plain(vec![Item::TraceState("a=b".into())]) };
     let strings = Interner::default();
     let mut whole_batch = Batch::default();
     model::push(&mut whole_batch, &strings, &model);

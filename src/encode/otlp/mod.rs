@@ -86,10 +86,7 @@ fn scope(scope: Scope) -> ScopeBytes {
     let mut bytes = Vec::new();
     wire::put_optional_field(&mut bytes, common::SCOPE_NAME, scope.name.as_bytes());
     wire::put_optional_field(&mut bytes, common::SCOPE_VERSION, scope.version.as_bytes());
-    ScopeBytes {
-        scope: bytes,
-        schema_url: scope.schema_url,
-    }
+    ScopeBytes { scope: bytes, schema_url: scope.schema_url }
 }
 
 /// Builds a complete `ExportTraceServiceRequest` (one `ResourceSpans`) from parts, in order, replacing `out`.
@@ -104,11 +101,7 @@ pub fn trace_request(resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
     let groups = || runs.chunk_by(|(a, _), (b, _)| a == b);
     let group_len = |group: &[(&ScopeBytes, &[u8])]| {
         let (scope, _) = group[0];
-        let schema_url = if scope.schema_url.is_empty() {
-            0
-        } else {
-            field_len(scope.schema_url.len())
-        };
+        let schema_url = if scope.schema_url.is_empty() { 0 } else { field_len(scope.schema_url.len()) };
         field_len(scope.scope.len())
             + group.iter().map(|(_, records)| records.len()).sum::<usize>()
             + schema_url
@@ -142,11 +135,7 @@ struct Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    const EMPTY: Self = Self {
-        head: 0,
-        head_len: 0,
-        text: &[],
-    };
+    const EMPTY: Self = Self { head: 0, head_len: 0, text: &[] };
 
     /// `value` cut to `value_length`; arrays and maps read as empty.
     #[inline(always)]
@@ -165,11 +154,7 @@ impl<'a> Scalar<'a> {
             }
             Value::Empty | Value::Array(_) | Value::Map(_) => return Self::EMPTY,
         };
-        Self {
-            head: u128::from(tag) | number << 8,
-            head_len: 1 + number_len,
-            text,
-        }
+        Self { head: u128::from(tag) | number << 8, head_len: 1 + number_len, text }
     }
 
     /// Bytes of the `AnyValue`.
@@ -211,11 +196,7 @@ fn put_long(out: &mut Vec<u8>, tag: u8, key: &[u8], value: &Scalar<'_>) {
 /// The longest prefix of at most `chars` characters.
 #[inline]
 fn cut_chars(text: &[u8], chars: u32) -> &[u8] {
-    if text.len() <= chars as usize {
-        text
-    } else {
-        cut_long(text, chars as usize)
-    }
+    if text.len() <= chars as usize { text } else { cut_long(text, chars as usize) }
 }
 
 fn cut_long(text: &[u8], chars: usize) -> &[u8] {

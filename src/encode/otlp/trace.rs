@@ -102,9 +102,7 @@ impl TraceEncoder {
         for record in order.iter().map(|index| batch.span(*index)) {
             if current != Some(record.header.scope) {
                 current = Some(record.header.scope);
-                chunk
-                    .runs
-                    .push((chunk.ends.len(), self.scope(record.header.scope, lookup)));
+                chunk.runs.push((chunk.ends.len(), self.scope(record.header.scope, lookup)));
             }
             put_span(&mut chunk.bytes, &record, limits, lookup);
             chunk.ends.push(chunk.bytes.len());
@@ -120,17 +118,13 @@ impl TraceEncoder {
             self.scopes.resize(at + 1, None);
         }
         let slot = &mut self.scopes[at];
-        slot.get_or_insert_with(|| Arc::new(super::scope(lookup.strings.scope(index))))
-            .clone()
+        slot.get_or_insert_with(|| Arc::new(super::scope(lookup.strings.scope(index)))).clone()
     }
 }
 
 fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, lookup: Lookup<'_>) {
     let header = &record.header;
-    let attributes = Attributes {
-        strings: lookup.strings,
-        value_length: limits.value_length,
-    };
+    let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
     let part = wire::open(out, envelope::RECORD, FIXED_BYTES + 2 * record.payload.len());
     put_fixed(out, header, lookup);
 
@@ -164,11 +158,7 @@ fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, look
             Item::Name(text) => name = text,
             Item::TraceState(text) => trace_state = text,
             Item::Status(text) => message = text,
-            Item::Dropped {
-                attributes,
-                events,
-                links,
-            } => {
+            Item::Dropped { attributes, events, links } => {
                 dropped.attributes = dropped.attributes.saturating_add(attributes);
                 dropped.events = dropped.events.saturating_add(events);
                 dropped.links = dropped.links.saturating_add(links);
@@ -220,11 +210,7 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
         header.end,
         explicit(flag::END_IS_UNIX_NANO),
     );
-    let remote = if explicit(flag::PARENT_IS_REMOTE) {
-        IS_REMOTE
-    } else {
-        0
-    };
+    let remote = if explicit(flag::PARENT_IS_REMOTE) { IS_REMOTE } else { 0 };
     let flags = u32::from(header.trace_flags()) | HAS_IS_REMOTE | remote;
 
     let mut fixed = [0; FIXED_BYTES];
@@ -260,17 +246,8 @@ fn put_event(
     out.push(event::TIME_UNIX_NANO);
     out.extend_from_slice(&time.to_le_bytes());
     wire::put_optional_field(out, event::NAME, attributes.text(event.name));
-    let cut = attributes.put_all(
-        out,
-        event::ATTRIBUTES,
-        event.attributes,
-        limits.attributes_per_event,
-    );
-    put_count(
-        out,
-        event::DROPPED_ATTRIBUTES_COUNT,
-        event.dropped_attributes.saturating_add(cut),
-    );
+    let cut = attributes.put_all(out, event::ATTRIBUTES, event.attributes, limits.attributes_per_event);
+    put_count(out, event::DROPPED_ATTRIBUTES_COUNT, event.dropped_attributes.saturating_add(cut));
     wire::close(out, part);
 }
 
@@ -281,10 +258,7 @@ fn event_time(event: &Event<'_>, header: &Header, lookup: Lookup<'_>) -> u64 {
     } else if header.flags & flag::START_IS_UNIX_NANO != 0 {
         lookup.timeline.unix_nano(event.time)
     } else {
-        lookup
-            .timeline
-            .span_times(header.start, false, event.time, false)
-            .1
+        lookup.timeline.span_times(header.start, false, event.time, false).1
     }
 }
 
@@ -295,11 +269,7 @@ fn put_link(out: &mut Vec<u8>, link: &Link<'_>, limits: &SpanLimits, attributes:
     wire::put_bytes_field(out, link::SPAN_ID, &link.span_id.0);
     wire::put_optional_field(out, link::TRACE_STATE, link.trace_state);
     let cut = attributes.put_all(out, link::ATTRIBUTES, link.attributes, limits.attributes_per_link);
-    put_count(
-        out,
-        link::DROPPED_ATTRIBUTES_COUNT,
-        link.dropped_attributes.saturating_add(cut),
-    );
+    put_count(out, link::DROPPED_ATTRIBUTES_COUNT, link.dropped_attributes.saturating_add(cut));
     if link.flags != 0 {
         out.push(link::FLAGS);
         out.extend_from_slice(&link.flags.to_le_bytes());
