@@ -17,4 +17,5 @@ mod poll;
 mod retry;
 mod sampler;
 mod sink;
+mod strategies;
 mod tls;
