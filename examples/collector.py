@@ -110,7 +110,7 @@ class Collector(ThreadingHTTPServer):
     """Receives `POST /v1/traces` from construction until `close()`; `with` closes it.
 
     `spans` holds what has arrived, decoded, oldest first; `requests` counts accepted requests. `on_spans` is
-    called for each request's spans, on the thread of its connection. Port 0 takes a free one: read `endpoint`.
+    called for each request's spans, on its connection's thread. Port 0 takes a free one: read `endpoint`.
     """
 
     daemon_threads = True
