@@ -374,6 +374,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The key of the attribute item that `bytes` begins with.
+#[inline]
+pub fn key_of(bytes: &[u8]) -> Option<Text<'_>> {
+    let mut reader = Reader { rest: bytes };
+    let word = reader.u32()?;
+    reader.named(StrId(word >> 8))
+}
+
 /// Iterates over items. Ends at the first byte sequence that is not one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Items<'a>(Reader<'a>);
@@ -387,6 +395,27 @@ impl<'a> Items<'a> {
     /// What has not been read yet.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0.rest
+    }
+
+    /// The attributes up to the first item that is none: all there can be inside maps, events and links.
+    #[inline]
+    pub fn attributes(mut self) -> impl Iterator<Item = Attribute<'a>> {
+        std::iter::from_fn(move || self.next_attribute())
+    }
+
+    /// The next item if it is an attribute; `None`, reading nothing, if it is something else or the end.
+    #[inline]
+    pub fn next_attribute(&mut self) -> Option<Attribute<'a>> {
+        let mut reader = self.0;
+        let word = reader.u32()?;
+        let (tag, id) = (word as u8, StrId(word >> 8));
+        if tag > tag::LAST_VALUE {
+            return None;
+        }
+        let key = reader.named(id)?;
+        let value = reader.value(tag)?;
+        self.0 = reader;
+        Some(Attribute { key, value })
     }
 }
 
@@ -411,6 +440,11 @@ impl<'a> Values<'a> {
     /// Elements in `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(Reader { rest: bytes })
+    }
+
+    /// What has not been read yet.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.rest
     }
 }
 

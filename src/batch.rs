@@ -47,6 +47,10 @@ impl Batch {
         self.bytes.extend_from_slice(run);
         while at < self.bytes.len() {
             let header = self.header(at);
+            debug_assert!(
+                at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
+                "a whole record"
+            );
             match header.kind {
                 kind::SPAN => self.spans.push(at),
                 kind::SPAN_BEGIN => self.begins.push(at),
@@ -78,6 +82,17 @@ impl Batch {
         self.spans.iter().map(|at| self.record(*at))
     }
 
+    /// The finished span at `index`, below [`Batch::span_count`].
+    #[inline]
+    pub fn span(&self, index: usize) -> RecordRef<'_> {
+        self.record(self.spans[index])
+    }
+
+    /// Bytes of all records, padding and oversized payloads included: about what they take encoded.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len() + self.oversize.values().map(|payload| payload.len()).sum::<usize>()
+    }
+
     /// How many finished spans.
     pub fn span_count(&self) -> usize {
         self.spans.len()
@@ -98,10 +113,12 @@ impl Batch {
         self.measurements.iter().map(|at| self.record(*at))
     }
 
+    #[inline]
     fn header(&self, at: usize) -> Header {
         bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
     }
 
+    #[inline]
     fn record(&self, at: usize) -> RecordRef<'_> {
         let header = self.header(at);
         let from = at + SLOT_BYTES;

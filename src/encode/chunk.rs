@@ -1,5 +1,6 @@
 //! The unit that waits for sinks: records encoded once, shared by every sink that wants them, cut and joined by
-//! record when a request is built, so a request that was too large can be halved without encoding again.
+//! record when a request is built, so a request that was too large can be halved without encoding again. Reading a part
+//! allocates nothing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ pub struct Chunk {
     /// The fields.
     pub bytes: Vec<u8>,
     /// End offset of each record in `bytes`, ascending.
-    pub ends: Vec<u32>,
+    pub ends: Vec<usize>,
     /// Scope of a run of records: index of the run's first record, and the encoded `InstrumentationScope` and schema
     /// URL that its `ScopeSpans` (or `ScopeLogs`) needs. Ascending, the first at record 0.
-    pub runs: Vec<(u32, Arc<ScopeBytes>)>,
+    pub runs: Vec<(usize, Arc<ScopeBytes>)>,
 }
 
 /// The encoded parts of a `ScopeSpans` besides its spans.
@@ -44,7 +45,7 @@ impl Chunk {
 
     /// The encoded fields of a range of records.
     pub fn slice(&self, records: Range<usize>) -> &[u8] {
-        let offset = |record: usize| if record == 0 { 0 } else { self.ends[record - 1] as usize };
+        let offset = |record: usize| if record == 0 { 0 } else { self.ends[record - 1] };
         &self.bytes[offset(records.start)..offset(records.end)]
     }
 }
@@ -62,5 +63,18 @@ impl Part {
     /// Bytes of its records.
     pub fn bytes(&self) -> usize {
         self.chunk.size_of(self.records.clone())
+    }
+
+    /// Its records by scope: the scope of each run and the encoded fields of the run's records, in order. Never an empty
+    /// run.
+    pub fn runs(&self) -> impl Iterator<Item = (&ScopeBytes, &[u8])> {
+        let Range { start, end } = self.records;
+        let runs = &self.chunk.runs;
+        let first = runs.partition_point(|(record, _)| *record <= start).saturating_sub(1);
+        (first..runs.len()).map_while(move |run| {
+            let from = runs[run].0.max(start);
+            let to = runs.get(run + 1).map_or(end, |(record, _)| end.min(*record));
+            (from < to).then(|| (&*runs[run].1, self.chunk.slice(from..to)))
+        })
     }
 }

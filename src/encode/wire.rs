@@ -1,1 +1,196 @@
-//! Protobuf wire format: varints, tags, length-delimited parts. Knows no schema.
+//! Protobuf wire format: varints, tags, length-delimited parts. Knows no schema. Everything appends to a `Vec<u8>` and
+//! allocates only when that grows; nothing here fails or panics. What is written is canonical: shortest varints.
+//!
+//! Where a size is known in closed form the caller writes it first. Where it is not, [`open`] leaves room for the
+//! length that the caller expects and [`close`] fills it in, moving the body by a byte or two when the guess was wrong;
+//! a pass that only computes sizes would read every item twice.
+
+/// Wire type of int32, int64, uint32, bool and enum fields.
+pub const VARINT: u8 = 0;
+/// Wire type of fixed64 and double fields.
+pub const FIXED64: u8 = 1;
+/// Wire type of strings, bytes and messages.
+pub const LEN: u8 = 2;
+/// Wire type of fixed32 fields.
+pub const FIXED32: u8 = 5;
+
+/// The tag of a field up to 15, which is one byte.
+pub const fn tag(field: u8, wire_type: u8) -> u8 {
+    assert!(field >= 1 && field <= 15);
+    field << 3 | wire_type
+}
+
+/// The tag of a field from 16 to 2047, which is two bytes.
+pub const fn wide_tag(field: u16, wire_type: u8) -> [u8; 2] {
+    assert!(field >= 16 && field <= 2047);
+    let tag = field << 3 | wire_type as u16;
+    [tag as u8 | 0x80, (tag >> 7) as u8]
+}
+
+/// Bytes that a varint takes, 1 to 10.
+#[inline]
+pub const fn varint_len(value: u64) -> usize {
+    // 9/64 is just above 1/7: exact for all 64 bit lengths.
+    ((value | 1).ilog2() as usize * 9 + 73) / 64
+}
+
+/// Bytes of a length-delimited field with a one-byte tag.
+#[inline]
+pub const fn field_len(body_bytes: usize) -> usize {
+    1 + varint_len(body_bytes as u64) + body_bytes
+}
+
+/// A varint's bytes, the first one lowest, and how many they are.
+#[inline]
+pub const fn varint(value: u64) -> (u128, usize) {
+    if value >= 1 << 56 {
+        return long_varint(value);
+    }
+    // Groups of seven bits spread to bytes without a loop: halves, quarters, eighths.
+    let x = (value & 0x0fff_ffff) | (value & 0x00ff_ffff_f000_0000) << 4;
+    let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x0fff_c000_0fff_c000) << 2;
+    let x = (x & 0x007f_007f_007f_007f) | (x & 0x3f80_3f80_3f80_3f80) << 1;
+    let len = varint_len(value);
+    let more = 0x8080_8080_8080_8080 & ((1 << (8 * (len - 1))) - 1);
+    ((x | more) as u128, len)
+}
+
+#[cold]
+const fn long_varint(value: u64) -> (u128, usize) {
+    let (mut bytes, mut len, mut rest) = (0, 0, value);
+    while rest >= 0x80 {
+        bytes |= ((rest as u8 | 0x80) as u128) << (8 * len);
+        rest >>= 7;
+        len += 1;
+    }
+    (bytes | (rest as u128) << (8 * len), len + 1)
+}
+
+/// Appends a varint.
+#[inline]
+pub fn put_varint(out: &mut Vec<u8>, value: u64) {
+    let (bytes, len) = varint(value);
+    put_prefix(out, &bytes.to_le_bytes(), len);
+}
+
+/// Appends the first `len` bytes of an array: one copy of constant size, then the rest is taken back.
+#[inline]
+pub fn put_prefix<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize) {
+    let end = out.len() + len;
+    out.extend_from_slice(bytes);
+    out.truncate(end);
+}
+
+/// Names and keys are mostly no longer than this: two overlapping copies of constant size move them, without a call.
+pub const SHORT_BYTES: usize = 32;
+
+/// Appends bytes.
+#[inline]
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.len() > SHORT_BYTES {
+        return out.extend_from_slice(bytes);
+    }
+    let end = out.len() + bytes.len();
+    copy_short(window(out), 0, bytes);
+    out.truncate(end);
+}
+
+/// Room for several small pieces under one check of capacity.
+pub const WINDOW_BYTES: usize = 64;
+
+/// Appends zeros to write into; the caller truncates what it does not need.
+#[inline(always)]
+pub fn window(out: &mut Vec<u8>) -> &mut [u8; WINDOW_BYTES] {
+    out.extend_from_slice(&[0; WINDOW_BYTES]);
+    out.last_chunk_mut().expect("just appended")
+}
+
+/// Copies at most [`SHORT_BYTES`] into a window.
+#[inline(always)]
+pub fn copy_short(window: &mut [u8; WINDOW_BYTES], at: usize, bytes: &[u8]) {
+    #[inline(always)]
+    fn ends<const N: usize>(room: &mut [u8], bytes: &[u8]) {
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+            room[..N].copy_from_slice(first);
+            room[bytes.len() - N..].copy_from_slice(last);
+        }
+    }
+    let room = &mut window[at..at + bytes.len()];
+    match bytes.len() {
+        8..=16 => ends::<8>(room, bytes),
+        17..=SHORT_BYTES => ends::<16>(room, bytes),
+        4..=7 => ends::<4>(room, bytes),
+        _ => room.copy_from_slice(bytes),
+    }
+}
+
+/// Appends a one-byte tag and a varint.
+#[inline]
+pub fn put_varint_field(out: &mut Vec<u8>, tag: u8, value: u64) {
+    if value < 1 << 7 {
+        out.extend_from_slice(&[tag, value as u8]);
+    } else {
+        out.push(tag);
+        put_varint(out, value);
+    }
+}
+
+/// Appends a one-byte tag, a length and that many bytes.
+#[inline]
+pub fn put_bytes_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    put_varint_field(out, tag, bytes.len() as u64);
+    put_bytes(out, bytes);
+}
+
+/// Appends a field unless it is empty, as protobuf does with default values.
+#[inline]
+pub fn put_optional_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        put_bytes_field(out, tag, bytes);
+    }
+}
+
+/// A length-delimited field whose length is not known yet; [`close`] fills it in.
+#[derive(Debug)]
+#[must_use = "an open part needs close()"]
+pub struct Part {
+    body: usize,
+    width: usize,
+}
+
+/// Appends a one-byte tag and room for the length of a body of about `expected_bytes`.
+#[inline]
+pub fn open(out: &mut Vec<u8>, tag: u8, expected_bytes: usize) -> Part {
+    let width = varint_len(expected_bytes as u64);
+    put_prefix(out, &[tag, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1 + width);
+    Part { body: out.len(), width }
+}
+
+/// Ends what [`open`] began: all bytes since then are the body.
+#[inline]
+pub fn close(out: &mut Vec<u8>, part: Part) {
+    let len = out.len() - part.body;
+    let room = &mut out[part.body - part.width..part.body];
+    match room {
+        [only] if len < 1 << 7 => *only = len as u8,
+        [low, high] if len >= 1 << 7 && len < 1 << 14 => (*low, *high) = (len as u8 | 0x80, (len >> 7) as u8),
+        _ => close_long(out, part),
+    }
+}
+
+fn close_long(out: &mut Vec<u8>, Part { body, width }: Part) {
+    let end = out.len();
+    let mut rest = end - body;
+    let needed = varint_len(rest as u64);
+    let target = body - width + needed;
+    if needed > width {
+        out.resize(end + needed - width, 0);
+    }
+    out.copy_within(body..end, target);
+    out.truncate(target + end - body);
+    for byte in &mut out[body - width..target] {
+        *byte = rest as u8 | 0x80;
+        rest >>= 7;
+    }
+    out[target - 1] &= 0x7f;
+}

@@ -1,1 +1,19 @@
 //! One binary for all integration tests of the core: cheap to link.
+
+mod attrs;
+mod chunk;
+mod clock;
+mod config;
+mod console;
+mod environment;
+mod fork;
+mod http;
+mod intern;
+mod model;
+mod otlp;
+mod pending;
+mod poll;
+mod retry;
+mod sampler;
+mod sink;
+mod tls;

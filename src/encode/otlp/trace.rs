@@ -1,23 +1,298 @@
-//! Spans: a record and its items to a `Span` message.
+//! Spans: a record and its items to a `Span` message, in one pass over the items. Allocates for its output and, at the
+//! first sight of a scope, for the encoded scope. Items may come in any order; of NAME, TRACE_STATE and STATUS the last
+//! counts, and a NAME only when the header has none.
 
-use crate::batch::Batch;
+use std::sync::Arc;
+
+use super::{Attributes, envelope};
+use crate::attrs::{Event, Item, Items, Link};
+use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
-use crate::encode::chunk::Chunk;
+use crate::encode::chunk::{Chunk, ScopeBytes};
+use crate::encode::wire::{self, FIXED32, FIXED64, LEN, VARINT, tag, wide_tag};
 use crate::limits::SpanLimits;
+use crate::record::{Header, StatusCode, StrId, flag};
 
-/// Keeps what outlives one batch: encoded scopes, scratch memory.
+/// Tags of `trace.proto`.
+mod span {
+    use super::{FIXED32, FIXED64, LEN, VARINT, tag, wide_tag};
+
+    pub(super) const TRACE_ID: u8 = tag(1, LEN);
+    pub(super) const SPAN_ID: u8 = tag(2, LEN);
+    pub(super) const TRACE_STATE: u8 = tag(3, LEN);
+    pub(super) const PARENT_SPAN_ID: u8 = tag(4, LEN);
+    pub(super) const NAME: u8 = tag(5, LEN);
+    pub(super) const KIND: u8 = tag(6, VARINT);
+    pub(super) const START_TIME_UNIX_NANO: u8 = tag(7, FIXED64);
+    pub(super) const END_TIME_UNIX_NANO: u8 = tag(8, FIXED64);
+    pub(super) const ATTRIBUTES: u8 = tag(9, LEN);
+    pub(super) const DROPPED_ATTRIBUTES_COUNT: u8 = tag(10, VARINT);
+    pub(super) const EVENTS: u8 = tag(11, LEN);
+    pub(super) const DROPPED_EVENTS_COUNT: u8 = tag(12, VARINT);
+    pub(super) const LINKS: u8 = tag(13, LEN);
+    pub(super) const DROPPED_LINKS_COUNT: u8 = tag(14, VARINT);
+    pub(super) const STATUS: u8 = tag(15, LEN);
+    pub(super) const FLAGS: [u8; 2] = wide_tag(16, FIXED32);
+}
+
+mod event {
+    use super::{FIXED64, LEN, VARINT, tag};
+
+    pub(super) const TIME_UNIX_NANO: u8 = tag(1, FIXED64);
+    pub(super) const NAME: u8 = tag(2, LEN);
+    pub(super) const ATTRIBUTES: u8 = tag(3, LEN);
+    pub(super) const DROPPED_ATTRIBUTES_COUNT: u8 = tag(4, VARINT);
+}
+
+mod link {
+    use super::{FIXED32, LEN, VARINT, tag};
+
+    pub(super) const TRACE_ID: u8 = tag(1, LEN);
+    pub(super) const SPAN_ID: u8 = tag(2, LEN);
+    pub(super) const TRACE_STATE: u8 = tag(3, LEN);
+    pub(super) const ATTRIBUTES: u8 = tag(4, LEN);
+    pub(super) const DROPPED_ATTRIBUTES_COUNT: u8 = tag(5, VARINT);
+    pub(super) const FLAGS: u8 = tag(6, FIXED32);
+}
+
+mod status {
+    use super::{LEN, VARINT, tag};
+
+    pub(super) const MESSAGE: u8 = tag(2, LEN);
+    pub(super) const CODE: u8 = tag(3, VARINT);
+}
+
+/// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known. For us it always is.
+const HAS_IS_REMOTE: u32 = 0x100;
+/// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`.
+const IS_REMOTE: u32 = 0x200;
+
+/// Keeps what outlives one batch: encoded scopes, scratch memory. Belongs to one interner, whose scope indexes it knows.
 #[derive(Debug, Default)]
-pub struct TraceEncoder {}
+pub struct TraceEncoder {
+    scopes: Vec<Option<Arc<ScopeBytes>>>,
+    /// Indexes of the wanted spans. Only filled while encoding.
+    order: Vec<usize>,
+}
 
 impl TraceEncoder {
-    /// Encodes the spans for which `wanted(header.mask)` holds, cut to `limits`. An empty chunk if there are none.
+    /// Encodes the spans for which `wanted(header.mask)` holds, cut to `limits`. An empty chunk if there are none. Spans
+    /// of one scope follow each other, otherwise in the batch's order.
     pub fn encode(
         &mut self,
-        _batch: &Batch,
-        _wanted: impl Fn(u16) -> bool,
-        _limits: &SpanLimits,
-        _lookup: Lookup<'_>,
+        batch: &Batch,
+        wanted: impl Fn(u16) -> bool,
+        limits: &SpanLimits,
+        lookup: Lookup<'_>,
     ) -> Chunk {
-        todo!()
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend((0..batch.span_count()).filter(|index| wanted(batch.span(*index).header.mask)));
+        let scope = |index: &usize| batch.span(*index).header.scope;
+        if !order.is_sorted_by_key(scope) {
+            order.sort_by_key(scope);
+        }
+        let mut chunk = Chunk {
+            // Interned names and keys are what encoding adds; what is not needed is given back untouched.
+            bytes: Vec::with_capacity(2 * batch.byte_len()),
+            ends: Vec::with_capacity(order.len()),
+            runs: Vec::new(),
+        };
+        let mut current = None;
+        for record in order.iter().map(|index| batch.span(*index)) {
+            if current != Some(record.header.scope) {
+                current = Some(record.header.scope);
+                chunk.runs.push((chunk.ends.len(), self.scope(record.header.scope, lookup)));
+            }
+            put_span(&mut chunk.bytes, &record, limits, lookup);
+            chunk.ends.push(chunk.bytes.len());
+        }
+        chunk.bytes.shrink_to_fit();
+        self.order = order;
+        chunk
+    }
+
+    fn scope(&mut self, index: u16, lookup: Lookup<'_>) -> Arc<ScopeBytes> {
+        let at = usize::from(index);
+        if self.scopes.len() <= at {
+            self.scopes.resize(at + 1, None);
+        }
+        let slot = &mut self.scopes[at];
+        slot.get_or_insert_with(|| Arc::new(super::scope(lookup.strings.scope(index)))).clone()
+    }
+}
+
+fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, lookup: Lookup<'_>) {
+    let header = &record.header;
+    let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
+    let part = wire::open(out, envelope::RECORD, FIXED_BYTES + 2 * record.payload.len());
+    put_fixed(out, header, lookup);
+
+    let mut name = &[][..];
+    if header.name != StrId::NONE {
+        wire::put_optional_field(out, span::NAME, lookup.strings.resolve(header.name));
+    }
+    let (mut trace_state, mut message) = (&[][..], &[][..]);
+    let mut kept = Counts::default();
+    let mut dropped = Counts::default();
+    let mut items = Items::new(record.payload);
+    loop {
+        while let Some(attribute) = items.next_attribute() {
+            if count(&mut kept.attributes, &mut dropped.attributes, limits.attributes) {
+                attributes.put(out, span::ATTRIBUTES, &attribute, super::VALUE_LEVELS);
+            }
+        }
+        let Some(item) = items.next() else { break };
+        match item {
+            Item::Attribute(_) => {}
+            Item::Event(event) => {
+                if count(&mut kept.events, &mut dropped.events, limits.events) {
+                    put_event(out, &event, header, limits, attributes, lookup);
+                }
+            }
+            Item::Link(link) => {
+                if count(&mut kept.links, &mut dropped.links, limits.links) {
+                    put_link(out, &link, limits, attributes);
+                }
+            }
+            Item::Name(text) => name = text,
+            Item::TraceState(text) => trace_state = text,
+            Item::Status(text) => message = text,
+            Item::Dropped { attributes, events, links } => {
+                dropped.attributes = dropped.attributes.saturating_add(attributes);
+                dropped.events = dropped.events.saturating_add(events);
+                dropped.links = dropped.links.saturating_add(links);
+            }
+        }
+    }
+    if header.name == StrId::NONE {
+        wire::put_optional_field(out, span::NAME, name);
+    }
+    wire::put_optional_field(out, span::TRACE_STATE, trace_state);
+    put_count(out, span::DROPPED_ATTRIBUTES_COUNT, dropped.attributes);
+    put_count(out, span::DROPPED_EVENTS_COUNT, dropped.events);
+    put_count(out, span::DROPPED_LINKS_COUNT, dropped.links);
+    put_status(out, header.status(), message);
+    wire::close(out, part);
+}
+
+#[derive(Default)]
+struct Counts {
+    attributes: u32,
+    events: u32,
+    links: u32,
+}
+
+/// Whether one more is kept; else counts it as dropped.
+#[inline]
+fn count(kept: &mut u32, dropped: &mut u32, limit: u32) -> bool {
+    let keep = *kept < limit;
+    if keep {
+        *kept += 1;
+    } else {
+        *dropped = dropped.saturating_add(1);
+    }
+    keep
+}
+
+/// Bytes of the fields whose place is known beforehand, parent included.
+const FIXED_BYTES: usize = 64;
+/// Bytes of the parent's field, the last of them.
+const PARENT_BYTES: usize = 10;
+
+/// Ids, kind, times and flags: one copy of constant size, the parent cut off where there is none.
+#[inline]
+fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
+    let explicit = |bit| header.flags & bit != 0;
+    let (start, end) = lookup.timeline.span_times(
+        header.start,
+        explicit(flag::START_IS_UNIX_NANO),
+        header.end,
+        explicit(flag::END_IS_UNIX_NANO),
+    );
+    let remote = if explicit(flag::PARENT_IS_REMOTE) { IS_REMOTE } else { 0 };
+    let flags = u32::from(header.trace_flags()) | HAS_IS_REMOTE | remote;
+
+    let mut fixed = [0; FIXED_BYTES];
+    fixed[..2].copy_from_slice(&[span::TRACE_ID, 16]);
+    fixed[2..18].copy_from_slice(&header.trace_id.0);
+    fixed[18..20].copy_from_slice(&[span::SPAN_ID, 8]);
+    fixed[20..28].copy_from_slice(&header.span_id.0);
+    fixed[28..30].copy_from_slice(&[span::KIND, header.span_kind() as u8]);
+    fixed[30] = span::START_TIME_UNIX_NANO;
+    fixed[31..39].copy_from_slice(&start.to_le_bytes());
+    fixed[39] = span::END_TIME_UNIX_NANO;
+    fixed[40..48].copy_from_slice(&end.to_le_bytes());
+    fixed[48..50].copy_from_slice(&span::FLAGS);
+    fixed[50..54].copy_from_slice(&flags.to_le_bytes());
+    fixed[54..56].copy_from_slice(&[span::PARENT_SPAN_ID, 8]);
+    fixed[56..].copy_from_slice(&header.parent_span_id.0);
+    out.extend_from_slice(&fixed);
+    if !header.parent_span_id.is_valid() {
+        out.truncate(out.len() - PARENT_BYTES);
+    }
+}
+
+fn put_event(
+    out: &mut Vec<u8>,
+    event: &Event<'_>,
+    header: &Header,
+    limits: &SpanLimits,
+    attributes: Attributes<'_>,
+    lookup: Lookup<'_>,
+) {
+    let time = event_time(event, header, lookup);
+    let part = wire::open(out, span::EVENTS, 24 + 2 * event.attributes.as_bytes().len());
+    out.push(event::TIME_UNIX_NANO);
+    out.extend_from_slice(&time.to_le_bytes());
+    wire::put_optional_field(out, event::NAME, attributes.text(event.name));
+    let cut = attributes.put_all(out, event::ATTRIBUTES, event.attributes, limits.attributes_per_event);
+    put_count(out, event::DROPPED_ATTRIBUTES_COUNT, event.dropped_attributes.saturating_add(cut));
+    wire::close(out, part);
+}
+
+/// Ticks are converted with the anchor that the span's own times use, so that an event lies between them.
+fn event_time(event: &Event<'_>, header: &Header, lookup: Lookup<'_>) -> u64 {
+    if event.time_is_unix_nano {
+        event.time
+    } else if header.flags & flag::START_IS_UNIX_NANO != 0 {
+        lookup.timeline.unix_nano(event.time)
+    } else {
+        lookup.timeline.span_times(header.start, false, event.time, false).1
+    }
+}
+
+fn put_link(out: &mut Vec<u8>, link: &Link<'_>, limits: &SpanLimits, attributes: Attributes<'_>) {
+    let items = link.attributes.as_bytes().len();
+    let part = wire::open(out, span::LINKS, 40 + link.trace_state.len() + 2 * items);
+    wire::put_bytes_field(out, link::TRACE_ID, &link.trace_id.0);
+    wire::put_bytes_field(out, link::SPAN_ID, &link.span_id.0);
+    wire::put_optional_field(out, link::TRACE_STATE, link.trace_state);
+    let cut = attributes.put_all(out, link::ATTRIBUTES, link.attributes, limits.attributes_per_link);
+    put_count(out, link::DROPPED_ATTRIBUTES_COUNT, link.dropped_attributes.saturating_add(cut));
+    if link.flags != 0 {
+        out.push(link::FLAGS);
+        out.extend_from_slice(&link.flags.to_le_bytes());
+    }
+    wire::close(out, part);
+}
+
+/// A description belongs to an error only.
+#[inline]
+fn put_status(out: &mut Vec<u8>, code: StatusCode, message: &[u8]) {
+    if code == StatusCode::Unset {
+        return;
+    }
+    let message = if code == StatusCode::Error { message } else { &[] };
+    let part = wire::open(out, span::STATUS, 4 + message.len());
+    wire::put_optional_field(out, status::MESSAGE, message);
+    wire::put_varint_field(out, status::CODE, code as u64);
+    wire::close(out, part);
+}
+
+#[inline]
+fn put_count(out: &mut Vec<u8>, tag: u8, count: u32) {
+    if count != 0 {
+        wire::put_varint_field(out, tag, u64::from(count));
     }
 }

@@ -1,0 +1,45 @@
+//! Benchmarks of the core in Rust, each against a named rival and each checking its own result.
+//!
+//! ```text
+//! cargo run --release -- [NAME…] [--check] [--json]
+//! ```
+//!
+//! Without names all of them run. `--check` uses tiny sizes: it proves that the benchmarks work, its figures mean
+//! nothing. `--json` prints one object per line instead of tables. Exits non-zero when a result is wrong or, without
+//! `--check`, when a promised ratio is missed.
+
+mod encode;
+mod measure;
+
+use std::process::ExitCode;
+
+use measure::{Options, Report};
+
+/// Name and benchmark, in the order they run.
+const BENCHMARKS: &[(&str, fn(Options) -> Report)] = &[("encode", encode::run)];
+
+fn main() -> ExitCode {
+    let mut options = Options::default();
+    let mut names = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--check" => options.check = true,
+            "--json" => options.json = true,
+            name if BENCHMARKS.iter().any(|(known, _)| *known == name) => names.push(argument),
+            other => {
+                let known: Vec<_> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+                eprintln!("unknown argument {other:?}; expected --check, --json or one of {known:?}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let mut met = true;
+    for (name, run) in BENCHMARKS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            let report = run(options);
+            report.print(name, options);
+            met &= options.check || report.promise_met();
+        }
+    }
+    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
