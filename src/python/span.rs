@@ -97,7 +97,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: just allocated, nobody else has it.
     unsafe { (*shared).ended = true };
     NON_RECORDING.store(shared.cast(), Ordering::Relaxed);
-    Ok(())
+    // SAFETY: a borrowed reference to an object that is never freed.
+    module.add("_non_recording", unsafe { Bound::from_borrowed_ptr(module.py(), shared.cast()) })
 }
 
 fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {

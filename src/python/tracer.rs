@@ -261,8 +261,11 @@ unsafe fn is_true(object: Object) -> bool {
 }
 
 /// The kind argument; not given is internal.
+///
+/// # Safety
+/// Attached; `kind` is alive or null.
 #[inline]
-unsafe fn span_kind(kind: Object) -> Result<SpanKind, Raised> {
+pub(super) unsafe fn span_kind(kind: Object) -> Result<SpanKind, Raised> {
     if kind.is_null() {
         return Ok(SpanKind::Internal);
     }
