@@ -1,4 +1,5 @@
 //! Contexts that cross a process: `SpanContext`, headers in and out, and what makes a context current without a span.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
