@@ -561,7 +561,7 @@ def test_differences_are_real(number: int) -> None:
             tree: Any = {**RECORDED[version][difference.case]}
             tree["spans"] = by_name(tree["spans"])
             for step in path:
-                inside = isinstance(tree, dict) and step in tree or isinstance(tree, list)
+                inside = (isinstance(tree, dict) and step in tree) or isinstance(tree, list)
                 tree = tree[step] if inside else ABSENT
             recorded.append(tree)
         assert any(was != ours for was in recorded), f"{path} was always {ours!r}"

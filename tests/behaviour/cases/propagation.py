@@ -72,19 +72,15 @@ def extract_invalid(t: Trial) -> None:
         "short": REMOTE[:-1],
         "spaces": f" {REMOTE} ",
     }.items():
-        with ptx.start_span(f"around_{name}"):
-            with t.ptx.extract_headers({} if value is None else {"traceparent": value}):
-                current = ptx.current_trace_context()
-                t.note(
-                    name,
-                    "remote"
-                    if current["trace_id"] == REMOTE[3:35]
-                    else "none"
-                    if current == NO_CONTEXT
-                    else "around",
-                )
-                with ptx.start_span(f"under_{name}"):
-                    pass
+        carrier = {} if value is None else {"traceparent": value}
+        with ptx.start_span(f"around_{name}"), ptx.extract_headers(carrier):
+            current = ptx.current_trace_context()
+            if current == NO_CONTEXT:
+                t.note(name, "none")
+            else:
+                t.note(name, "remote" if current["trace_id"] == REMOTE[3:35] else "around")
+            with ptx.start_span(f"under_{name}"):
+                pass
     ptx.shutdown()
 
 
