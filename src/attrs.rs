@@ -374,6 +374,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The key of the attribute item that `bytes` begins with.
+#[inline]
+pub fn key_of(bytes: &[u8]) -> Option<Text<'_>> {
+    let mut reader = Reader { rest: bytes };
+    let word = reader.u32()?;
+    reader.named(StrId(word >> 8))
+}
+
 /// Iterates over items. Ends at the first byte sequence that is not one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Items<'a>(Reader<'a>);

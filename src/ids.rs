@@ -115,7 +115,7 @@ pub fn unhex(text: &[u8], out: &mut [u8]) -> bool {
 
 /// xoshiro256++: 2^256 − 1 period, passes BigCrush, four words of state, no lock. One per recording thread and
 /// session, so a forked child (a new session) never repeats its parent's ids.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct IdGenerator([u64; 4]);
 
 impl IdGenerator {

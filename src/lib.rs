@@ -5,6 +5,7 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod diagnostics;
 pub mod emit;
 pub mod encode;
 pub mod error;

@@ -1,1 +1,354 @@
-//! A session: everything between `init` and `shutdown`.
+//! A session: everything between `init` and `shutdown`, and its rebirth in a forked child.
+//!
+//! Any thread may call anything here at any time. Nothing here touches Python; waiting is bounded by the caller's
+//! timeout and can be given up. Starting and stopping happen under the lifecycle lock of the fork-wiped page, which a
+//! forked child always finds free.
+//!
+//! After a fork the child finds the session word wiped while [`CURRENT`] still points to the parent's session. Of that
+//! one it reads the configuration, which never changes, and nothing else: no lock, queue or connection. The first
+//! recording call builds a session of the child's own from it ([`revive`]); a child that records nothing starts no
+//! thread. The parent's session is never freed in the child.
+#![expect(
+    unsafe_code,
+    reason = "one owned pointer that must be readable without a lock that a fork could leave held"
+)]
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Protocol, TraceSinkConfig};
+use crate::emit::{self, Intake};
+use crate::encode::otlp;
+use crate::error::Error;
+use crate::exporter::console::{Console, Layout};
+use crate::exporter::flush::Goal;
+use crate::exporter::sink::{Dialect, Settings, Sink, after};
+use crate::exporter::{self, Parts, Shared, TraceSink};
+use crate::ids::IdGenerator;
+use crate::intern::Interner;
+use crate::lane::Lanes;
+use crate::limits::SpanLimits;
+use crate::resource::{self, Runtime};
+use crate::sampler::Sampler;
+use crate::stats::{Counter, DropCounts, Drops, SinkStats, Snapshot};
+use crate::sys::fork::{Guard, lifecycle_lock};
+use crate::sys::{fork, stderr};
+use crate::transport::retry::classify_otlp_http;
+use crate::transport::{Exchange, Http1, USER_AGENT};
+
+/// How much longer than its timeout a call waits for the exporter's last word.
+const GRACE: Duration = Duration::from_millis(80);
+/// `should_stop` is asked so often.
+const SLICE: Duration = Duration::from_millis(50);
+
+const CONTENT_TYPE: &str = "application/x-protobuf";
+
+/// From `Arc::into_raw`, or null. Changed only under the lifecycle lock.
+static CURRENT: AtomicPtr<Session> = AtomicPtr::new(ptr::null_mut());
+/// A child goes on counting where its parent was, so an id is unique along a line of forks.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+struct Session {
+    config: Config,
+    runtime: Option<Runtime>,
+    /// Built by a recording call in a forked child, not by `init`.
+    revived: bool,
+    /// `None`: `Config.disabled`.
+    running: Option<Running>,
+}
+
+struct Running {
+    intake: Arc<Intake>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Starts recording. `runtime` becomes `process.runtime.*`. The first call in a forked child replaces what was inherited;
+/// what the child has recorded until then is sent first, within `exit_timeout_ms`.
+///
+/// # Errors
+/// [`Error::AlreadyInitialized`]; [`Error::Config`] when a sink's certificates cannot be used; [`Error::Thread`] when
+/// there is no memory for the lanes or no thread. Nothing has changed then.
+pub fn init(config: Config, runtime: Option<Runtime>) -> Result<(), Error> {
+    let guard = lifecycle_lock();
+    let current = current(&guard);
+    if matches!(&current, Current::Own(session) if !session.revived) {
+        return Err(Error::AlreadyInitialized);
+    }
+    let exchanges = config.trace_sinks.iter().map(exchange).collect::<Result<Vec<_>, _>>()?;
+    let session = Session::start(config, runtime, false, move |_| exchanges)?;
+    emit::on_fork(revive);
+    install(&guard, Some(session));
+    drop(guard);
+    if let Current::Own(revived) = current {
+        revived.close(Goal::Shutdown, revived.exit_timeout(), &mut || false);
+    }
+    Ok(())
+}
+
+/// Stops recording, sends what was recorded, ends the exporter. Returns within `timeout` and a tenth of a second, sooner
+/// when `should_stop` (asked every 50 ms) says so; the exporter then ends by itself. True: everything accepted was
+/// delivered, or finally refused by its server. Without a session: true.
+pub fn shutdown(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
+    take().is_none_or(|session| session.close(Goal::Shutdown, timeout, should_stop))
+}
+
+/// [`shutdown`] at interpreter exit: within `Config.exit_timeout_ms`, and two refused connections end the wait for a
+/// sink.
+pub fn shutdown_at_exit(should_stop: &mut dyn FnMut() -> bool) -> bool {
+    take().is_none_or(|session| session.close(Goal::Exit, session.exit_timeout(), should_stop))
+}
+
+/// Sends all that any thread recorded before the call. Returns like [`shutdown`]; what could not be sent in time stays
+/// queued. Each sink is tried at once, past its wait after a failure.
+pub fn force_flush(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
+    let Current::Own(session) = current(&lifecycle_lock()) else {
+        return true;
+    };
+    session.ask(Goal::Flush, timeout, should_stop)
+}
+
+/// Between `init` and `shutdown`, also in a child forked in between.
+pub fn is_initialized() -> bool {
+    // Relaxed: nothing is read through it.
+    !CURRENT.load(Ordering::Relaxed).is_null()
+}
+
+/// The counters, `None` without a session. Those behind the lanes are as of the exporter's last turn, at most 250 ms ago;
+/// after a flush they hold all of it.
+pub fn stats() -> Option<Snapshot> {
+    let current = current(&lifecycle_lock());
+    match current {
+        Current::None => None,
+        Current::Inherited(parent) => Some(empty_stats(&parent.0)),
+        Current::Own(session) => Some(session.stats()),
+    }
+}
+
+/// What a recording thread calls in a forked child.
+fn revive() {
+    let guard = lifecycle_lock();
+    let Current::Inherited(parent) = current(&guard) else {
+        return;
+    };
+    let (config, runtime) = *parent;
+    let exchange = |sink: &TraceSinkConfig| exchange(sink).unwrap_or_else(|error| Err(error.to_string()));
+    let exchanges = move |sinks: &[TraceSinkConfig]| sinks.iter().map(exchange).collect();
+    // Without a thread, or memory for lanes, nothing is recorded.
+    install(&guard, Session::start(config, runtime, true, exchanges).ok());
+}
+
+enum Current {
+    None,
+    /// What the parent was told: this process has no session of its own yet.
+    Inherited(Box<(Config, Option<Runtime>)>),
+    Own(Arc<Session>),
+}
+
+fn current(_guard: &Guard) -> Current {
+    // Acquire: pairs with the store in `install`.
+    let pointer = CURRENT.load(Ordering::Acquire);
+    if pointer.is_null() {
+        return Current::None;
+    }
+    // SAFETY: comes from `Arc::into_raw`; its count is released only after it has left `CURRENT`, which needs the
+    // lock. In a forked child nobody ever releases the parent's count.
+    let session = unsafe { &*pointer };
+    if session.running.as_ref().is_some_and(|running| running.intake.session != fork::session()) {
+        return Current::Inherited(Box::new((session.config.clone(), session.runtime.clone())));
+    }
+    // SAFETY: as above: the count is at least one.
+    Current::Own(unsafe {
+        Arc::increment_strong_count(pointer);
+        Arc::from_raw(pointer)
+    })
+}
+
+/// Replaces the current session, and lets go of the one before unless it is the parent's.
+fn install(guard: &Guard, session: Option<Session>) {
+    let before = current(guard);
+    match session.as_ref().and_then(|session| session.running.as_ref()) {
+        Some(running) => emit::publish(running.intake.clone()),
+        None => emit::retract(),
+    }
+    let pointer = session.map_or(ptr::null(), |session| Arc::into_raw(Arc::new(session)));
+    // Release: pairs with the load in `current`.
+    CURRENT.store(pointer.cast_mut(), Ordering::Release);
+    if let Current::Own(before) = before {
+        // SAFETY: the count that `CURRENT` held.
+        unsafe { Arc::decrement_strong_count(Arc::as_ptr(&before)) };
+    }
+}
+
+/// Turns recording off. The session that was on, if it is this process's own.
+fn take() -> Option<Arc<Session>> {
+    let guard = lifecycle_lock();
+    match current(&guard) {
+        Current::None => None,
+        Current::Inherited(_) => {
+            install(&guard, None);
+            None
+        }
+        Current::Own(session) => {
+            install(&guard, None);
+            Some(session)
+        }
+    }
+}
+
+/// The way to a sink's endpoint, or why there is none in this build.
+type MaybeExchange = Result<Box<dyn Exchange>, String>;
+
+impl Session {
+    /// `exchanges` runs on the exporter's thread.
+    fn start(
+        config: Config,
+        runtime: Option<Runtime>,
+        revived: bool,
+        exchanges: impl FnOnce(&[TraceSinkConfig]) -> Vec<MaybeExchange> + Send + 'static,
+    ) -> Result<Self, Error> {
+        if config.disabled {
+            return Ok(Self { config, runtime, revived, running: None });
+        }
+        let no_lanes =
+            |reason: &dyn std::fmt::Display| Error::Thread(format!("no memory for lanes: {reason}"));
+        let lanes =
+            Lanes::new(config.ring_capacity_bytes, config.lane_budget_bytes).map_err(|e| no_lanes(&e))?;
+        let drainer = lanes.drainer().ok_or_else(|| no_lanes(&"taken"))?;
+        let samplers: Vec<_> = config.trace_sinks.iter().map(|sink| sink.sampler).collect();
+        let limits = config.trace_sinks.iter().map(|sink| sink.limits).reduce(SpanLimits::union);
+        let intake = Arc::new(Intake {
+            // Relaxed: only the number matters.
+            session: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            pid: std::process::id(),
+            lanes: lanes.clone(),
+            strings: Arc::new(Interner::default()),
+            sampler: Sampler::new(&samplers),
+            limits: limits.unwrap_or_default(),
+            console_spans: config.console_spans,
+            span_drops: Drops::default(),
+            unusable_times: Counter::default(),
+            spans_abandoned: Counter::default(),
+        });
+        let resource =
+            resource::complete(&config.resource, runtime.as_ref(), |name| std::env::var(name).ok());
+        let resource: Arc<[u8]> = otlp::resource(&resource).into();
+        let sinks = config.trace_sinks.clone();
+        let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
+        let layout = Layout { format: config.console_format, color: wants_color() };
+        let recording = intake.clone();
+        let parts = Parts {
+            drainer,
+            strings: intake.strings.clone(),
+            lane_drops: Box::new(move || DropCounts::read(&recording.span_drops)),
+            trace_sinks: Box::new(move || {
+                let exchanges = exchanges(&sinks);
+                sinks
+                    .iter()
+                    .zip(exchanges)
+                    .map(|(sink, exchange)| trace_sink(sink, &resource, exchange))
+                    .collect()
+            }),
+            console: Console::new(config.console_spans.then_some(layout)),
+            diagnostics: config.diagnostics,
+            warnings,
+        };
+        let shared = Arc::new(Shared::new(lanes, empty_stats(&config)));
+        let thread =
+            exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
+        let running = Running { intake, shared, thread: Mutex::new(Some(thread)) };
+        Ok(Self { config, runtime, revived, running: Some(running) })
+    }
+
+    fn exit_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.exit_timeout_ms)
+    }
+
+    fn stats(&self) -> Snapshot {
+        let Some(running) = &self.running else {
+            return empty_stats(&self.config);
+        };
+        let mut stats = running.shared.stats();
+        let reached_exporter = stats.spans_recorded - stats.spans_dropped.total();
+        stats.spans_dropped = DropCounts::read(&running.intake.span_drops);
+        stats.spans_recorded = reached_exporter + stats.spans_dropped.total();
+        stats.unusable_times = running.intake.unusable_times.get();
+        stats.spans_abandoned = running.intake.spans_abandoned.get();
+        stats
+    }
+
+    fn ask(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
+        let Some(Running { shared, .. }) = &self.running else {
+            return true;
+        };
+        let deadline = after(Instant::now(), timeout);
+        let ticket = shared.asks.ask(goal, deadline);
+        shared.lanes.waker().wake();
+        let give_up = after(deadline, GRACE);
+        loop {
+            if let Some(verdict) = shared.asks.wait(&ticket, give_up.min(after(Instant::now(), SLICE))) {
+                return verdict;
+            }
+            if Instant::now() >= give_up || should_stop() {
+                return false;
+            }
+        }
+    }
+
+    /// Recording must be off, or in another session.
+    fn close(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
+        let delivered = self.ask(goal, timeout, should_stop);
+        if let Some(running) = &self.running {
+            // It ends right after its answer. One that is stuck is left to itself, with all that it holds.
+            if running
+                .shared
+                .asks
+                .wait_for_end(Instant::now() + if delivered { GRACE } else { Duration::ZERO })
+            {
+                let thread = running.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let _ = thread.map(JoinHandle::join);
+            }
+        }
+        delivered
+    }
+}
+
+/// # Errors
+/// [`Error::Config`] for what the configuration itself could not check: files.
+fn exchange(sink: &TraceSinkConfig) -> Result<MaybeExchange, Error> {
+    Ok(match sink.transport.protocol {
+        Protocol::HttpProtobuf => Ok(Box::new(Http1::new(&sink.transport, CONTENT_TYPE, USER_AGENT)?)),
+        Protocol::Grpc => Err("the protocol grpc is not available in this build".to_owned()),
+    })
+}
+
+fn trace_sink(config: &TraceSinkConfig, resource: &Arc<[u8]>, exchange: MaybeExchange) -> TraceSink {
+    let transport = &config.transport;
+    let settings = Settings {
+        endpoint: transport.endpoint.to_string().into(),
+        batch: config.batch.clone(),
+        timeout: Duration::from_millis(transport.timeout_ms),
+        max_export_timeout: Duration::from_millis(transport.max_export_timeout_ms),
+        compression: transport.compression,
+        max_queue_bytes: transport.max_queue_bytes,
+        resource: resource.clone(),
+        dialect: Dialect { envelope: otlp::trace_request, classify: classify_otlp_http },
+        seed: IdGenerator::from_entropy().trace_id().low64(),
+    };
+    TraceSink { limits: config.limits, sink: Sink::new(settings, exchange) }
+}
+
+fn empty_stats(config: &Config) -> Snapshot {
+    let endpoint = |sink: &TraceSinkConfig| sink.transport.endpoint.to_string().into();
+    let sinks =
+        config.trace_sinks.iter().map(|sink| SinkStats { endpoint: endpoint(sink), ..SinkStats::default() });
+    Snapshot { trace_sinks: sinks.collect(), ..Snapshot::default() }
+}
+
+/// Only on a terminal, and not where the user said so (`NO_COLOR`, not empty).
+fn wants_color() -> bool {
+    stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,6 +1,10 @@
-//! Counters: what was recorded, exported, lost and why. Relaxed atomics throughout: each is an independent count, and
-//! readers need no order between them.
+//! Counters: what was recorded, exported, lost and why.
+//!
+//! Recording threads count losses in relaxed atomics ([`Drops`]): each is an independent count, and readers need no
+//! order between them. Everything behind the lanes is counted in plain numbers by the exporter thread, which
+//! publishes a whole [`Snapshot`] after each turn, so the equation of [`SinkStats`] holds exactly in every snapshot.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Why a record was not delivered. Names as they appear in `stats()`.
@@ -29,11 +33,13 @@ pub enum DropReason {
     ThreadExit,
     /// The sink's protocol is not available in this build.
     Unsupported,
+    /// Lost when the exporter restarted after a panic: a bug of ours.
+    Internal,
 }
 
 impl DropReason {
     /// All reasons, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RingFull,
         Self::OversizeFull,
         Self::QueueFull,
@@ -45,7 +51,13 @@ impl DropReason {
         Self::OtherSession,
         Self::ThreadExit,
         Self::Unsupported,
+        Self::Internal,
     ];
+
+    /// The server itself decided: what it was given counts as dealt with, not as undelivered.
+    pub const fn is_final_answer(self) -> bool {
+        matches!(self, Self::Refused | Self::Rejected | Self::TooLarge)
+    }
 
     /// The key in `stats()`.
     pub const fn name(self) -> &'static str {
@@ -61,6 +73,7 @@ impl DropReason {
             Self::OtherSession => "other_session",
             Self::ThreadExit => "thread_exit",
             Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
         }
     }
 }
@@ -95,4 +108,147 @@ impl Drops {
     pub fn get(&self, reason: DropReason) -> u64 {
         self.0[reason as usize].get()
     }
+}
+
+/// Drops by reason, as plain numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DropCounts([u64; DropReason::ALL.len()]);
+
+impl DropCounts {
+    /// What `drops` shows now.
+    pub fn read(drops: &Drops) -> Self {
+        let mut counts = Self::default();
+        for reason in DropReason::ALL {
+            counts.add(reason, drops.get(reason));
+        }
+        counts
+    }
+
+    /// Counts `n` records lost for `reason`.
+    pub fn add(&mut self, reason: DropReason, n: u64) {
+        self.0[reason as usize] += n;
+    }
+
+    /// Count for one reason.
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// All reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// What a sink is doing. Names as they appear in `stats()`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SinkState {
+    /// Nothing due.
+    #[default]
+    Idle,
+    /// A request is under way.
+    Sending,
+    /// Waiting after a failure.
+    BackingOff,
+    /// Waiting after several failures in a row: only probes go out.
+    CircuitOpen,
+    /// Its protocol is not available in this build.
+    Unsupported,
+}
+
+impl SinkState {
+    /// The value in `stats()`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Sending => "sending",
+            Self::BackingOff => "backing_off",
+            Self::CircuitOpen => "circuit_open",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// One sink's books. In every snapshot, exactly: `wanted = exported + dropped.total() + held_records`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkStats {
+    /// `scheme://host:port/…`: without the path, which can hold a token.
+    pub endpoint: Arc<str>,
+    /// What it is doing.
+    pub state: SinkState,
+    /// Records that this sink's sampler wanted.
+    pub wanted: u64,
+    /// Records that the server accepted.
+    pub exported: u64,
+    /// Records lost, by reason.
+    pub dropped: DropCounts,
+    /// Records held: waiting or in a request.
+    pub held_records: u64,
+    /// Most records ever held.
+    pub held_records_max: u64,
+    /// Encoded bytes of the records held. A chunk that several sinks share counts in each of them.
+    pub held_bytes: u64,
+    /// Most bytes ever held.
+    pub held_bytes_max: u64,
+    /// Requests begun, repetitions included.
+    pub requests: u64,
+    /// Requests that repeated an earlier one.
+    pub retried: u64,
+    /// Bytes of request bodies before compression, repetitions included.
+    pub body_bytes: u64,
+    /// The same after compression.
+    pub sent_bytes: u64,
+    /// Failures since the last answer.
+    pub failures_in_a_row: u32,
+    /// What went wrong last, one line without secrets.
+    pub last_error: Option<Arc<str>>,
+}
+
+impl SinkStats {
+    /// Records that were lost without the server having decided so.
+    pub fn undelivered(&self) -> u64 {
+        let undelivered = |reason: &DropReason| !reason.is_final_answer();
+        DropReason::ALL.into_iter().filter(undelivered).map(|reason| self.dropped.get(reason)).sum()
+    }
+}
+
+/// The stderr side: console spans and our own warnings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConsoleStats {
+    /// Entries accepted for writing.
+    pub entries: u64,
+    /// Entries lost because stderr took nothing or was gone.
+    pub dropped: u64,
+}
+
+/// Lane memory of all recording threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Lanes alive.
+    pub lanes: usize,
+    /// Bytes in use.
+    pub bytes: usize,
+    /// Most bytes ever in use.
+    pub bytes_max: usize,
+}
+
+/// What `stats()` shows of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Spans handed to the session: those that reached the exporter, and `spans_dropped`.
+    pub spans_recorded: u64,
+    /// Spans lost on the way into a lane, by reason.
+    pub spans_dropped: DropCounts,
+    /// Times that were not integer Unix nanoseconds and were replaced by now.
+    pub unusable_times: u64,
+    /// Spans that were collected without having been ended; they were ended then.
+    pub spans_abandoned: u64,
+    /// Each trace sink, in the order of the configuration.
+    pub trace_sinks: Vec<SinkStats>,
+    /// The stderr side.
+    pub console: ConsoleStats,
+    /// Lane memory.
+    pub lanes: LaneStats,
+    /// Times the exporter went on after a panic.
+    pub exporter_restarts: u64,
 }

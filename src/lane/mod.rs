@@ -1,14 +1,66 @@
-//! Lanes: how records get from recording threads to the exporter. The only place where both sides meet.
+//! Lanes: how records get from recording threads to the exporter. The only place where both sides meet, and the only
+//! home of ring `unsafe`.
+//!
+//! ```text
+//! thread A ─ Producer ─► lane ─┐
+//! thread B ─ Producer ─► lane ─┼─► Drainer (exporter) ─► Batch      blocks: one Arena, one budget
+//! (exited) ─ idle ──────► lane ┘
+//! ```
+//!
+//! A producer never blocks, and allocates or makes a system call in two rare cases only: a payload larger than a
+//! block is copied to an allocation of its own, and a lane that passes a quarter of its bound while the exporter
+//! sleeps wakes it. (A quarter, because a wake-up was measured at up to 12 ms and a fast thread fills half of the
+//! default 8 MiB in 9 ms.)
+//!
+//! A thread that exits leaves its lane to the next one that starts, so thread churn costs neither memory nor drains.
+
+mod arena;
+mod doorbell;
+#[cfg(loom)]
+pub mod model;
+mod ring;
 
 use std::io;
 use std::sync::Arc;
 
-use crate::record::Header;
+use crossbeam_queue::{ArrayQueue, SegQueue};
+
+use crate::record::{Header, flag};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::poll::Waker;
+use arena::{Arena, BLOCK_BYTES};
+use doorbell::Doorbell;
+use ring::{MAX_PAYLOAD_BYTES, Reader, Writer};
+
+/// Lanes of exited threads kept for new ones; more are closed.
+const IDLE_LANES: usize = 64;
+/// Oversized payloads that may wait for the exporter at once.
+const OVERSIZE_PAYLOADS: usize = 256;
+/// Free blocks whose memory [`Drainer::shrink`] keeps: 1 MiB.
+#[cfg(not(loom))]
+const WARM_BLOCKS: usize = 16;
 
 /// All lanes of one session: the block arena, the registry of threads, the wake-up of the exporter.
 #[derive(Debug)]
-pub struct Lanes {}
+pub struct Lanes {
+    arena: Arc<Arena>,
+    /// Blocks one lane may hold.
+    max_blocks: u32,
+    /// Lanes that have both ends, or a reader with something left to read.
+    alive: AtomicU32,
+    /// Readers of new lanes, on their way to the drainer.
+    registered: SegQueue<Reader>,
+    /// Writers of exited threads.
+    idle: ArrayQueue<Writer>,
+    oversize: ArrayQueue<(u64, Box<[u8]>)>,
+    /// Bytes in `oversize`, bounded by `oversize_budget_bytes`.
+    oversize_bytes: AtomicU64,
+    oversize_budget_bytes: u64,
+    next_ticket: AtomicU64,
+    doorbell: Doorbell,
+    drainer_taken: AtomicBool,
+    waker: Waker,
+}
 
 /// The lane had no room, the record is lost. The caller counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,70 +72,200 @@ pub enum PushError {
 }
 
 impl Lanes {
-    /// Reserves `budget_bytes` of address space. `capacity_bytes` bounds one thread.
-    pub fn new(_capacity_bytes: usize, _budget_bytes: usize) -> io::Result<Arc<Self>> {
-        todo!()
+    /// Reserves `budget_bytes` of address space; `capacity_bytes` of it one thread may use. Both are rounded to
+    /// blocks of 64 KiB, at least two a thread. Oversized payloads may hold another `budget_bytes`.
+    pub fn new(capacity_bytes: usize, budget_bytes: usize) -> io::Result<Arc<Self>> {
+        let arena = Arc::new(Arena::new(budget_bytes.max(2 * BLOCK_BYTES))?);
+        Ok(Arc::new(Self {
+            max_blocks: u32::try_from(capacity_bytes / BLOCK_BYTES).unwrap_or(u32::MAX).max(2),
+            arena,
+            alive: AtomicU32::new(0),
+            registered: SegQueue::new(),
+            idle: ArrayQueue::new(IDLE_LANES),
+            oversize: ArrayQueue::new(OVERSIZE_PAYLOADS),
+            oversize_bytes: AtomicU64::new(0),
+            oversize_budget_bytes: budget_bytes as u64,
+            next_ticket: AtomicU64::new(1),
+            doorbell: Doorbell::new(),
+            drainer_taken: AtomicBool::new(false),
+            waker: Waker::new()?,
+        }))
     }
 
-    /// A lane for the calling thread.
+    /// A lane for the calling thread: one that an exited thread left, or a new one. Allocates in the second case;
+    /// lane memory is taken with the first record.
     pub fn attach(self: &Arc<Self>) -> Producer {
-        todo!()
+        let writer = self.idle.pop().unwrap_or_else(|| {
+            let (writer, reader) = ring::lane(&self.arena, self.max_blocks);
+            // Relaxed: advisory, see `is_arena_pressed`.
+            self.alive.fetch_add(1, Ordering::Relaxed);
+            self.registered.push(reader);
+            writer
+        });
+        Producer { writer: Some(writer), lanes: Arc::clone(self) }
     }
 
     /// The reading side. There is one: the second call returns `None`.
     pub fn drainer(self: &Arc<Self>) -> Option<Drainer> {
-        todo!()
+        let taken = self.drainer_taken.swap(true, Ordering::SeqCst);
+        (!taken).then(|| Drainer { lanes: Arc::clone(self), readers: Vec::new(), most_blocks: 0 })
     }
 
     /// Wakes the exporter, wherever it waits.
     pub fn waker(&self) -> &Waker {
-        todo!()
+        &self.waker
+    }
+
+    /// More than a quarter of the budget waits. The block that each lane keeps does not count.
+    fn is_arena_pressed(&self) -> bool {
+        // Relaxed: advisory.
+        let lanes = self.alive.load(Ordering::Relaxed);
+        let waiting = self.arena.in_use().saturating_sub(lanes);
+        u64::from(waiting) * 4 > u64::from(self.arena.block_count().saturating_sub(lanes).max(4))
+    }
+
+    #[cold]
+    fn wake_if_parked(&self) {
+        if self.doorbell.must_wake() {
+            self.waker.wake();
+        }
     }
 }
 
-/// One thread's writing end. Dropping it (thread exit) marks the lane closed; what it holds is still drained.
+/// One thread's writing end. Dropping it (thread exit) leaves the lane to another thread; what it holds is drained.
 #[derive(Debug)]
-pub struct Producer {}
+pub struct Producer {
+    /// Some until dropped.
+    writer: Option<Writer>,
+    lanes: Arc<Lanes>,
+}
 
 impl Producer {
-    /// Appends a record and publishes it with one release store. Never blocks, allocates or makes a system call
-    /// (except the rare wake-up); only a payload larger than a lane block is copied to an owned allocation.
+    /// Appends a record (`header.payload_bytes` must be the payload's length) and publishes it with one release
+    /// store. See the module documentation for what it does in rare cases.
     #[inline]
-    pub fn push(&mut self, _header: &Header, _payload: &[u8]) -> Result<(), PushError> {
-        todo!()
+    pub fn push(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
+        debug_assert_eq!(header.payload_bytes as usize, payload.len());
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return self.push_oversize(header, payload);
+        }
+        let Some(writer) = &mut self.writer else {
+            return Err(PushError::Full);
+        };
+        let head: &[u8; 64] = bytemuck::must_cast_ref(header);
+        match writer.push(head, payload) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                if writer.shared().is_pressed(self.lanes.max_blocks) || self.lanes.is_arena_pressed() {
+                    self.lanes.wake_if_parked();
+                }
+                Ok(())
+            }
+            Err(()) => Err(PushError::Full),
+        }
+    }
+
+    /// The payload goes into the hand-over queue before the record that refers to it is published, so the exporter
+    /// finds it once it has seen the record.
+    #[cold]
+    #[inline(never)]
+    fn push_oversize(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
+        const TICKET_BYTES: usize = size_of::<u64>();
+        let lanes = &*self.lanes;
+        if !self.writer.as_ref().is_some_and(|writer| writer.has_room(TICKET_BYTES)) {
+            return Err(PushError::Full);
+        }
+        let len = payload.len() as u64;
+        // Relaxed (here and below): a budget and a number dispenser, nothing is published through them.
+        if lanes.oversize_bytes.fetch_add(len, Ordering::Relaxed) + len > lanes.oversize_budget_bytes {
+            lanes.oversize_bytes.fetch_sub(len, Ordering::Relaxed);
+            return Err(PushError::OversizeFull);
+        }
+        let ticket = lanes.next_ticket.fetch_add(1, Ordering::Relaxed);
+        if lanes.oversize.push((ticket, payload.into())).is_err() {
+            lanes.oversize_bytes.fetch_sub(len, Ordering::Relaxed);
+            return Err(PushError::OversizeFull);
+        }
+        let header =
+            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..*header };
+        let pushed = self.push(&header, &ticket.to_ne_bytes());
+        self.lanes.wake_if_parked();
+        pushed
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            // A full queue gives the writer back; dropping it closes its lane.
+            drop(self.lanes.idle.push(writer));
+        }
     }
 }
 
 /// The reading end of all lanes; lives on the exporter thread.
 #[derive(Debug)]
-pub struct Drainer {}
+pub struct Drainer {
+    lanes: Arc<Lanes>,
+    readers: Vec<Reader>,
+    most_blocks: u32,
+}
 
 impl Drainer {
     /// Hands every record that was published before the call to `run` (whole records, see `Batch::extend`), frees
-    /// their blocks, and forgets closed lanes once they are empty. `oversize` gets (ticket, payload) pairs, always
-    /// before the run that refers to them. Returns the number of bytes handed out.
-    pub fn drain(&mut self, _run: &mut dyn FnMut(&[u8]), _oversize: &mut dyn FnMut(u64, Box<[u8]>)) -> usize {
-        todo!()
+    /// their blocks, and forgets closed lanes. Then hands out oversized payloads as (ticket, payload): all that those
+    /// records refer to, possibly some whose record follows in the next drain. Returns the bytes of the runs.
+    pub fn drain(&mut self, run: &mut dyn FnMut(&[u8]), oversize: &mut dyn FnMut(u64, Box<[u8]>)) -> usize {
+        while let Some(reader) = self.lanes.registered.pop() {
+            self.readers.push(reader);
+        }
+        self.most_blocks = self.most_blocks.max(self.lanes.arena.in_use());
+        let mut bytes = 0;
+        self.readers.retain_mut(|reader| {
+            let closed = reader.is_closed();
+            bytes += reader.drain(run);
+            if closed {
+                // Relaxed: advisory.
+                self.lanes.alive.fetch_sub(1, Ordering::Relaxed);
+            }
+            !closed
+        });
+        while let Some((ticket, payload)) = self.lanes.oversize.pop() {
+            // Relaxed: a budget.
+            self.lanes.oversize_bytes.fetch_sub(payload.len() as u64, Ordering::Relaxed);
+            oversize(ticket, payload);
+        }
+        bytes
     }
 
-    /// Announces that the exporter is about to wait. False: a lane is above half, drain again instead. Producers
-    /// that pass half of their lane afterwards wake it, once.
+    /// Announces that the exporter is about to wait. False: a lane is above its mark, drain again instead. Producers
+    /// that pass the mark afterwards wake it, once.
     pub fn park(&self) -> bool {
-        todo!()
+        self.lanes.doorbell.park(|| {
+            !self.lanes.oversize.is_empty()
+                || self.lanes.is_arena_pressed()
+                || self.readers.iter().any(|reader| reader.shared().is_pressed(self.lanes.max_blocks))
+        })
     }
 
     /// The exporter is awake: producers need not wake it.
     pub fn unpark(&self) {
-        todo!()
+        self.lanes.doorbell.unpark();
     }
 
-    /// Gives unused lane memory back to the operating system. Call when idle for a while.
+    /// Gives unused lane memory back to the operating system and closes lanes that no thread has claimed. Call when
+    /// idle for a while.
     pub fn shrink(&mut self) {
-        todo!()
+        while let Some(writer) = self.lanes.idle.pop() {
+            drop(writer);
+        }
+        #[cfg(not(loom))]
+        self.lanes.arena.release_free(WARM_BLOCKS);
     }
 
-    /// Lanes alive, bytes in use now, most bytes ever in use.
+    /// Lanes alive, bytes in use now, most bytes ever in use (as seen at drains).
     pub fn usage(&self) -> (usize, usize, usize) {
-        todo!()
+        let bytes = |blocks: u32| blocks as usize * BLOCK_BYTES;
+        (self.readers.len(), bytes(self.lanes.arena.in_use()), bytes(self.most_blocks))
     }
 }

@@ -1,1 +1,169 @@
-//! One page that a forked child finds zeroed.
+//! One page that a forked child finds zeroed: the current session's id and the lock around starting and stopping
+//! sessions.
+//!
+//! [`session`] is the on/off, the fork and the re-init check of every recording call in two loads. Linux wipes the
+//! page itself (`MADV_WIPEONFORK`, also for a bare `clone`); elsewhere, and on kernels before 4.14, a
+//! `pthread_atfork` handler does. Where there is no fork, nothing does. Only the first [`set_session`] or
+//! [`lifecycle_lock`] makes system calls.
+#![expect(unsafe_code, reason = "maps a page and lets the kernel wipe it")]
+
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// All-zero is the initial state: no session, unlocked. Atomics only, so that wiping is one more store.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Page {
+    session: AtomicU64,
+    lifecycle: AtomicBool,
+    intake: AtomicBool,
+}
+
+/// What [`PAGE`] points to before the page is mapped, and for ever where the kernel does not wipe pages.
+static UNMAPPED: Page =
+    Page { session: AtomicU64::new(0), lifecycle: AtomicBool::new(false), intake: AtomicBool::new(false) };
+
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::from_ref(&UNMAPPED).cast_mut());
+
+#[inline]
+fn current() -> &'static Page {
+    // Relaxed: both pages hold nothing but atomics that nobody initialised by hand, so there is nothing to see but
+    // the pointer.
+    // SAFETY: points to `UNMAPPED` or to a page that is never unmapped. A forked child has the page at the same place.
+    unsafe { &*PAGE.load(Ordering::Relaxed) }
+}
+
+/// The id of the session that is recording, 0 for none and in a forked child. Two relaxed loads.
+#[inline]
+pub fn session() -> u64 {
+    // Relaxed: the id stands for itself; what belongs to it is fetched under a lock when it differs from a thread's.
+    current().session.load(Ordering::Relaxed)
+}
+
+/// Sets what [`session`] returns in this process (not in its future children).
+pub fn set_session(id: u64) {
+    // Release costs nothing here and pairs with whoever reads the id with Acquire.
+    wiped_on_fork().session.store(id, Ordering::Release);
+}
+
+/// Unlocks when dropped.
+#[derive(Debug)]
+#[must_use = "unlocks when dropped"]
+pub struct Guard(&'static AtomicBool);
+
+/// The lock around starting, stopping and replacing a session. See [`intake_lock`] for what kind of lock this is.
+pub fn lifecycle_lock() -> Guard {
+    lock(&wiped_on_fork().lifecycle)
+}
+
+/// The lock around what new threads attach to; may be taken while holding the lifecycle lock.
+///
+/// Both locks spin shortly, then sleep a millisecond at a time, and are not reentrant: they are held for moments, by
+/// rare calls. Not a `Mutex`: when another thread of the parent holds it at the instant of a fork, a mutex stays
+/// locked in the child for ever, its owner does not exist there. These lie in the wiped page: a child always finds
+/// them free.
+pub fn intake_lock() -> Guard {
+    lock(&wiped_on_fork().intake)
+}
+
+fn lock(locked: &'static AtomicBool) -> Guard {
+    let mut spins = 0;
+    // Acquire here and Release in `drop`: what one holder did is seen by the next.
+    while locked.swap(true, Ordering::Acquire) {
+        spins += 1;
+        if spins < 100 {
+            std::hint::spin_loop();
+        } else {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Guard(locked)
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// The page, made wipeable at the first call. No `Once`: a fork in the middle of one would leave it "running" in the
+/// child for ever. Instead every racing thread prepares a page and one of them wins.
+fn wiped_on_fork() -> &'static Page {
+    static READY: AtomicBool = AtomicBool::new(false);
+    // Acquire and Release: a thread that finds it ready uses the pointer stored before.
+    if !READY.load(Ordering::Acquire) {
+        os::prepare();
+        READY.store(true, Ordering::Release);
+    }
+    current()
+}
+
+#[cfg(all(unix, not(miri)))]
+mod os {
+    use super::{Ordering, Page, UNMAPPED};
+
+    pub(super) fn prepare() {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if map() {
+            return;
+        }
+        // SAFETY: the handler only stores to atomics, which is allowed between fork and exec. Registered at most once
+        // per racing first caller; wiping twice is the same. It fails only for lack of memory.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(wipe));
+        }
+    }
+
+    extern "C" fn wipe() {
+        // Relaxed: the child has one thread.
+        UNMAPPED.session.store(0, Ordering::Relaxed);
+        UNMAPPED.lifecycle.store(false, Ordering::Relaxed);
+        UNMAPPED.intake.store(false, Ordering::Relaxed);
+    }
+
+    /// False when the kernel cannot wipe.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn map() -> bool {
+        use std::ptr;
+
+        let bytes = crate::sys::memory::ALIGN_BYTES.max(size_of::<Page>());
+        // SAFETY: asks for a new mapping wherever the kernel likes; touches no existing memory. The kernel refuses
+        // to wipe anything but private anonymous memory.
+        let page = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if page == libc::MAP_FAILED {
+            return false;
+        }
+        // SAFETY: the mapping made above.
+        let wiped = unsafe { libc::madvise(page, bytes, libc::MADV_WIPEONFORK) } == 0;
+        let unmapped = std::ptr::from_ref(&UNMAPPED).cast_mut();
+        // Relaxed: see `current`.
+        let won = wiped
+            && super::PAGE
+                .compare_exchange(unmapped, page.cast(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if !won {
+            // SAFETY: the mapping made above, which nobody has seen.
+            unsafe {
+                libc::munmap(page, bytes);
+            }
+        }
+        wiped
+    }
+}
+
+/// No fork to survive.
+#[cfg(not(all(unix, not(miri))))]
+mod os {
+    pub(super) fn prepare() {}
+}

@@ -4,6 +4,8 @@
 pub mod fork;
 pub mod memory;
 pub mod poll;
+pub mod signals;
+pub mod stderr;
 pub mod ticks;
 
 /// A socket or descriptor as `poll` takes it.

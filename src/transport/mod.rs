@@ -4,11 +4,30 @@
 //! exporter ── begin(request) ─► Exchange ── interest() ─► poll(fd, wake_at) ── step() ─► Ok(None) … Ok(Response) | Failure
 //! ```
 
+mod answer;
+mod compress;
+mod conn;
+mod http1;
 pub mod memory;
+mod post;
+mod resolve;
 pub mod retry;
+mod tls;
 
+pub use compress::compress;
+pub use http1::Http1;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What we call ourselves: the product, then the name that OTLP gives exporters.
+pub const USER_AGENT: &str = concat!(
+    "pytracingx/",
+    env!("CARGO_PKG_VERSION"),
+    " OTel-OTLP-Exporter-Python/",
+    env!("CARGO_PKG_VERSION")
+);
 
 /// One request. Shared bytes, so that a retry sends the same body without a copy.
 #[derive(Debug, Clone)]
@@ -43,10 +62,49 @@ pub enum Failure {
     Tls(String),
     /// The connection broke.
     Io(String),
-    /// The answer was not HTTP, or beyond the limits.
+    /// The answer was not HTTP.
     Protocol(String),
+    /// The answer was beyond the limits: which one. The server may well have taken the request, so never resent.
+    Oversized(&'static str),
     /// `deadline` passed; the phase it passed in (`resolve`, `connect`, `tls`, `send`, `receive`).
     Timeout(&'static str),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(text) => write!(f, "cannot resolve {text}"),
+            Self::Connect(text) => write!(f, "cannot connect to {text}"),
+            Self::Tls(text) => write!(f, "TLS failed: {text}"),
+            Self::Io(text) => write!(f, "connection lost: {text}"),
+            Self::Protocol(text) => write!(f, "not an HTTP answer: {text}"),
+            Self::Oversized(limit) => write!(f, "answer refused: {limit}"),
+            Self::Timeout(phase) => write!(f, "timed out ({phase})"),
+        }
+    }
+}
+
+/// Text from elsewhere, fit for one line of a log or terminal: runs of white space, control, bidirectional and invisible
+/// characters become one space, and it ends after `max_chars`.
+pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
+    let unprintable = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let mut line = String::new();
+    for word in text.split(unprintable).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if let Some((end, _)) = line.char_indices().nth(max_chars) {
+            line.truncate(end);
+            break;
+        }
+    }
+    line
 }
 
 /// What to wait for.

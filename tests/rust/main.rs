@@ -2,7 +2,19 @@
 
 mod attrs;
 mod chunk;
+mod clock;
+mod config;
 mod console;
+mod environment;
+mod fork;
+mod http;
+mod intern;
 mod model;
 mod otlp;
+mod pending;
+mod poll;
+mod retry;
+mod sampler;
+mod sink;
 mod strategies;
+mod tls;

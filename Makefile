@@ -1,0 +1,166 @@
+# Two commands need nothing but Linux, Python 3.9 or later with venv, Rust 1.85 or later, and a C compiler:
+#
+#   make demo    build and install the package into .venv, and run the main job against the embedded collector
+#   make test    every test: Rust, loom, Python, fuzz targets for a while each, stubs and Python lints
+#
+# PYTHON=python3.13 VENV=.venv-3.13 chooses another interpreter. `make help` lists the other targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+FUZZ_SECONDS ?= 10
+LOOM_PREEMPTIONS ?= 3
+
+bin := $(VENV)/bin
+python_sources := python examples tests bench/python
+fuzz_targets = $(shell sed -n '/^\[\[bin\]\]/,/^$$/s/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml)
+
+# need COMMAND,WHAT IS MISSING: stop with one line unless the command succeeds.
+need = $(if $(shell { $(1); } >/dev/null 2>&1 && echo yes),,$(error $(2)))
+need_rust = $(call need,cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 85) }' && rustc --version,Rust 1.85 or later is missing: install it from https://rustup.rs)
+need_cc = $(call need,$(CC) --version,a C compiler ($(CC)) is missing: install gcc or clang$(comma) on Debian: apt install build-essential)
+need_python = $(call need,$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3$(comma) 9))',Python 3.9 or later ($(PYTHON)) is missing: install it$(comma) on Debian: apt install python3 python3-venv)
+need_venv = $(call need,$(PYTHON) -c 'import venv$(comma) ensurepip',the venv module of $(PYTHON) is missing: install it$(comma) on Debian: apt install python3-venv)
+comma := ,
+
+##@ The two commands
+
+.PHONY: demo
+demo: install ## build, install, and trace a small LLM server into the embedded collector
+	$(bin)/python examples/demo.py
+
+.PHONY: test
+test: test-rust test-loom test-python fuzz stubs lint-python ## every test
+
+##@ Parts of the tests
+
+.PHONY: test-rust
+test-rust: tools ## the core, without Python
+	cargo test
+
+# Without LTO: loom explores for minutes, and links in seconds.
+.PHONY: test-loom
+test-loom: tools ## the models of ring, lanes and their hand-overs, under every interleaving
+	LOOM_MAX_PREEMPTIONS=$(LOOM_PREEMPTIONS) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	cargo test --release --no-default-features --test loom
+
+.PHONY: test-python
+test-python: install ## the package, against real sockets and the official decoder
+	$(bin)/python -m pytest tests/python --timeout 120 -q $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: tools ## each fuzz target for FUZZ_SECONDS
+	for target in $(fuzz_targets); do \
+	  cargo run --release --quiet --manifest-path fuzz/Cargo.toml --bin $$target -- --seconds $(FUZZ_SECONDS); \
+	done
+
+.PHONY: stubs
+stubs: install ## _native.pyi says what the module has
+	$(bin)/python -m mypy.stubtest pytracingx
+
+.PHONY: lint-python
+lint-python: venv
+	$(bin)/ruff check $(python_sources)
+	$(bin)/ruff format --check $(python_sources)
+	$(bin)/mypy python/pytracingx
+	$(bin)/mypy examples
+
+.PHONY: lint-rust
+lint-rust: tools ## formatting, clippy and rustdoc, all warnings denied
+	cargo fmt --check
+	cargo fmt --check --manifest-path bench/Cargo.toml
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features python -- -D warnings
+	cargo clippy --all-targets --manifest-path bench/Cargo.toml -- -D warnings
+	cargo clippy --all-targets --manifest-path fuzz/Cargo.toml -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --features python
+
+.PHONY: lint
+lint: lint-python lint-rust ## all lints
+
+.PHONY: format
+format: tools venv ## rewrite everything as the lints want it
+	cargo fmt
+	cargo fmt --manifest-path bench/Cargo.toml
+	cargo fmt --manifest-path fuzz/Cargo.toml
+	$(bin)/ruff check --fix $(python_sources)
+	$(bin)/ruff format $(python_sources)
+
+##@ Compatibility with what was published before
+
+# Metrics and logs are not there yet: their tests wait for them. Remove a name here when its signal arrives.
+compat_not_yet := test_meter_instruments or test_logger_methods or test_public_api
+compat_files := tests/test_config.py tests/test_runtime.py
+
+.PHONY: compat-0.3
+compat-0.3: install ## the tests that ship with pytracingx 0.3.0, unmodified, against this package
+	test -f .cache/compat/pytracingx-0.3.0.tar.gz || PATH="$(abspath $(bin)):$$PATH" $(bin)/python -m pip download --quiet \
+	  --no-deps --no-build-isolation --no-binary pytracingx --dest .cache/compat pytracingx==0.3.0
+	tar -xzf .cache/compat/pytracingx-0.3.0.tar.gz -C .cache/compat
+	cd .cache/compat/pytracingx-0.3.0 && \
+	  $(abspath $(bin))/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . $(compat_files) -k "not ($(compat_not_yet))"
+
+.PHONY: behaviour
+behaviour: venv ## record again what 0.2.0 and 0.3.0 do: tests/behaviour/*.json
+	for version in 0.2.0 0.3.0; do \
+	  test -x .cache/behaviour/$$version/bin/python || $(PYTHON) -m venv .cache/behaviour/$$version; \
+	  .cache/behaviour/$$version/bin/python -m pip install -q pytracingx==$$version; \
+	  $(bin)/python tests/behaviour/record.py --python .cache/behaviour/$$version/bin/python --version $$version \
+	    > .cache/behaviour/$$version.json; \
+	  mv .cache/behaviour/$$version.json tests/behaviour/$$version.json; \
+	done
+
+##@ Benchmarks
+
+# An interpreter built with profile-guided optimisation, as users have: the system's own where there is one.
+BENCH_PYTHON ?= $(if $(CHECK),$(PYTHON),$(if $(shell /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null && echo yes),/usr/bin/python3,$(PYTHON)))
+bench_flags = $(if $(CHECK),--check) $(if $(OUT),--out bench/results/$(OUT))
+
+.PHONY: bench
+bench: tools venv ## all benchmarks; CHECK=1: tiny sizes, own asserts only; OUT=NAME: write bench/results/NAME
+	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/run.py $(bench_flags) $(BENCH_ARGS)
+
+##@ Building
+
+.PHONY: install
+install: tools venv ## build with full optimisation and install into the venv, editable
+	VIRTUAL_ENV=$(abspath $(VENV)) $(bin)/maturin develop --release --quiet
+
+.PHONY: wheel
+wheel: venv tools ## one wheel for CPython 3.9 and later, in dist/
+	$(bin)/maturin build --release --features abi3-py39 --out dist
+
+.PHONY: wheel-check
+wheel-check: wheel ## the wheel installs into an empty venv, needs nothing there, and works
+	rm -rf .cache/wheel-check && $(PYTHON) -m venv .cache/wheel-check
+	.cache/wheel-check/bin/python -m pip install -q --no-index --force-reinstall "$$(ls -t dist/pytracingx-*.whl | head -1)"
+	cd .cache/wheel-check && bin/python -c "import pytracingx as p; p.init(p.Config('check', console_output=False)); \
+	  p.start_span('op').end(); assert p.shutdown(); print(p.__version__, p.__file__)"
+
+.PHONY: venv
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: tests/requirements.txt
+	@$(need_python)$(need_venv):
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
+	touch $@
+
+.PHONY: tools
+tools:
+	@$(need_rust)$(need_cc):
+
+.PHONY: clean
+clean: ## remove all that make made
+	rm -rf $(VENV) .cache dist target bench/target fuzz/target
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9.-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' \
+	  $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,48 @@
+"""Resident memory after start and 20 000 spans, with 64 recording threads, and the time an import takes.
+
+All over the same Python process without the library; the threads' own memory is taken off.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from report import number
+from session import FLOOR, Session
+
+MEBI = 1024 * 1024
+
+
+def run(session: Session) -> None:
+    count, threads = session.size(20_000, 640), session.size(64, 4)
+    libraries = [name for name in session.libraries if name != FLOOR]
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in libraries}
+    for _ in range(session.size(5, 1)):
+        for library in libraries:
+            result = session.work(library, "memory", count=count, threads=threads)
+            session.demand_all(library, int(result["spans"]), result["sink"])
+            plain = session.work(library, "plain_memory", threads=threads)
+            result["threads"] -= plain["threads"]
+            results[library].append(result)
+
+    def middle(library: str, key: str) -> float:
+        return median(result[key] for result in results[library])
+
+    rows = [
+        [
+            library,
+            number(middle(library, "single") / MEBI),
+            number(middle(library, "threads") / MEBI),
+            number(middle(library, "import_s") * 1000),
+        ]
+        for library in libraries
+    ]
+    columns = ["", f"MiB after {count} spans", f"MiB, {threads} more threads recording", "ms to import"]
+    session.show("memory", "Memory and import time", "Over plain Python, medians.", columns, rows)
+    bars = {
+        f"after start and {count} spans": {name: middle(name, "single") / MEBI for name in libraries},
+        f"with {threads} more threads recording": {
+            name: middle(name, "threads") / MEBI for name in libraries
+        },
+    }
+    session.chart("memory", "Resident memory over plain Python", "MiB, logarithmic", bars)

@@ -1,0 +1,168 @@
+"""The other end of every benchmark: an HTTP server that takes whatever is posted, as fast as it can, and counts.
+
+Runs as a process of its own (`Sink`). Bodies are kept as they come and only looked at when `stats()` asks, so that counting
+costs nothing while something is being measured. Spans are counted by walking the protobuf by hand, independently of any
+library, and by their distinct ids, so that neither a lost nor a repeated span can hide. Requests in Datadog's own format
+are counted by the header that announces how many traces they hold.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+
+
+class Sink:
+    """The sink's process, from construction until `with` ends. `endpoint` has no path."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.endpoint = self._process.stdout.readline().strip()
+
+    def stats(self) -> dict[str, int]:
+        """`requests`, `bytes`, `spans` and `distinct` span ids since the last call."""
+        with urllib.request.urlopen(f"{self.endpoint}/stats") as answer:
+            result: dict[str, int] = json.load(answer)
+            return result
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+class Received:
+    """What came in since the last `take`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.bodies: list[tuple[dict[bytes, bytes], bytes]] = []
+
+    def take(self) -> dict[str, int]:
+        with self.lock:
+            bodies, self.bodies = self.bodies, []
+        spans = 0
+        ids = set()
+        for headers, body in bodies:
+            if b"x-datadog-trace-count" in headers:
+                spans += int(headers[b"x-datadog-trace-count"])
+                continue
+            if headers.get(b"content-encoding") == b"gzip":
+                body = gzip.decompress(body)
+            found = list(span_ids(body))
+            spans += len(found)
+            ids.update(found)
+        size = sum(len(body) for _, body in bodies)
+        return {"requests": len(bodies), "bytes": size, "spans": spans, "distinct": len(ids)}
+
+
+def fields(buffer: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(field number, first, end) of each length-delimited field of a protobuf message; the others are skipped."""
+    while position < end:
+        tag, position = varint(buffer, position)
+        kind = tag & 7
+        if kind == 2:
+            length, position = varint(buffer, position)
+            yield tag >> 3, position, position + length
+            position += length
+        elif kind == 0:
+            _, position = varint(buffer, position)
+        else:
+            position += 8 if kind == 1 else 4
+    assert position == end, "not a protobuf message"
+
+
+def varint(buffer: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = buffer[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def span_ids(body: bytes) -> Iterator[bytes]:
+    """Of an ExportTraceServiceRequest: resource_spans = 1, scope_spans = 2, spans = 2, span_id = 2."""
+    for number, first, end in fields(body, 0, len(body)):
+        if number == 1:
+            for number, first, end in fields(body, first, end):
+                if number == 2:
+                    for number, first, end in fields(body, first, end):
+                        if number == 2:
+                            yield span_id(body, first, end)
+
+
+def span_id(body: bytes, first: int, end: int) -> bytes:
+    for number, begin, stop in fields(body, first, end):
+        if number == 2:
+            return body[begin:stop]
+    raise AssertionError("a span without an id")
+
+
+def serve(connection: socket.socket, received: Received) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream = connection.makefile("rb", buffering=1 << 16)
+    try:
+        while line := stream.readline():
+            headers = {}
+            while (header := stream.readline()) not in (b"\r\n", b""):
+                name, _, value = header.partition(b":")
+                headers[name.strip().lower()] = value.strip()
+            if line.startswith(b"GET"):
+                known = line.startswith(b"GET /stats")
+                answer(
+                    connection,
+                    b"200 OK" if known else b"404 Not Found",
+                    json.dumps(received.take()) if known else "",
+                )
+                continue
+            if headers.get(b"expect", b"").lower() == b"100-continue":
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if headers.get(b"transfer-encoding") == b"chunked":
+                parts = []
+                while length := int(stream.readline(), 16):
+                    parts.append(stream.read(length))
+                    stream.readline()
+                stream.readline()
+                body = b"".join(parts)
+            else:
+                body = stream.read(int(headers.get(b"content-length", 0)))
+            with received.lock:
+                received.bodies.append((headers, body))
+            answer(connection, b"200 OK", "{}" if b"x-datadog-trace-count" in headers else "")
+    except (OSError, ValueError):
+        pass
+    finally:
+        connection.close()
+
+
+def answer(connection: socket.socket, status: bytes, body: str) -> None:
+    head = b"HTTP/1.1 %s\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n" % (
+        status,
+        len(body),
+    )
+    connection.sendall(head + body.encode())
+
+
+def main() -> None:
+    received = Received()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve, args=(connection, received), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

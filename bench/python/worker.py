@@ -1,0 +1,172 @@
+"""What a benchmark does inside a library's own process: `worker.py LIBRARY TASK ENDPOINT key=value…`, JSON on stdout.
+
+Each task is a function of the adapter, the endpoint and its parameters. Nothing is imported here that would weigh on a
+measurement of memory or import time before it begins.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from adapters import ADAPTERS, Adapter
+
+
+def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
+    """Median ns per operation of each loop, of the empty loop, and how many spans were recorded in all."""
+
+    def empty(count: int) -> None:
+        for _ in range(count):
+            pass
+
+    adapter.start(endpoint)
+    loops = {"loop": empty, **adapter.loops()}
+    nanoseconds: dict[str, list[float]] = {name: [] for name in loops}
+    for name, loop in loops.items():
+        loop(count // 4)  # caches, freelists, first allocations
+        gc.collect()
+        for _ in range(repeats):
+            began = time.perf_counter_ns()
+            loop(count)
+            nanoseconds[name].append((time.perf_counter_ns() - began) / count)
+    adapter.stop()
+    medians = {name: sorted(values)[len(values) // 2] for name, values in nanoseconds.items()}
+    return {"ns": medians, "spans": (len(loops) - 1) * (count // 4 + count * repeats)}
+
+
+def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
+    """Record as fast as one thread can, then deliver everything."""
+    adapter.start(endpoint)
+    wall, cpu = time.perf_counter(), time.process_time()
+    adapter.three_attributes(count)
+    recorded = time.perf_counter() - wall
+    adapter.stop()
+    return {
+        "wall_us": recorded / count * 1e6,
+        "cpu_us": (time.process_time() - cpu) / count * 1e6,
+        "delivered_s": time.perf_counter() - wall,
+    }
+
+
+def latency(adapter: Adapter, endpoint: str, steps: int, per_second: int, block: int) -> dict[str, Any]:
+    """The length of single steps at a fixed rate, in blocks with and without a span in the step, alternating.
+
+    A step is paced by sleeping, so the processor's caches are as cold as they are in a program that does other things.
+    """
+    adapter.start(endpoint)
+    loop = adapter.loops()["… 3 attributes, 2 set_attribute"]
+    loop(1000)
+    period = 1_000_000_000 // per_second
+    clock = time.perf_counter_ns
+    blocks: dict[str, list[list[int]]] = {"on": [], "off": []}
+    following = clock()
+    began = following
+    for number in range(2 * steps // block):
+        record = number % 2 == 1
+        lengths = []
+        for _ in range(block):
+            following += period
+            wait = following - clock()
+            if wait > 0:
+                time.sleep(wait / 1e9)
+            else:
+                following = clock()
+            start = clock()
+            loop(1 if record else 0)
+            lengths.append(clock() - start)
+        blocks["on" if record else "off"].append(lengths)
+    elapsed = clock() - began
+    cpu = time.process_time()
+    adapter.stop()
+    return {"blocks": blocks, "rate": 2 * steps / elapsed * 1e9, "cpu_s": cpu, "spans": steps + 1000}
+
+
+def memory(adapter: Adapter, endpoint: str, count: int, threads: int) -> dict[str, Any]:
+    """Resident memory in bytes over that of this process before, and the seconds that the import took."""
+    import importlib
+    import threading
+
+    gc.collect()
+    before = resident_bytes()
+    began = time.perf_counter()
+    importlib.import_module(adapter.module)
+    imported = time.perf_counter() - began
+    adapter.start(endpoint)
+    adapter.three_attributes(count)
+    gc.collect()
+    after = resident_bytes()
+
+    done = threading.Barrier(threads + 1)
+
+    def work() -> None:
+        adapter.three_attributes(count // threads)
+        done.wait()
+        done.wait()
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    done.wait()
+    gc.collect()
+    with_threads = resident_bytes()
+    done.wait()
+    for worker in workers:
+        worker.join()
+    adapter.stop()
+    return {
+        "import_s": imported,
+        "single": after - before,
+        "threads": with_threads - before,
+        "spans": count + count // threads * threads,
+    }
+
+
+def plain_memory(threads: int) -> dict[str, Any]:
+    """What the threads of `memory` cost without any library."""
+    import threading
+
+    gc.collect()
+    before = resident_bytes()
+    done = threading.Barrier(threads + 1)
+
+    def work() -> None:
+        for _ in range(300):
+            {"model": "qwen2.5-72b", "temperature": 0.7}
+        done.wait()
+        done.wait()
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    done.wait()
+    with_threads = resident_bytes()
+    done.wait()
+    return {"threads": with_threads - before}
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory}
+
+
+def main() -> None:
+    library, task, endpoint, *parameters = sys.argv[1:]
+    numbers = {name: int(value) for name, value in (parameter.split("=") for parameter in parameters)}
+    if task == "plain_memory":
+        result = plain_memory(**numbers)
+    else:
+        result = TASKS[task](ADAPTERS[library](), endpoint, **numbers)
+    sys.stdout.write("\n" + json.dumps(result) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # what a library does at exit is not ours to wait for
+
+
+if __name__ == "__main__":
+    main()

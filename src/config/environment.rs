@@ -1,0 +1,421 @@
+//! OpenTelemetry's environment variables. Pure in the variables it is handed. Empty means unset; a value that cannot be
+//! used is told once ([`Config::warnings`]) and ignored as if unset, so no environment can make `init` fail. Warnings
+//! name the variable, and show the value only where it cannot be a secret.
+
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+
+use super::check::{self, Choice, shown};
+use super::{
+    BatchConfig, Config, Endpoint, HistogramAggregation, LogLimits, MetricSinkConfig, OtlpLogSinkConfig,
+    PathRule, Propagator, Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials,
+    SlsSinkConfig, TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+};
+use crate::limits::SpanLimits;
+
+impl Config {
+    /// What the environment alone says. Log records go to the console unless `OTEL_LOGS_EXPORTER` is set and leaves it
+    /// out; spans and metrics only when their exporter variable names `console`.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let mut env = Environment { variable: &variable, warnings: Vec::new() };
+        let mut config = Self { resource: Resource::default(), ..Self::default() };
+
+        let traces = env.exporters("OTEL_TRACES_EXPORTER");
+        config.console_spans = traces.is_some_and(|to| to.console);
+        if traces.is_none_or(|to| to.otlp) {
+            config.trace_sinks.push(env.trace_sink());
+        }
+        let metrics = env.exporters("OTEL_METRICS_EXPORTER");
+        config.console_metrics = metrics.is_some_and(|to| to.console);
+        if metrics.is_none_or(|to| to.otlp) {
+            config.metric_sinks.push(env.metric_sink());
+        }
+        let logs = env.exporters("OTEL_LOGS_EXPORTER");
+        config.console_logs = logs.is_none_or(|to| to.console);
+        if logs.is_none_or(|to| to.otlp) {
+            config.otlp_log_sinks.push(env.log_sink());
+        }
+        config.sls_log_sinks.extend(env.sls_sink());
+        if let Some(filter) = env.choice("OTEL_METRICS_EXEMPLAR_FILTER", &check::EXEMPLAR_FILTERS) {
+            config.exemplar_filter = filter;
+        }
+        if let Some(sink) = config.metric_sinks.first() {
+            config.default_histogram = sink.histogram.unwrap_or_default();
+        }
+
+        env.warnings.into_iter().for_each(|line| config.warn(line));
+        config.merge_env(variable);
+        config.warn_of_plain_text();
+        config
+    }
+
+    /// What the environment adds to an explicit configuration: resource attributes that have no argument,
+    /// `OTEL_SDK_DISABLED`, and `OTEL_PROPAGATORS`. Merging twice changes nothing.
+    pub fn merge_env(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        let mut env = Environment { variable: &variable, warnings: Vec::new() };
+        if let Some(name) = env.text("OTEL_SERVICE_NAME") {
+            self.resource.add_missing("service.name", ResourceValue::Str(name));
+        }
+        for (key, value) in env.pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default() {
+            self.resource.add_missing(&key, ResourceValue::Str(value));
+        }
+        self.resource.add_missing("service.name", ResourceValue::Str(UNKNOWN_SERVICE.to_owned()));
+        self.disabled |= env.boolean("OTEL_SDK_DISABLED").unwrap_or(false);
+        if let Some(propagators) = env.propagators() {
+            self.propagators = propagators;
+        }
+        env.warnings.into_iter().for_each(|line| self.warn(line));
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Exporters {
+    otlp: bool,
+    console: bool,
+}
+
+struct Environment<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Environment<'_> {
+    // ------------------------------------------------------------------------------------------ sinks
+
+    fn trace_sink(&mut self) -> TraceSinkConfig {
+        let mut transport = self.transport(Signal::Traces);
+        let batch = self.batch("BSP", &mut transport);
+        TraceSinkConfig { transport, batch, sampler: self.sampler(), limits: self.span_limits() }
+    }
+
+    fn metric_sink(&mut self) -> MetricSinkConfig {
+        const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+        const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        let mut transport = self.transport(Signal::Metrics);
+        transport.max_export_timeout_ms =
+            self.milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 1).unwrap_or(super::METRIC_EXPORT_TIMEOUT_MS);
+        MetricSinkConfig {
+            transport,
+            export_interval_ms: self
+                .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1)
+                .unwrap_or(super::METRIC_EXPORT_INTERVAL_MS),
+            temporality: self.choice(TEMPORALITY, &check::TEMPORALITIES).unwrap_or_default(),
+            histogram: self.choice::<HistogramAggregation>(HISTOGRAM, &check::HISTOGRAMS),
+        }
+    }
+
+    fn log_sink(&mut self) -> OtlpLogSinkConfig {
+        let mut transport = self.transport(Signal::Logs);
+        let batch = self.batch("BLRP", &mut transport);
+        let (attributes, value_length) = self.attribute_limits("LOGRECORD");
+        let limits = LogLimits { attributes, value_length };
+        OtlpLogSinkConfig { transport, batch, limits, filter: None, sample_ratio: 1.0 }
+    }
+
+    fn sls_sink(&mut self) -> Option<SlsSinkConfig> {
+        const PLACE: [&str; 3] =
+            ["PYTRACINGX_SLS_ENDPOINT", "PYTRACINGX_SLS_PROJECT", "PYTRACINGX_SLS_LOGSTORE"];
+        const KEYS: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
+        let place = PLACE.map(|name| self.text(name));
+        if place.iter().all(Option::is_none) {
+            return None;
+        }
+        let ([Some(endpoint), Some(project), Some(logstore)], [Some(ak_id), Some(ak_secret)]) =
+            (place, KEYS.map(|name| self.text(name)))
+        else {
+            self.warn(format!("the SLS sink needs {} and {}; ignored", PLACE.join(", "), KEYS.join(", ")));
+            return None;
+        };
+        let credentials = SlsCredentials::Static {
+            ak_id: Secret::new(ak_id),
+            ak_secret: Secret::new(ak_secret),
+            security_token: self.text("ALIBABA_CLOUD_SECURITY_TOKEN").map(Secret::new),
+        };
+        match SlsSinkConfig::new(PLACE, &endpoint, project, logstore, credentials) {
+            Ok(sink) => Some(sink),
+            Err(error) => {
+                self.warn(format!("{error}; ignored"));
+                None
+            }
+        }
+    }
+
+    fn transport(&mut self, signal: Signal) -> TransportConfig {
+        let protocol = self
+            .of_signal(signal, "PROTOCOL", |env, name| env.choice(name, &check::PROTOCOLS))
+            .unwrap_or(Protocol::HttpProtobuf);
+        let insecure = self.of_signal(signal, "INSECURE", Self::boolean);
+        let endpoint = self.endpoint(signal, protocol, insecure);
+        let mut transport = TransportConfig::new(endpoint, protocol);
+        transport.headers = self.of_signal(signal, "HEADERS", Self::headers).unwrap_or_default();
+        if let Some(timeout_ms) = self.of_signal(signal, "TIMEOUT", Self::timeout) {
+            transport.timeout_ms = timeout_ms;
+        }
+        transport.compression = self
+            .of_signal(signal, "COMPRESSION", |env, name| env.choice(name, &check::COMPRESSIONS))
+            .unwrap_or_default();
+        let certificate = |env: &mut Self, name: &str| env.pem_file(name, check::CERTIFICATE);
+        transport.tls = TlsFiles {
+            ca_file: self.of_signal(signal, "CERTIFICATE", certificate),
+            client_cert_file: self.of_signal(signal, "CLIENT_CERTIFICATE", certificate),
+            client_key_file: self
+                .of_signal(signal, "CLIENT_KEY", |env, name| env.pem_file(name, check::PRIVATE_KEY)),
+        };
+        if let Err(error) = check::client_pair(&transport.tls) {
+            self.warn(format!("OTEL_EXPORTER_OTLP_CLIENT_…: {error}; ignored"));
+            (transport.tls.client_cert_file, transport.tls.client_key_file) = (None, None);
+        }
+        transport
+    }
+
+    fn endpoint(&mut self, signal: Signal, protocol: Protocol, insecure: Option<bool>) -> Endpoint {
+        let mut read = |name: &str, rule| {
+            let text = self.text(name)?;
+            match Endpoint::parse(name, &text, Some(protocol), insecure, rule) {
+                Ok((endpoint, _)) => Some(endpoint),
+                Err(error) => {
+                    self.warn(format!("{error}; ignored"));
+                    None
+                }
+            }
+        };
+        read(&specific(signal, "ENDPOINT"), PathRule::AsIs)
+            .or_else(|| read("OTEL_EXPORTER_OTLP_ENDPOINT", PathRule::Base(signal)))
+            .unwrap_or_else(|| {
+                let (port, path) = match protocol {
+                    Protocol::HttpProtobuf => (4318, signal.path()),
+                    Protocol::Grpc => (4317, "/"),
+                };
+                Endpoint { tls: false, host: "localhost".to_owned(), port, path: path.to_owned() }
+            })
+    }
+
+    /// The four variables of a batch processor, `BSP` or `BLRP`.
+    fn batch(&mut self, processor: &str, transport: &mut TransportConfig) -> BatchConfig {
+        let name = |suffix: &str| format!("OTEL_{processor}_{suffix}");
+        let mut batch = BatchConfig::default();
+        if let Some(delay_ms) = self.milliseconds(&name("SCHEDULE_DELAY"), 0) {
+            batch.schedule_delay_ms = delay_ms;
+        }
+        if let Some(timeout_ms) = self.milliseconds(&name("EXPORT_TIMEOUT"), 1) {
+            transport.max_export_timeout_ms = timeout_ms;
+        }
+        if let Some(records) = self.whole(&name("MAX_EXPORT_BATCH_SIZE"), 1) {
+            batch.max_export = records;
+        }
+        batch.max_queue = self.whole(&name("MAX_QUEUE_SIZE"), 1);
+        batch.max_export = batch.max_export.min(batch.max_queue.unwrap_or(usize::MAX));
+        batch
+    }
+
+    fn sampler(&mut self) -> SamplerConfig {
+        const ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+        let named = self.choice("OTEL_TRACES_SAMPLER", &check::SAMPLERS);
+        let sampler = named.unwrap_or(SamplerConfig::ParentBased(true));
+        let (name, Some(_)) = check::sampler_name(sampler) else {
+            return sampler;
+        };
+        let Some(text) = self.text(ARG) else {
+            return sampler;
+        };
+        match text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)) {
+            Some(ratio) => check::sampler(Some(name), Some(ratio)).unwrap_or(sampler),
+            None => {
+                self.bad(ARG, &text, "a number from 0 to 1");
+                sampler
+            }
+        }
+    }
+
+    fn span_limits(&mut self) -> SpanLimits {
+        let default = SpanLimits::default();
+        let (attributes, value_length) = self.attribute_limits("SPAN");
+        let mut count = |name| self.whole(name, 0);
+        SpanLimits {
+            attributes,
+            events: count("OTEL_SPAN_EVENT_COUNT_LIMIT").unwrap_or(default.events),
+            links: count("OTEL_SPAN_LINK_COUNT_LIMIT").unwrap_or(default.links),
+            attributes_per_event: count("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT")
+                .unwrap_or(default.attributes_per_event),
+            attributes_per_link: count("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT")
+                .unwrap_or(default.attributes_per_link),
+            value_length,
+        }
+    }
+
+    /// Count and value length, of the record's own variables or else the general ones.
+    fn attribute_limits(&mut self, record: &str) -> (u32, u32) {
+        let mut limit = |suffix: &str| {
+            self.whole(&format!("OTEL_{record}_{suffix}"), 0)
+                .or_else(|| self.whole(&format!("OTEL_{suffix}"), 0))
+        };
+        let count = limit("ATTRIBUTE_COUNT_LIMIT").unwrap_or(128);
+        (count, limit("ATTRIBUTE_VALUE_LENGTH_LIMIT").unwrap_or(u32::MAX))
+    }
+
+    fn exporters(&mut self, name: &str) -> Option<Exporters> {
+        let text = self.text(name)?;
+        let (mut exporters, mut none, mut known) = (Exporters::default(), false, false);
+        for exporter in text.split(',').map(str::trim) {
+            match exporter.to_ascii_lowercase().as_str() {
+                "otlp" => exporters.otlp = true,
+                "console" => exporters.console = true,
+                "none" => none = true,
+                _ => {
+                    self.bad(name, exporter, "one of otlp, console, none");
+                    continue;
+                }
+            }
+            known = true;
+        }
+        if none && (exporters.otlp || exporters.console) {
+            self.warn(format!("{name}: 'none' beside another exporter; nothing is exported"));
+        }
+        known.then_some(if none { Exporters::default() } else { exporters })
+    }
+
+    fn propagators(&mut self) -> Option<Vec<Propagator>> {
+        const NAME: &str = "OTEL_PROPAGATORS";
+        let text = self.text(NAME)?;
+        let (mut propagators, mut known) = (Vec::new(), false);
+        for name in text.split(',').map(str::trim) {
+            let propagator = match name.to_ascii_lowercase().as_str() {
+                "none" => None,
+                name => match check::PROPAGATORS.find(name) {
+                    Some(propagator) => Some(propagator),
+                    None => {
+                        self.bad(NAME, name, "one of tracecontext, baggage, none");
+                        continue;
+                    }
+                },
+            };
+            known = true;
+            propagators.extend(propagator.filter(|propagator| !propagators.contains(propagator)));
+        }
+        known.then_some(propagators)
+    }
+
+    // ------------------------------------------------------------------------------------------ values
+
+    /// A signal's own variable, or else the general one.
+    fn of_signal<T>(
+        &mut self,
+        signal: Signal,
+        suffix: &str,
+        read: impl Fn(&mut Self, &str) -> Option<T>,
+    ) -> Option<T> {
+        read(self, &specific(signal, suffix)).or_else(|| read(self, &format!("OTEL_EXPORTER_OTLP_{suffix}")))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let text = (self.variable)(name)?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn boolean(&mut self, name: &str) -> Option<bool> {
+        let text = self.text(name)?;
+        if !text.eq_ignore_ascii_case("true") && !text.eq_ignore_ascii_case("false") {
+            self.bad(name, &text, "true or false");
+        }
+        Some(text.eq_ignore_ascii_case("true"))
+    }
+
+    fn whole<T: TryFrom<i128> + check::Bounded>(&mut self, name: &str, min: i128) -> Option<T> {
+        let text = self.text(name)?;
+        let value = text.parse().ok().and_then(|value| check::whole(name, value, min).ok());
+        if value.is_none() {
+            self.bad(name, &text, &format!("a whole number of at least {min}"));
+        }
+        value
+    }
+
+    fn milliseconds(&mut self, name: &str, min: i128) -> Option<u64> {
+        let value: u64 = self.whole(name, min)?;
+        check::milliseconds(name, value.into(), min).ok()
+    }
+
+    /// Milliseconds by specification. Nobody means an export timeout of up to 600 ms; the Python SDK, which reads
+    /// seconds, has taught many to write `10`.
+    fn timeout(&mut self, name: &str) -> Option<u64> {
+        let value = self.milliseconds(name, 1)?;
+        if value > 600 {
+            return Some(value);
+        }
+        self.warn(format!("{name}={value} is read as seconds; the unit is milliseconds, write {value}000"));
+        Some(value * 1000)
+    }
+
+    fn choice<T: Copy + PartialEq>(&mut self, name: &str, choice: &Choice<T>) -> Option<T> {
+        let text = self.text(name)?;
+        let value = choice.find(&text);
+        if value.is_none() {
+            self.bad(name, &text, &choice.expected());
+        }
+        value
+    }
+
+    /// `key=value,…`, percent-decoded. One bad entry makes the whole value unusable (as specified for
+    /// `OTEL_RESOURCE_ATTRIBUTES`). An entry may be a secret, so only its place is told.
+    fn pairs(&mut self, name: &str) -> Option<Vec<(String, String)>> {
+        let text = self.text(name)?;
+        let mut pairs = Vec::new();
+        for (index, entry) in text.split(',').map(str::trim).enumerate() {
+            if entry.is_empty() {
+                continue;
+            }
+            let decode =
+                |text: &str| percent_decode_str(text.trim()).decode_utf8().map(|text| text.into_owned());
+            match entry.split_once('=').map(|(key, value)| (decode(key), decode(value))) {
+                Some((Ok(key), Ok(value))) if !key.is_empty() => pairs.push((key, value)),
+                _ => {
+                    self.warn(format!(
+                        "{name}: entry {} is not key=value with percent-encoded UTF-8; ignored as a whole",
+                        index + 1
+                    ));
+                    return None;
+                }
+            }
+        }
+        Some(pairs)
+    }
+
+    fn headers(&mut self, name: &str) -> Option<Vec<(String, Secret)>> {
+        let pairs = self.pairs(name)?;
+        let headers = check::headers(pairs).ok();
+        if headers.is_none() {
+            // A botched list can have a secret where a name should be: neither is shown.
+            self.warn(format!("{name}: a name or value is not allowed in a header; ignored as a whole"));
+        }
+        headers
+    }
+
+    fn pem_file(&mut self, name: &str, marker: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        match check::pem_file(name, &path, marker) {
+            Ok(()) => Some(path),
+            Err(error) => {
+                self.warn(format!("{error}; ignored"));
+                None
+            }
+        }
+    }
+
+    fn bad(&mut self, name: &str, value: &str, expected: &str) {
+        self.warn(format!("{name}: '{}' is not {expected}; ignored", shown(value)));
+    }
+
+    fn warn(&mut self, line: String) {
+        self.warnings.push(line);
+    }
+}
+
+fn specific(signal: Signal, suffix: &str) -> String {
+    let signal = match signal {
+        Signal::Traces => "TRACES",
+        Signal::Metrics => "METRICS",
+        Signal::Logs => "LOGS",
+    };
+    format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}")
+}

@@ -1,0 +1,152 @@
+//! What we say about ourselves: one line when a loss begins and one when it ends, the same for an endpoint that cannot
+//! be reached. Reads nothing but [`Snapshot`]s and writes to whatever it is given; no thread, clock or I/O of its own.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::stats::{DropCounts, DropReason, SinkStats, Snapshot};
+
+/// A loss has ended when nothing was lost for so long.
+const QUIET: Duration = Duration::from_secs(10);
+/// The same beginning is told at most so often.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// Failures in a row after which an endpoint is said to be out of reach.
+const FAILING_AFTER: u32 = 3;
+
+/// Watches the counters of one session.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    enabled: bool,
+    lanes: [Trouble; DropReason::ALL.len()],
+    sinks: Vec<SinkTroubles>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct SinkTroubles {
+    losses: [Trouble; DropReason::ALL.len()],
+    reach: Trouble,
+}
+
+/// Something that begins, goes on and ends.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trouble {
+    /// The count at the last look.
+    seen: u64,
+    /// The count when it began, and the last time it grew.
+    active: Option<(u64, Instant)>,
+    /// Its beginning was told.
+    told: bool,
+    last_told: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Began,
+    /// `told`: the beginning was.
+    Ended {
+        count: u64,
+        told: bool,
+    },
+}
+
+impl Trouble {
+    /// Notes how often it has happened by now. It ends when `over`.
+    fn look(&mut self, count: u64, now: Instant, over: impl FnOnce(Instant) -> bool) -> Option<Turn> {
+        if count > self.seen {
+            let began = self.active.map_or(self.seen, |(began, _)| began);
+            self.active = Some((began, now));
+            self.seen = count;
+        }
+        let (began, last) = self.active?;
+        let over = over(last);
+        let told = self.told;
+        if over {
+            (self.active, self.told) = (None, false);
+        }
+        if !told {
+            if self.last_told.is_some_and(|last| now.duration_since(last) < SAY_AGAIN) {
+                return None;
+            }
+            self.last_told = Some(now);
+        }
+        if over {
+            return Some(Turn::Ended { count: self.seen - began, told });
+        }
+        self.told = true;
+        (!told).then_some(Turn::Began)
+    }
+}
+
+impl Diagnostics {
+    /// `enabled` false: never says anything.
+    pub fn new(enabled: bool, sinks: usize) -> Self {
+        Self { enabled, sinks: vec![SinkTroubles::default(); sinks], ..Self::default() }
+    }
+
+    /// Compares with the last look; each line, without a line end, goes to `say`. `last`: the session ends, so the
+    /// losses that go on end too.
+    pub fn look(
+        &mut self,
+        stats: &Snapshot,
+        now: Instant,
+        last: bool,
+        say: &mut dyn FnMut(fmt::Arguments<'_>),
+    ) {
+        if !self.enabled {
+            return;
+        }
+        let look = Look { now, last };
+        look.at_losses(&mut self.lanes, &stats.spans_dropped, "on their way to the exporter", "", say);
+        for (troubles, sink) in self.sinks.iter_mut().zip(&stats.trace_sinks) {
+            look.at_sink(troubles, sink, say);
+        }
+    }
+}
+
+struct Look {
+    now: Instant,
+    last: bool,
+}
+
+impl Look {
+    fn at_sink(&self, sink: &mut SinkTroubles, stats: &SinkStats, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        let SinkStats { endpoint, held_records, .. } = stats;
+        let error = stats.last_error.as_deref().unwrap_or("");
+        let failures = if stats.failures_in_a_row >= FAILING_AFTER { stats.failures_in_a_row } else { 0 };
+        sink.reach.seen = sink.reach.seen.min(failures.into());
+        match sink.reach.look(failures.into(), self.now, |_| failures == 0) {
+            Some(Turn::Began) => say(format_args!(
+                "pytracingx: cannot export to {endpoint}: {error}; retrying, {held_records} records held"
+            )),
+            Some(Turn::Ended { told: true, .. }) => {
+                say(format_args!("pytracingx: exporting to {endpoint} again"))
+            }
+            _ => {}
+        }
+        self.at_losses(&mut sink.losses, &stats.dropped, &format!("for {endpoint}"), error, say);
+    }
+
+    fn at_losses(
+        &self,
+        losses: &mut [Trouble],
+        counts: &DropCounts,
+        place: &str,
+        error: &str,
+        say: &mut dyn FnMut(fmt::Arguments<'_>),
+    ) {
+        let separator = if error.is_empty() { "" } else { ": " };
+        let over = |since: Instant| self.last || self.now.duration_since(since) >= QUIET;
+        for (trouble, reason) in losses.iter_mut().zip(DropReason::ALL) {
+            let (count, reason) = (counts.get(reason), reason.name());
+            match trouble.look(count, self.now, over) {
+                Some(Turn::Began) => {
+                    say(format_args!("pytracingx: losing records {place}: {reason}{separator}{error}"));
+                }
+                Some(Turn::Ended { count, .. }) => {
+                    say(format_args!("pytracingx: lost {count} records {place}: {reason}"));
+                }
+                None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The hot side: what a recording thread does with finished argument conversion in hand. Nothing here blocks, takes a
+//! lock, makes a system call or formats; memory is allocated only at a thread's first record in a session and while
+//! attribute storage grows to its working size. (A lane's rare wake-up is the exception, see [`crate::lane`].)
+//!
+//! ```text
+//! call ─► session() (one load: on/off, fork, re-init) ─► with(session): this thread's state ─► LiveSpan … end ─► Producer::push
+//! ```
+
+#![expect(
+    unsafe_code,
+    reason = "thread-local state without a borrow flag; a cell under a lock outside Rust's types"
+)]
+
+mod attributes;
+mod span;
+
+pub use attributes::AttributeList;
+pub use span::{LiveSpan, Parent, Start, StatusUpdate};
+
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use crate::ids::IdGenerator;
+use crate::intern::Interner;
+use crate::lane::{Lanes, Producer, PushError};
+use crate::limits::SpanLimits;
+use crate::record::Header;
+use crate::sampler::Sampler;
+use crate::stats::{Counter, DropReason, Drops};
+use crate::sys;
+use span::Storage;
+
+/// What recording threads of one session share. Immutable but for its counters; built by the session.
+#[derive(Debug)]
+pub struct Intake {
+    /// Never 0; unique along a line of forks.
+    pub session: u64,
+    /// The process that built it.
+    pub pid: u32,
+    /// Where records go.
+    pub lanes: Arc<Lanes>,
+    /// Names, keys, scopes.
+    pub strings: Arc<Interner>,
+    /// Which sinks want a trace. With no trace sink (and no span console) spans are drawn but not recorded.
+    pub sampler: Sampler,
+    /// What is kept of a span when recording: the union of all sinks' limits.
+    pub limits: SpanLimits,
+    /// The console shows spans: push a begin record too, and record spans whatever the sampler says (mask 0).
+    pub console_spans: bool,
+    /// Span records lost on the way into a lane, by reason.
+    pub span_drops: Drops,
+    /// Times that were not integer Unix nanoseconds and were replaced by now.
+    pub unusable_times: Counter,
+    /// Spans that were collected without having been ended; they are ended then.
+    pub spans_abandoned: Counter,
+}
+
+impl Intake {
+    fn count_lost(&self, error: PushError) {
+        let reason = match error {
+            PushError::Full => DropReason::RingFull,
+            PushError::OversizeFull => DropReason::OversizeFull,
+        };
+        self.span_drops.add(reason, 1);
+    }
+}
+
+/// One thread's state in one session.
+#[derive(Debug)]
+pub struct Thread {
+    /// The session this state belongs to.
+    pub intake: Arc<Intake>,
+    /// Draws ids.
+    pub ids: IdGenerator,
+    producer: Producer,
+    /// Attribute storage of ended spans, for the next ones.
+    storage: Vec<Box<Storage>>,
+}
+
+/// Storage kept per thread; deeper nesting allocates.
+const POOLED_STORAGE: usize = 32;
+
+impl Thread {
+    fn new(intake: Arc<Intake>) -> Self {
+        let producer = intake.lanes.attach();
+        Self {
+            producer,
+            ids: IdGenerator::from_entropy(),
+            storage: Vec::with_capacity(POOLED_STORAGE),
+            intake,
+        }
+    }
+
+    /// Publishes a record, or counts it as lost. `header.payload_bytes` is filled in.
+    #[inline]
+    fn push(&mut self, header: &mut Header, payload: &[u8]) {
+        header.payload_bytes = payload.len() as u32;
+        if let Err(error) = self.producer.push(header, payload) {
+            self.intake.count_lost(error);
+        }
+    }
+
+    #[inline]
+    fn take_storage(&mut self) -> Box<Storage> {
+        self.storage.pop().unwrap_or_default()
+    }
+
+    #[inline]
+    fn return_storage(&mut self, mut storage: Box<Storage>) {
+        if self.storage.len() < POOLED_STORAGE && storage.is_small() {
+            storage.clear();
+            self.storage.push(storage);
+        }
+    }
+}
+
+thread_local! {
+    /// `Some` once the thread has recorded. Only [`with`] touches it, and nothing it runs calls back into Python or
+    /// into `with`, so there is never a second reference.
+    static THREAD: UnsafeCell<Option<Thread>> = const { UnsafeCell::new(None) };
+}
+
+/// The intake that new threads attach to, guarded by the intake lock of the fork-wiped page: an ordinary lock could be
+/// held, in a forked child for ever, by a thread that does not exist there.
+struct Current(UnsafeCell<Option<Arc<Intake>>>);
+
+// SAFETY: the cell is only accessed under `sys::fork::intake_lock`.
+unsafe impl Sync for Current {}
+
+static CURRENT: Current = Current(UnsafeCell::new(None));
+/// There is a session to revive in a forked child.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+/// A `fn()`; null until set.
+static REVIVE: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The session that the call under way records into; 0 when recording is off. One load, in a forked child's first call
+/// also the building of its session. A call asks once and passes the answer on: ids of interned texts belong to it.
+#[inline]
+pub fn session() -> u64 {
+    match sys::fork::session() {
+        0 => revived(),
+        session => session,
+    }
+}
+
+/// Runs `f` with the calling thread's state in `session`. `None`: that is not the current session (any more), or the
+/// thread is past its destructors. `f` must not call into Python or into this function.
+#[inline]
+pub fn with<R>(session: u64, f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
+    if session == 0 || sys::fork::session() != session {
+        return None;
+    }
+    THREAD
+        .try_with(|cell| {
+            // SAFETY: the cell belongs to this thread, and `with` is not re-entered (see THREAD), so this is the only
+            // reference.
+            let thread = unsafe { &mut *cell.get() };
+            match thread {
+                Some(state) if state.intake.session == session => Some(f(state)),
+                _ => attach(thread, session).map(f),
+            }
+        })
+        .ok()
+        .flatten()
+}
+
+/// First call of a thread in a session.
+#[cold]
+#[inline(never)]
+fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
+    let intake = {
+        let _lock = sys::fork::intake_lock();
+        // SAFETY: under the intake lock.
+        let current = unsafe { &*CURRENT.0.get() };
+        // Another session by now: this record belongs to neither.
+        current.as_ref().filter(|intake| intake.session == session).map(Arc::clone)?
+    };
+    if let Some(old) = thread.take() {
+        release(old, intake.pid);
+    }
+    Some(thread.insert(Thread::new(intake)))
+}
+
+/// Lets go of another session's state. In a forked child the parent's is leaked: dropping it would touch queues that
+/// the parent's threads may have been changing at the fork.
+fn release(old: Thread, pid: u32) {
+    if old.intake.pid == pid { drop(old) } else { std::mem::forget(old) }
+}
+
+/// In a forked child whose parent recorded: builds the child's own session.
+#[cold]
+#[inline(never)]
+fn revived() -> u64 {
+    // Acquire: pairs with `publish`.
+    if ACTIVE.load(Ordering::Acquire) {
+        let revive = REVIVE.load(Ordering::Acquire);
+        if !revive.is_null() {
+            // SAFETY: only `on_fork` stores here, and it stores a `fn()`.
+            let revive = unsafe { std::mem::transmute::<*mut (), fn()>(revive) };
+            revive();
+        }
+    }
+    sys::fork::session()
+}
+
+/// Makes an intake the current one: from now on every thread records into it.
+pub fn publish(intake: Arc<Intake>) {
+    let session = intake.session;
+    let old = {
+        let _lock = sys::fork::intake_lock();
+        // SAFETY: under the intake lock.
+        unsafe { (*CURRENT.0.get()).replace(intake) }
+    };
+    forget_if_inherited(old);
+    sys::fork::set_session(session);
+    // Release: a thread that sees the flag sees REVIVE. Last, so that a zero session word with the flag set always
+    // means "forked".
+    ACTIVE.store(true, Ordering::Release);
+}
+
+/// Turns recording off. Threads let go of the intake at their next call in another session, or at exit.
+pub fn retract() {
+    // Release: before the session word, see `publish`.
+    ACTIVE.store(false, Ordering::Release);
+    sys::fork::set_session(0);
+    let old = {
+        let _lock = sys::fork::intake_lock();
+        // SAFETY: under the intake lock.
+        unsafe { (*CURRENT.0.get()).take() }
+    };
+    forget_if_inherited(old);
+}
+
+fn forget_if_inherited(intake: Option<Arc<Intake>>) {
+    if let Some(intake) = intake.filter(|intake| intake.pid != std::process::id()) {
+        std::mem::forget(intake);
+    }
+}
+
+/// Sets what a recording thread calls when it finds the session word wiped by a fork: it must build a new session
+/// and `publish` it, or leave recording off.
+pub fn on_fork(revive: fn()) {
+    // Release: nothing else is published with it; a null check guards the reader.
+    REVIVE.store(revive as *mut (), Ordering::Release);
+}

@@ -1,0 +1,424 @@
+//! A span between its start and its end: plain data in its owner's hands (the Python object). One record is written,
+//! at the end. Attribute storage is taken with the first attribute, event, link or long name, from the thread's pool,
+//! and goes back to the ending thread's pool; spans without any never allocate.
+
+use std::sync::Arc;
+
+use super::{AttributeList, Thread};
+use crate::attrs::{self, Items, Link, Text, Value, tag};
+use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
+use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
+use crate::stats::DropReason;
+use crate::sys::ticks;
+
+/// What a child inherits.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The parent span.
+    pub span_id: SpanId,
+    /// Its W3C flags.
+    pub trace_flags: u8,
+    /// The sampling decision of a local parent; `None` for a remote one, whose flag is then asked.
+    pub mask: Option<u16>,
+    /// Its tracestate, if any.
+    pub trace_state: Option<Arc<str>>,
+}
+
+/// What a span starts with.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// Its name.
+    pub name: Text<'a>,
+    /// Its kind.
+    pub kind: SpanKind,
+    /// Index of its scope.
+    pub scope: u16,
+    /// Its parent, or a new trace.
+    pub parent: Option<&'a Parent>,
+    /// Unix nanoseconds; `None` is now.
+    pub start_unix_nano: Option<u64>,
+    /// Ids drawn in advance; its trace id must be the parent's.
+    pub ids: Option<(TraceId, SpanId)>,
+}
+
+/// A change of status, by OpenTelemetry's rules: `ok` is final, a description counts with `error` only.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusUpdate<'a> {
+    /// The new code.
+    pub code: StatusCode,
+    /// Its description.
+    pub description: &'a [u8],
+}
+
+/// A span that has begun. Every method is cheap when the span is not recording.
+#[derive(Debug)]
+pub struct LiveSpan {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+    /// NONE for a root.
+    pub parent_span_id: SpanId,
+    /// Ticks, or Unix nanoseconds by flag.
+    start: u64,
+    /// The session it belongs to.
+    pub session: u64,
+    storage: Option<Box<Storage>>,
+    /// Inherited.
+    pub trace_state: Option<Arc<str>>,
+    name: StrId,
+    scope: u16,
+    /// Sinks that want it.
+    pub mask: u16,
+    /// W3C flags low, [`flag`] bits high.
+    flags: u16,
+    kind: SpanKind,
+    status: StatusCode,
+    /// Begun and not ended, and somebody wants it.
+    recording: bool,
+}
+
+/// The variable part of a span while it is open.
+#[derive(Debug, Default)]
+pub(super) struct Storage {
+    attributes: AttributeList,
+    /// Event and link items.
+    events_and_links: Vec<u8>,
+    /// When not interned.
+    name: Vec<u8>,
+    status: Vec<u8>,
+    events: u32,
+    links: u32,
+    dropped_attributes: u32,
+    dropped_events: u32,
+    dropped_links: u32,
+}
+
+/// Larger storage is freed rather than pooled.
+const MAX_POOLED_BYTES: usize = 16 * 1024;
+
+impl LiveSpan {
+    /// No ids, records nothing.
+    pub const NONE: Self = Self {
+        trace_id: TraceId::NONE,
+        span_id: SpanId::NONE,
+        parent_span_id: SpanId::NONE,
+        start: 0,
+        session: 0,
+        storage: None,
+        trace_state: None,
+        name: StrId::NONE,
+        scope: 0,
+        mask: 0,
+        flags: 0,
+        kind: SpanKind::Internal,
+        status: StatusCode::Unset,
+        recording: false,
+    };
+
+    /// Begins a span: draws its ids, asks the sampler (or inherits), reads the clock last.
+    #[inline]
+    pub fn start(thread: &mut Thread, start: &Start<'_>) -> Self {
+        let mut span =
+            Self { session: thread.intake.session, scope: start.scope, kind: start.kind, ..Self::NONE };
+        let random = match start.parent {
+            None => {
+                span.trace_id = thread.ids.trace_id();
+                span.mask = thread.intake.sampler.decide(span.trace_id, None);
+                FLAG_RANDOM
+            }
+            Some(parent) => {
+                span.trace_id = parent.trace_id;
+                span.parent_span_id = parent.span_id;
+                span.trace_state.clone_from(&parent.trace_state);
+                let remote = parent.trace_flags & FLAG_SAMPLED != 0;
+                span.mask = match parent.mask {
+                    Some(mask) => mask,
+                    None => thread.intake.sampler.decide(parent.trace_id, Some(remote)),
+                };
+                if parent.mask.is_none() {
+                    span.flags |= flag::PARENT_IS_REMOTE;
+                }
+                parent.trace_flags & FLAG_RANDOM
+            }
+        };
+        span.span_id = match start.ids {
+            Some((trace_id, span_id)) => {
+                span.trace_id = trace_id;
+                span_id
+            }
+            None => thread.ids.span_id(),
+        };
+        span.flags |= u16::from(random);
+        if span.mask != 0 {
+            span.flags |= u16::from(FLAG_SAMPLED);
+        }
+        span.recording = span.mask != 0 || thread.intake.console_spans;
+        if !span.recording {
+            return span;
+        }
+        match start.name {
+            Text::Id(id) => span.name = id,
+            Text::Inline(name) => span.storage(thread).name.extend_from_slice(name),
+        }
+        match start.start_unix_nano {
+            Some(nanos) => {
+                span.start = nanos;
+                span.flags |= flag::START_IS_UNIX_NANO;
+            }
+            None => span.start = ticks::now(),
+        }
+        if thread.intake.console_spans {
+            span.push_begin(thread);
+        }
+        span
+    }
+
+    /// Somebody wants it and it has not ended.
+    #[inline]
+    pub fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    /// W3C trace flags.
+    #[inline]
+    pub fn trace_flags(&self) -> u8 {
+        self.flags as u8
+    }
+
+    /// Explicit status, unset at first.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The status description, empty when there is none.
+    pub fn status_description(&self) -> &[u8] {
+        self.storage.as_ref().map_or(&[], |storage| &storage.status)
+    }
+
+    /// What a child of this span inherits.
+    pub fn as_parent(&self) -> Parent {
+        Parent {
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            trace_flags: self.trace_flags(),
+            mask: Some(self.mask),
+            trace_state: self.trace_state.clone(),
+        }
+    }
+
+    #[inline]
+    fn storage(&mut self, thread: &mut Thread) -> &mut Storage {
+        self.storage.get_or_insert_with(|| thread.take_storage())
+    }
+
+    /// Sets an attribute; the last value for a key wins.
+    #[inline]
+    pub fn set_attribute(&mut self, thread: &mut Thread, key: Text<'_>, value: Value<'_>) {
+        if !self.recording {
+            return;
+        }
+        let storage = self.storage.get_or_insert_with(|| thread.take_storage());
+        let intake = &thread.intake;
+        if !storage.attributes.set(key, value, intake.limits.attributes, Some(&intake.strings)) {
+            storage.dropped_attributes = storage.dropped_attributes.saturating_add(1);
+        }
+    }
+
+    /// Sets attributes that were encoded before (values that had to run Python code first).
+    pub fn set_items(&mut self, thread: &mut Thread, items: &[u8]) {
+        for item in Items::new(items) {
+            if let attrs::Item::Attribute(attribute) = item {
+                let key = match attribute.key {
+                    Text::Inline(text) => thread.intake.strings.intern(text).map_or(attribute.key, Text::Id),
+                    known @ Text::Id(_) => known,
+                };
+                self.set_attribute(thread, key, attribute.value);
+            }
+        }
+    }
+
+    /// Counts attributes that were given and cannot be kept.
+    pub fn drop_attributes(&mut self, thread: &mut Thread, count: u32) {
+        if self.recording && count > 0 {
+            let storage = self.storage(thread);
+            storage.dropped_attributes = storage.dropped_attributes.saturating_add(count);
+        }
+    }
+
+    /// Changes the name.
+    pub fn update_name(&mut self, thread: &mut Thread, name: Text<'_>) {
+        if !self.recording {
+            return;
+        }
+        match name {
+            Text::Id(id) => self.name = id,
+            Text::Inline(text) => {
+                self.name = StrId::NONE;
+                let storage = self.storage(thread);
+                storage.name.clear();
+                storage.name.extend_from_slice(text);
+            }
+        }
+    }
+
+    /// Sets the status: after `ok` nothing changes it, `unset` is ignored.
+    pub fn set_status(&mut self, thread: &mut Thread, update: StatusUpdate<'_>) {
+        if !self.recording || self.status == StatusCode::Ok || update.code == StatusCode::Unset {
+            return;
+        }
+        self.status = update.code;
+        let description = if update.code == StatusCode::Error { update.description } else { &[] };
+        if self.storage.is_some() || !description.is_empty() {
+            let status = &mut self.storage(thread).status;
+            status.clear();
+            status.extend_from_slice(description);
+        }
+    }
+
+    /// Adds an event; `attributes` are attribute items, already cut to the limit.
+    pub fn add_event(
+        &mut self,
+        thread: &mut Thread,
+        name: Text<'_>,
+        time_unix_nano: Option<u64>,
+        attributes: &[u8],
+        dropped_attributes: u32,
+    ) {
+        if !self.recording {
+            return;
+        }
+        let limit = thread.intake.limits.events;
+        let storage = self.storage(thread);
+        if storage.events >= limit {
+            storage.dropped_events = storage.dropped_events.saturating_add(1);
+            return;
+        }
+        storage.events += 1;
+        let time = time_unix_nano.unwrap_or_else(ticks::now);
+        let is_unix = time_unix_nano.is_some();
+        attrs::put_event(&mut storage.events_and_links, name, time, is_unix, dropped_attributes, attributes);
+    }
+
+    /// Adds a link.
+    pub fn add_link(&mut self, thread: &mut Thread, link: &Link<'_>) {
+        if !self.recording {
+            return;
+        }
+        let limit = thread.intake.limits.links;
+        let storage = self.storage(thread);
+        if storage.links >= limit {
+            storage.dropped_links = storage.dropped_links.saturating_add(1);
+            return;
+        }
+        storage.links += 1;
+        attrs::put_link(&mut storage.events_and_links, link);
+    }
+
+    /// Ends the span: reads the clock first, writes its record. A second call does nothing. Ended under another
+    /// session than it began in, it is dropped and counted there.
+    #[inline]
+    pub fn end(&mut self, thread: &mut Thread, end_unix_nano: Option<u64>) {
+        if !self.recording {
+            return;
+        }
+        self.recording = false;
+        if self.session != thread.intake.session {
+            self.storage = None;
+            thread.intake.span_drops.add(DropReason::OtherSession, 1);
+            return;
+        }
+        let end = match end_unix_nano {
+            Some(nanos) => {
+                self.flags |= flag::END_IS_UNIX_NANO;
+                nanos
+            }
+            None => ticks::now(),
+        };
+        let mut header = self.header(kind::SPAN, end);
+        match self.storage.take() {
+            None if self.trace_state.is_none() => thread.push(&mut header, &[]),
+            storage => {
+                let mut storage = storage.unwrap_or_else(|| thread.take_storage());
+                let items = storage.seal(self.name == StrId::NONE, self.trace_state.as_deref());
+                thread.push(&mut header, items);
+                thread.return_storage(storage);
+            }
+        }
+    }
+
+    /// Ends the span without a session (recording was turned off meanwhile): nothing is written.
+    pub fn discard(&mut self) {
+        self.recording = false;
+        self.storage = None;
+    }
+
+    #[cold]
+    fn push_begin(&mut self, thread: &mut Thread) {
+        let mut header = self.header(kind::SPAN_BEGIN, 0);
+        let mut items = Vec::new();
+        if let Some(storage) = self.storage.as_ref().filter(|_| self.name == StrId::NONE) {
+            attrs::put_text_item(&mut items, tag::NAME, &storage.name);
+        }
+        thread.push(&mut header, &items);
+    }
+
+    #[inline]
+    fn header(&self, kind: u8, end: u64) -> Header {
+        Header {
+            kind,
+            detail: Header::span_detail(self.kind, self.status),
+            mask: self.mask,
+            payload_bytes: 0,
+            name: self.name,
+            scope: self.scope,
+            flags: self.flags,
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            parent_span_id: self.parent_span_id,
+            start: self.start,
+            end,
+        }
+    }
+}
+
+impl Storage {
+    /// Completes the items for the record.
+    #[inline]
+    fn seal(&mut self, name_is_inline: bool, trace_state: Option<&str>) -> &[u8] {
+        let items = self.attributes.items_mut();
+        if !self.events_and_links.is_empty() {
+            items.extend_from_slice(&self.events_and_links);
+        }
+        if name_is_inline {
+            attrs::put_text_item(items, tag::NAME, &self.name);
+        }
+        if let Some(trace_state) = trace_state {
+            attrs::put_text_item(items, tag::TRACE_STATE, trace_state.as_bytes());
+        }
+        if !self.status.is_empty() {
+            attrs::put_text_item(items, tag::STATUS, &self.status);
+        }
+        if self.dropped_attributes | self.dropped_events | self.dropped_links != 0 {
+            attrs::put_dropped(items, self.dropped_attributes, self.dropped_events, self.dropped_links);
+        }
+        items
+    }
+
+    pub(super) fn is_small(&self) -> bool {
+        let texts = self.name.capacity() + self.status.capacity();
+        self.attributes.capacity_bytes() + self.events_and_links.capacity() + texts <= MAX_POOLED_BYTES
+    }
+
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.attributes.clear();
+        self.events_and_links.clear();
+        self.name.clear();
+        self.status.clear();
+        (self.events, self.links) = (0, 0);
+        (self.dropped_attributes, self.dropped_events, self.dropped_links) = (0, 0, 0);
+    }
+}

@@ -1,0 +1,477 @@
+//! One sink: what waits for it, the request under way, and what to do after each answer. Stepped by the exporter loop,
+//! never blocks, knows no clock but the [`Now`] it is given. One request at a time; the next follows at once while a
+//! full batch waits.
+//!
+//! ```text
+//!              due: a full batch, an old record, a flush            retryable
+//!      Idle ────────────────────────────────────────► Sending ─────────────────► BackingOff
+//!       ▲                                              │   ▲                       │     │
+//!       └── delivered, refused; too large: halve it ───┘   └── again, same bytes ──┘     │ `max_export_timeout_ms`
+//!       ▲                                                                                ▼ after the first attempt
+//!       └──────────────────────────────────────────────────────────────── batch dropped, wait goes on
+//! ```
+//!
+//! The wait belongs to the sink, not to the batch: while an endpoint is down, a new or a full batch starts nothing,
+//! one request probes it when the wait is over. After [`CIRCUIT_OPENS_AFTER`] failures in a row this is called an
+//! open circuit. Only a flush or a shutdown tries before, once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use http::header::CONTENT_ENCODING;
+
+use super::pending::Pending;
+use crate::config::{BatchConfig, Compression};
+use crate::encode::chunk::Part;
+use crate::stats::{DropReason, SinkState, SinkStats};
+use crate::transport::retry::{Backoff, Outcome};
+use crate::transport::{Exchange, Failure, Interest, Request, Response, compress};
+
+/// A request holds fewer bytes before compression (gRPC servers take 4 MiB by default).
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// A single record may make a request larger, up to this (OTLP's limit).
+pub const MAX_LONE_RECORD_BYTES: usize = 64 * 1024 * 1024;
+/// Failures in a row.
+pub const CIRCUIT_OPENS_AFTER: u32 = 5;
+/// Connections that must fail before a sink is given up at interpreter exit.
+pub const EXIT_REFUSALS: u32 = 2;
+/// The wait between these two.
+const EXIT_RETRY: Duration = Duration::from_millis(200);
+/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
+const REQUESTS_PER_STEP: usize = 16;
+/// What a request's envelope adds around resource and scopes.
+const ENVELOPE_BYTES: usize = 64;
+
+/// The time of a turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For everything that waits.
+    pub instant: Instant,
+    /// Wall clock, for `Retry-After` dates.
+    pub unix_seconds: u64,
+}
+
+/// What differs between signals and protocols.
+#[derive(Debug, Clone, Copy)]
+pub struct Dialect {
+    /// Builds the request from resource and parts, replacing the buffer.
+    pub envelope: fn(&[u8], &[Part], &mut Vec<u8>),
+    /// What an answer means.
+    pub classify: fn(&Result<Response, Failure>, u64) -> Outcome,
+}
+
+/// How a sink behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// For `stats()` and warnings: `scheme://host:port/…`.
+    pub endpoint: Arc<str>,
+    /// When a batch is sent.
+    pub batch: BatchConfig,
+    /// One request.
+    pub timeout: Duration,
+    /// A batch with all its retries.
+    pub max_export_timeout: Duration,
+    /// Request bodies.
+    pub compression: Compression,
+    /// Bytes of encoded records held.
+    pub max_queue_bytes: usize,
+    /// Encoded resource.
+    pub resource: Arc<[u8]>,
+    /// Signal and protocol.
+    pub dialect: Dialect,
+    /// For jitter: any number, different in each process.
+    pub seed: u64,
+}
+
+/// Memory for building requests, shared by all sinks of a loop.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    plain: Vec<u8>,
+    body: Vec<u8>,
+}
+
+/// How far a flush has come with one sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything up to the mark is dealt with.
+    Done,
+    /// Still at it.
+    Pending,
+    /// Nothing more will be tried before the deadline.
+    GivenUp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No batch.
+    Idle,
+    /// A batch; the exchange has it.
+    Sending,
+    /// A batch that failed, or none any more. `asked`: the server named the time.
+    BackingOff { until: Instant, asked: bool },
+}
+
+/// The request that carries what `pending` has taken, kept so that a retry sends the same bytes.
+#[derive(Debug)]
+struct Attempt {
+    body: Arc<[u8]>,
+    plain_bytes: usize,
+    encoding: Option<&'static str>,
+    give_up: Instant,
+}
+
+/// See the module documentation.
+pub struct Sink {
+    settings: Settings,
+    exchange: Option<Box<dyn Exchange>>,
+    pending: Pending,
+    state: State,
+    /// There while `pending` has taken something.
+    attempt: Option<Attempt>,
+    /// Above this a request was too large for the server; grows back slowly.
+    request_bytes: usize,
+    backoff: Backoff,
+    random: u64,
+    /// Records up to this count of `pending.entered()` are sent without waiting for a full batch.
+    flush_mark: u64,
+    /// While the interpreter exits: connections that failed.
+    exit_refusals: Option<u32>,
+    stats: SinkStats,
+}
+
+impl Sink {
+    /// A sink without an exchange (the error says why) drops everything, counted as `unsupported`.
+    pub fn new(settings: Settings, exchange: Result<Box<dyn Exchange>, String>) -> Self {
+        let (exchange, unsupported) = match exchange {
+            Ok(exchange) => (Some(exchange), None),
+            Err(reason) => (None, Some(reason.into())),
+        };
+        Self {
+            pending: Pending::new(settings.max_queue_bytes, settings.batch.max_queue),
+            state: State::Idle,
+            attempt: None,
+            request_bytes: MAX_REQUEST_BYTES,
+            backoff: Backoff::default(),
+            random: settings.seed,
+            flush_mark: 0,
+            exit_refusals: None,
+            stats: SinkStats {
+                endpoint: settings.endpoint.clone(),
+                last_error: unsupported,
+                ..SinkStats::default()
+            },
+            settings,
+            exchange,
+        }
+    }
+
+    /// How long a record may wait for its batch.
+    pub fn schedule_delay(&self) -> Duration {
+        Duration::from_millis(self.settings.batch.schedule_delay_ms)
+    }
+
+    /// So many records will follow by [`Sink::push`]. Counted apart, so that a panic in between loses no count.
+    pub fn expect(&mut self, records: u64) {
+        self.stats.wanted += records;
+    }
+
+    /// Takes records in, or drops and counts what does not fit. No record is older than `since`.
+    pub fn push(&mut self, part: &Part, since: Instant) {
+        if self.exchange.is_none() {
+            self.drop_records(DropReason::Unsupported, part.records.len() as u64);
+        } else {
+            let refused = self.pending.push(part, since);
+            self.drop_records(DropReason::QueueFull, refused as u64);
+        }
+    }
+
+    /// Moves as far as possible without waiting. `ready`: `poll` reported the exchange's descriptor.
+    pub fn step(&mut self, now: Now, ready: bool, scratch: &mut Scratch) {
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        if self.state != State::Sending {
+            let timer = exchange.interest(now.instant).wake_at;
+            if ready || timer.is_some_and(|at| at <= now.instant) {
+                // A kept-alive connection that the peer closed, or that has been idle for too long.
+                let answer = exchange.step(now.instant);
+                debug_assert!(answer.is_none());
+            }
+        }
+        for _ in 0..REQUESTS_PER_STEP {
+            if !self.advance(now, scratch) {
+                break;
+            }
+        }
+    }
+
+    /// One transition. False: nothing more to do now.
+    fn advance(&mut self, now: Now, scratch: &mut Scratch) -> bool {
+        match self.state {
+            State::Sending => match self.exchange.as_mut().and_then(|exchange| exchange.step(now.instant)) {
+                Some(result) => self.settle(&result, now),
+                None => return false,
+            },
+            State::BackingOff { until, .. } => {
+                if self.attempt.as_ref().is_some_and(|attempt| attempt.give_up <= now.instant) {
+                    self.finish(DropReason::RetryTimeout);
+                }
+                if now.instant < until {
+                    return false;
+                }
+                self.state = State::Idle;
+                if self.attempt.is_some() {
+                    self.stats.retried += 1;
+                    self.send(now);
+                }
+            }
+            State::Idle => {
+                if !self.has_due(now.instant) {
+                    return false;
+                }
+                self.take(now, scratch);
+                self.send(now);
+            }
+        }
+        true
+    }
+
+    /// A batch is worth sending now.
+    fn has_due(&self, now: Instant) -> bool {
+        let waiting = self.pending.waiting();
+        waiting.records > 0
+            && (waiting.records >= self.settings.batch.max_export
+                || waiting.bytes >= self.request_bytes
+                || self.pending.left() < self.flush_mark
+                || self.batch_due().is_some_and(|due| due <= now))
+    }
+
+    fn batch_due(&self) -> Option<Instant> {
+        self.pending.oldest().map(|oldest| after(oldest, self.schedule_delay()))
+    }
+
+    fn take(&mut self, now: Now, scratch: &mut Scratch) {
+        let room = self.request_bytes.saturating_sub(self.settings.resource.len() + ENVELOPE_BYTES);
+        let bytes = self.pending.take(self.settings.batch.max_export, room);
+        if bytes > MAX_LONE_RECORD_BYTES {
+            self.fail("a record larger than 64 MiB");
+            self.finish(DropReason::TooLarge);
+            return;
+        }
+        (self.settings.dialect.envelope)(&self.settings.resource, self.pending.parts(), &mut scratch.plain);
+        let encoding = compress(self.settings.compression, &scratch.plain, &mut scratch.body);
+        self.attempt = Some(Attempt {
+            body: Arc::from(&scratch.body[..]),
+            plain_bytes: scratch.plain.len(),
+            encoding,
+            give_up: after(now.instant, self.settings.max_export_timeout),
+        });
+    }
+
+    fn send(&mut self, now: Now) {
+        let (Some(attempt), Some(exchange)) = (&self.attempt, &mut self.exchange) else {
+            return;
+        };
+        let header = |encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        let request = Request {
+            headers: attempt.encoding.map(header).into_iter().collect(),
+            body: attempt.body.clone(),
+            deadline: after(now.instant, self.settings.timeout).min(attempt.give_up),
+        };
+        self.stats.requests += 1;
+        self.stats.body_bytes += attempt.plain_bytes as u64;
+        self.stats.sent_bytes += attempt.body.len() as u64;
+        exchange.begin(request, now.instant);
+        self.state = State::Sending;
+    }
+
+    /// The request under way has ended.
+    fn settle(&mut self, result: &Result<Response, Failure>, now: Now) {
+        self.state = State::Idle;
+        match (self.settings.dialect.classify)(result, now.unix_seconds) {
+            Outcome::Delivered { rejected, message } => {
+                let rejected = rejected.min(self.pending.taken().records as u64);
+                self.stats.exported += self.pending.taken().records as u64 - rejected;
+                self.drop_records(DropReason::Rejected, rejected);
+                self.pending.finish();
+                self.attempt = None;
+                self.request_bytes +=
+                    (self.request_bytes / 256 + 1).min(MAX_REQUEST_BYTES - self.request_bytes);
+                self.answered();
+                if let Some(message) = message {
+                    self.fail(&message);
+                }
+            }
+            Outcome::Refused { reason } => {
+                self.fail(&reason);
+                self.finish(DropReason::Refused);
+                self.answered();
+            }
+            Outcome::TooLarge => {
+                self.fail("the server found the request too large");
+                if self.pending.taken().records > 1 {
+                    // What made the batch due still holds once it waits again, so a smaller one follows at once.
+                    self.request_bytes = self.attempt.take().map_or(0, |attempt| attempt.plain_bytes / 2);
+                    self.pending.put_back();
+                } else {
+                    self.finish(DropReason::TooLarge);
+                }
+                self.answered();
+            }
+            Outcome::Retry { after: asked, reason } => {
+                self.fail(&reason);
+                self.stats.failures_in_a_row += 1;
+                let random = self.next_random();
+                let mut wait = self.backoff.next_wait(random).max(asked.unwrap_or_default());
+                if let Some(refusals) = &mut self.exit_refusals {
+                    if matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_))) {
+                        *refusals += 1;
+                        wait = wait.min(EXIT_RETRY);
+                    }
+                }
+                let asked = asked.is_some() && result.is_ok();
+                self.state = State::BackingOff { until: after(now.instant, wait), asked };
+            }
+        }
+    }
+
+    /// The batch ends in a loss.
+    fn finish(&mut self, reason: DropReason) {
+        self.attempt = None;
+        let lost = self.pending.finish();
+        self.drop_records(reason, lost);
+    }
+
+    fn drop_records(&mut self, reason: DropReason, records: u64) {
+        self.stats.dropped.add(reason, records);
+    }
+
+    fn answered(&mut self) {
+        self.backoff.reset();
+        self.stats.failures_in_a_row = 0;
+    }
+
+    fn fail(&mut self, reason: &str) {
+        if self.stats.last_error.as_deref() != Some(reason) {
+            self.stats.last_error = Some(reason.into());
+        }
+    }
+
+    /// splitmix64.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Everything taken in so far is to be sent now, past the wait after a failure, but not before a time that the
+    /// server asked for. Returns the mark for [`Sink::progress`].
+    pub fn flush(&mut self, now: Instant) -> u64 {
+        if let State::BackingOff { asked: false, .. } = self.state {
+            self.state = State::BackingOff { until: now, asked: false };
+        }
+        self.flush_mark = self.pending.entered();
+        self.flush_mark
+    }
+
+    /// Like [`Sink::flush`], for the last time: past the server's time too. `exit`: the interpreter exits, and
+    /// [`EXIT_REFUSALS`] failed connections are enough.
+    pub fn flush_finally(&mut self, now: Instant, exit: bool) -> u64 {
+        if let State::BackingOff { asked, .. } = &mut self.state {
+            *asked = false;
+        }
+        self.exit_refusals = exit.then_some(0);
+        self.flush(now)
+    }
+
+    /// How far the flush that got this mark is.
+    pub fn progress(&self, mark: u64, deadline: Instant) -> Progress {
+        if self.pending.left() >= mark {
+            return Progress::Done;
+        }
+        match self.state {
+            State::BackingOff { .. } if self.exit_refusals.is_some_and(|n| n >= EXIT_REFUSALS) => {
+                Progress::GivenUp
+            }
+            State::BackingOff { until, .. } if until > deadline => Progress::GivenUp,
+            _ => Progress::Pending,
+        }
+    }
+
+    /// Gives up whatever is held.
+    pub fn abandon(&mut self, reason: DropReason) {
+        if self.state == State::Sending {
+            if let Some(exchange) = &mut self.exchange {
+                exchange.cancel();
+            }
+        }
+        self.state = State::Idle;
+        self.attempt = None;
+        let lost = self.pending.clear();
+        self.drop_records(reason, lost);
+    }
+
+    /// After a panic anywhere in a turn: gives up the request, and counts as lost what the books cannot place.
+    pub fn recover(&mut self) {
+        if self.pending.taken().records > 0 {
+            self.finish(DropReason::Internal);
+        }
+        self.attempt = None;
+        self.state = State::Idle;
+        let placed = self.stats.exported + self.stats.dropped.total() + self.pending.held().records as u64;
+        self.drop_records(DropReason::Internal, self.stats.wanted.saturating_sub(placed));
+        if let Some(exchange) = &mut self.exchange {
+            exchange.cancel();
+        }
+    }
+
+    /// What to wait for before the next step.
+    pub fn interest(&self, now: Instant) -> Interest {
+        let Some(exchange) = &self.exchange else {
+            return Interest::default();
+        };
+        let mut interest = exchange.interest(now);
+        let due = match self.state {
+            State::Sending => None,
+            State::BackingOff { until, .. } => {
+                Some(self.attempt.as_ref().map_or(until, |attempt| attempt.give_up.min(until)))
+            }
+            State::Idle if self.has_due(now) => Some(now),
+            State::Idle => self.batch_due(),
+        };
+        interest.wake_at = interest.wake_at.into_iter().chain(due).min();
+        interest
+    }
+
+    /// The books as of now.
+    pub fn stats(&mut self) -> &SinkStats {
+        let (held, most) = (self.pending.held(), self.pending.most());
+        self.stats.held_records = held.records as u64;
+        self.stats.held_bytes = held.bytes as u64;
+        self.stats.held_records_max = most.records as u64;
+        self.stats.held_bytes_max = most.bytes as u64;
+        self.stats.state = match self.state {
+            _ if self.exchange.is_none() => SinkState::Unsupported,
+            _ if self.stats.failures_in_a_row >= CIRCUIT_OPENS_AFTER => SinkState::CircuitOpen,
+            State::Idle => SinkState::Idle,
+            State::Sending => SinkState::Sending,
+            State::BackingOff { .. } => SinkState::BackingOff,
+        };
+        &self.stats
+    }
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("endpoint", &self.settings.endpoint).field("state", &self.state).finish()
+    }
+}
+
+/// `wait` after `from`; a wait beyond what the clock can express is a century.
+pub fn after(from: Instant, wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    from.checked_add(wait).unwrap_or_else(|| from + CENTURY)
+}

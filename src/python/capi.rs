@@ -1,0 +1,190 @@
+//! CPython calls that are not in the limited API but are exported, with one signature, by every CPython since 3.7.1:
+//! used directly in version-specific builds, resolved once at import in the abi3 build. Also the two definitions that
+//! PyO3 hides below 3.10. All functions here need the caller to be attached to the interpreter.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+
+use pyo3::ffi;
+
+/// `METH_FASTCALL`: one ABI since 3.7, in the limited API since 3.10.
+pub(super) const METH_FASTCALL: c_int = 0x80;
+
+/// A positional-and-keyword function in the vectorcall form: arguments, count of positional ones, keyword names.
+pub(super) type FastCall = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    ffi::Py_ssize_t,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// `PyMethodDef` with the function as an untyped pointer, as C has it.
+#[repr(C)]
+pub(super) struct MethodDef {
+    pub(super) name: *const c_char,
+    pub(super) function: *const c_void,
+    pub(super) flags: c_int,
+    pub(super) doc: *const c_char,
+}
+
+// SAFETY: holds pointers to statics only.
+unsafe impl Sync for MethodDef {}
+
+impl MethodDef {
+    pub(super) const END: Self =
+        Self { name: ptr::null(), function: ptr::null(), flags: 0, doc: ptr::null() };
+
+    pub(super) const fn fast(
+        name: &'static std::ffi::CStr,
+        function: FastCall,
+        doc: &'static std::ffi::CStr,
+    ) -> Self {
+        Self {
+            name: name.as_ptr(),
+            function: function as *const c_void,
+            flags: METH_FASTCALL | ffi::METH_KEYWORDS,
+            doc: doc.as_ptr(),
+        }
+    }
+
+    pub(super) const fn no_args(
+        name: &'static std::ffi::CStr,
+        function: ffi::PyCFunction,
+        doc: &'static std::ffi::CStr,
+    ) -> Self {
+        Self {
+            name: name.as_ptr(),
+            function: function as *const c_void,
+            flags: ffi::METH_NOARGS,
+            doc: doc.as_ptr(),
+        }
+    }
+}
+
+#[cfg(not(Py_LIMITED_API))]
+pub(super) use direct::*;
+#[cfg(Py_LIMITED_API)]
+pub(super) use resolved::*;
+
+/// Version-specific builds: the symbols are linked.
+#[cfg(not(Py_LIMITED_API))]
+mod direct {
+    use pyo3::prelude::*;
+
+    use super::ffi;
+
+    pub(in crate::python) use ffi::{
+        PyContextVar_Get, PyContextVar_New, PyContextVar_Reset, PyContextVar_Set, PyUnicode_AsUTF8AndSize,
+    };
+
+    pub(in crate::python) fn resolve(_py: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
+}
+
+/// The abi3 build: the symbols are looked up in the running interpreter at import.
+#[cfg(Py_LIMITED_API)]
+mod resolved {
+    #![expect(non_snake_case, reason = "CPython's names")]
+
+    use std::ffi::{CStr, c_char, c_int, c_void};
+    use std::sync::OnceLock;
+
+    use pyo3::prelude::*;
+
+    use super::ffi;
+
+    type Object = *mut ffi::PyObject;
+
+    struct Table {
+        new: unsafe extern "C" fn(*const c_char, Object) -> Object,
+        get: unsafe extern "C" fn(Object, Object, *mut Object) -> c_int,
+        set: unsafe extern "C" fn(Object, Object) -> Object,
+        reset: unsafe extern "C" fn(Object, Object) -> c_int,
+        utf8: unsafe extern "C" fn(Object, *mut ffi::Py_ssize_t) -> *const c_char,
+    }
+
+    static TABLE: OnceLock<Table> = OnceLock::new();
+
+    pub(in crate::python) fn resolve(py: Python<'_>) -> PyResult<()> {
+        // SAFETY: exported under these names with these signatures by every CPython since 3.7.1; `symbol` checks that
+        // they are there.
+        let table = unsafe {
+            Table {
+                new: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_New")?),
+                get: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Get")?),
+                set: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Set")?),
+                reset: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Reset")?),
+                utf8: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyUnicode_AsUTF8AndSize")?),
+            }
+        };
+        let _ = TABLE.set(table);
+        Ok(())
+    }
+
+    fn symbol(py: Python<'_>, name: &CStr) -> PyResult<*mut c_void> {
+        let address = lookup(py, name)?;
+        if address.is_null() {
+            let text = format!("pytracingx: this interpreter does not export {}", name.to_string_lossy());
+            return Err(pyo3::exceptions::PyImportError::new_err(text));
+        }
+        Ok(address)
+    }
+
+    #[cfg(unix)]
+    fn lookup(_py: Python<'_>, name: &CStr) -> PyResult<*mut c_void> {
+        // SAFETY: a look-up among the libraries that are loaded.
+        Ok(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
+    }
+
+    #[cfg(windows)]
+    fn lookup(py: Python<'_>, name: &CStr) -> PyResult<*mut c_void> {
+        use windows_sys::Win32::System::LibraryLoader::GetProcAddress;
+
+        let handle: usize = py.import("sys")?.getattr("dllhandle")?.extract()?;
+        // SAFETY: the handle of the loaded Python library.
+        let address = unsafe { GetProcAddress(handle as *mut c_void, name.as_ptr().cast()) };
+        Ok(address.map_or(std::ptr::null_mut(), |function| function as *mut c_void))
+    }
+
+    #[inline]
+    fn table() -> &'static Table {
+        TABLE.get().expect("resolved when the module was imported")
+    }
+
+    pub(in crate::python) unsafe fn PyContextVar_New(name: *const c_char, default: Object) -> Object {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().new)(name, default) }
+    }
+
+    #[inline]
+    pub(in crate::python) unsafe fn PyContextVar_Get(
+        var: Object,
+        default: Object,
+        value: *mut Object,
+    ) -> c_int {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().get)(var, default, value) }
+    }
+
+    #[inline]
+    pub(in crate::python) unsafe fn PyContextVar_Set(var: Object, value: Object) -> Object {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().set)(var, value) }
+    }
+
+    #[inline]
+    pub(in crate::python) unsafe fn PyContextVar_Reset(var: Object, token: Object) -> c_int {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().reset)(var, token) }
+    }
+
+    #[inline]
+    pub(in crate::python) unsafe fn PyUnicode_AsUTF8AndSize(
+        text: Object,
+        size: *mut ffi::Py_ssize_t,
+    ) -> *const c_char {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().utf8)(text, size) }
+    }
+}

@@ -1,0 +1,151 @@
+//! Exceptions on spans: the event, the status, and which ones do not count. Cold; runs Python code.
+
+use pyo3::exceptions::{PyGeneratorExit, PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+
+use super::fastcall::Raised;
+use super::convert::{Encoder, Owned, text_of};
+use super::span::SpanObject;
+use crate::attrs::{self, Text, Value};
+use crate::emit::{self, AttributeList, StatusUpdate};
+use crate::record::StatusCode;
+
+/// `span.record_exception(…)`: an `exception` event with type, message, stacktrace and `exception.escaped`, then the
+/// caller's attributes (which win), and status error with the message.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `span` is alive.
+pub(super) unsafe fn record(
+    span: *mut SpanObject,
+    exception: &Bound<'_, PyAny>,
+    escaped: bool,
+    attributes: *mut ffi::PyObject,
+    time_unix_nano: Option<u64>,
+) -> Result<(), Raised> {
+    // SAFETY: alive, attached; `live` is not referenced while Python code runs.
+    unsafe {
+        let session = (*span).live.session;
+        if !(*span).live.is_recording() {
+            return Ok(());
+        }
+        // SAFETY: attached, alive.
+        let message = text_of(exception.as_ptr())?;
+        let mut event = AttributeList::default();
+        let mut set = |key: Text<'_>, value: Value<'_>| event.set(key, value, u32::MAX, None);
+        set(Text::Inline(b"exception.type"), Value::Str(type_name(exception).as_bytes()));
+        set(Text::Inline(b"exception.message"), Value::Str(&message));
+        if let Some(stacktrace) = stacktrace(exception) {
+            set(Text::Inline(b"exception.stacktrace"), Value::Str(stacktrace.as_bytes()));
+        }
+        set(Text::Inline(b"exception.escaped"), Value::Bool(escaped));
+        let mut given = Encoder::default();
+        if !attributes.is_null() {
+            given.mapping(attributes, u32::MAX)?;
+        }
+        for item in attrs::Items::new(given.items()) {
+            if let attrs::Item::Attribute(attribute) = item {
+                set(attribute.key, attribute.value);
+            }
+        }
+        let live = &mut (*span).live;
+        emit::with(session, |thread| {
+            let limit = thread.intake.limits.attributes_per_event;
+            let (items, cut) = event.within(limit);
+            let dropped = cut + given.dropped();
+            live.add_event(thread, Text::Inline(b"exception"), time_unix_nano, items, dropped);
+            live.set_status(thread, StatusUpdate { code: StatusCode::Error, description: &message });
+        });
+        // The same exception leaving `with` later is not recorded twice.
+        ffi::Py_INCREF(exception.as_ptr());
+        drop(Owned(std::mem::replace(&mut (*span).exception, exception.as_ptr())));
+        Ok(())
+    }
+}
+
+/// Leaving `with` on an exception. An explicit status is not overwritten.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `span` is alive.
+pub(super) unsafe fn leaving(span: *mut SpanObject, exception: &Bound<'_, PyAny>) -> Result<(), Raised> {
+    // SAFETY: alive, attached.
+    unsafe {
+        if !(*span).live.is_recording() || (*span).exception == exception.as_ptr() {
+            return Ok(());
+        }
+        if exception.is_instance_of::<PyKeyboardInterrupt>()
+            || exception.is_instance_of::<PySystemExit>()
+            || exception.is_instance_of::<PyGeneratorExit>()
+        {
+            return Ok(());
+        }
+        if is_cancellation(exception) {
+            let live = &mut (*span).live;
+            emit::with(live.session, |thread| {
+                live.add_event(thread, Text::Inline(b"cancelled"), None, &[], 0)
+            });
+            return Ok(());
+        }
+        let explicit = (*span).live.status();
+        if explicit != StatusCode::Unset {
+            return record_without_status(span, exception, explicit);
+        }
+        record(span, exception, true, std::ptr::null_mut(), None)
+    }
+}
+
+unsafe fn record_without_status(
+    span: *mut SpanObject,
+    exception: &Bound<'_, PyAny>,
+    explicit: StatusCode,
+) -> Result<(), Raised> {
+    // SAFETY: alive, attached.
+    unsafe {
+        let description = (*span).live.status_description().to_vec();
+        record(span, exception, true, std::ptr::null_mut(), None)?;
+        let live = &mut (*span).live;
+        let update = StatusUpdate { code: explicit, description: &description };
+        emit::with(live.session, |thread| live.set_status(thread, update));
+    }
+    Ok(())
+}
+
+/// `asyncio.CancelledError`, without importing asyncio.
+fn is_cancellation(exception: &Bound<'_, PyAny>) -> bool {
+    let cancelled = || {
+        let modules = exception.py().import("sys")?.getattr("modules")?;
+        let asyncio = modules.get_item("asyncio.exceptions")?;
+        exception.is_instance(&asyncio.getattr("CancelledError")?)
+    };
+    cancelled().unwrap_or(false)
+}
+
+/// Module and qualified name, as OpenTelemetry has it; builtins without their module.
+fn type_name(exception: &Bound<'_, PyAny>) -> String {
+    let kind = exception.get_type();
+    let name =
+        kind.qualname().map_or_else(|_| "Exception".into(), |name| name.to_string_lossy().into_owned());
+    match kind.module() {
+        Ok(module) if module.to_string_lossy() != "builtins" => {
+            format!("{}.{name}", module.to_string_lossy())
+        }
+        _ => name,
+    }
+}
+
+/// As `traceback.format_exception` gives it; `None` when that raises.
+fn stacktrace(exception: &Bound<'_, PyAny>) -> Option<String> {
+    let py = exception.py();
+    let format = || -> PyResult<String> {
+        let traceback = exception.getattr("__traceback__")?;
+        let lines = py.import("traceback")?.getattr("format_exception")?.call1((
+            exception.get_type(),
+            exception,
+            traceback,
+        ))?;
+        let text = PyString::new(py, "").call_method1("join", (lines.cast::<PyList>()?,))?;
+        Ok(text.cast::<PyString>()?.to_string_lossy().into_owned())
+    };
+    format().ok()
+}

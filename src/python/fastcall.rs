@@ -1,0 +1,181 @@
+//! Arguments of the hot functions, taken from the vectorcall form without building a tuple or a dict. Nothing here
+//! runs Python code or allocates except to raise.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// Names and order of a function's parameters.
+pub(super) struct Signature<const N: usize> {
+    /// For error texts.
+    pub(super) function: &'static str,
+    /// In order; the first `positional` may be given by position.
+    pub(super) names: [&'static str; N],
+    pub(super) positional: usize,
+    /// The first so many must be given.
+    pub(super) required: usize,
+    interned: [pyo3::sync::PyOnceLock<Py<PyString>>; N],
+}
+
+impl<const N: usize> Signature<N> {
+    pub(super) const fn new(
+        function: &'static str,
+        names: [&'static str; N],
+        positional: usize,
+        required: usize,
+    ) -> Self {
+        Self { function, names, positional, required, interned: [const { pyo3::sync::PyOnceLock::new() }; N] }
+    }
+
+    /// The arguments by parameter, borrowed from the caller; null where not given. `Err`: a Python exception is set.
+    ///
+    /// # Safety
+    /// Attached; `args` and `names` are what the interpreter passed to a `METH_FASTCALL | METH_KEYWORDS` function.
+    #[inline]
+    pub(super) unsafe fn parse(
+        &self,
+        args: *const *mut ffi::PyObject,
+        count: ffi::Py_ssize_t,
+        names: *mut ffi::PyObject,
+    ) -> Result<[*mut ffi::PyObject; N], Raised> {
+        let mut out = [ptr::null_mut(); N];
+        let count = count as usize;
+        if count > self.positional {
+            return Err(self.too_many(count));
+        }
+        for (index, slot) in out.iter_mut().enumerate().take(count) {
+            // SAFETY: the interpreter passes `count` positional arguments.
+            *slot = unsafe { *args.add(index) };
+        }
+        if !names.is_null() {
+            // SAFETY: as passed on.
+            unsafe { self.parse_keywords(args, count, names, &mut out)? };
+        }
+        if out[..self.required].iter().any(|argument| argument.is_null()) {
+            return Err(self.missing(&out));
+        }
+        Ok(out)
+    }
+
+    #[inline]
+    unsafe fn parse_keywords(
+        &self,
+        args: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+        out: &mut [*mut ffi::PyObject; N],
+    ) -> Result<(), Raised> {
+        // SAFETY: attached by the caller's promise.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: `names` is a tuple of str; the values follow the positional arguments.
+        let given = unsafe { ffi::PyTuple_Size(names) };
+        for position in 0..given {
+            // SAFETY: in range; borrowed from the tuple, which outlives the call.
+            let (name, value) =
+                unsafe { (ffi::PyTuple_GetItem(names, position), *args.add(count + position as usize)) };
+            // Keyword names in byte code are interned, so identity nearly always decides.
+            let by_identity = (0..N).find(|index| self.interned(py, *index).as_ptr() == name);
+            let index = match by_identity {
+                Some(index) => index,
+                None => self.by_text(py, name)?,
+            };
+            if !out[index].is_null() {
+                return Err(self.twice(index));
+            }
+            out[index] = value;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn interned(&self, py: Python<'_>, index: usize) -> &Py<PyString> {
+        self.interned[index].get_or_init(py, || PyString::intern(py, self.names[index]).unbind())
+    }
+
+    #[cold]
+    fn by_text(&self, py: Python<'_>, name: *mut ffi::PyObject) -> Result<usize, Raised> {
+        // SAFETY: a keyword name is a str, borrowed for the call.
+        let name = unsafe { Bound::from_borrowed_ptr(py, name) };
+        let text = name.to_string();
+        self.names
+            .iter()
+            .position(|known| *known == text)
+            .ok_or_else(|| raise(format!("{}() got an unexpected keyword argument '{text}'", self.function)))
+    }
+
+    #[cold]
+    fn too_many(&self, count: usize) -> Raised {
+        raise(format!(
+            "{}() takes at most {} positional arguments ({count} given)",
+            self.function, self.positional
+        ))
+    }
+
+    #[cold]
+    fn missing(&self, out: &[*mut ffi::PyObject; N]) -> Raised {
+        let index = out.iter().position(|argument| argument.is_null()).unwrap_or(0);
+        raise(format!("{}() missing required argument: '{}'", self.function, self.names[index]))
+    }
+
+    #[cold]
+    fn twice(&self, index: usize) -> Raised {
+        raise(format!("{}() got multiple values for argument '{}'", self.function, self.names[index]))
+    }
+}
+
+/// A Python exception is set.
+#[derive(Debug)]
+pub(super) struct Raised;
+
+impl From<PyErr> for Raised {
+    fn from(error: PyErr) -> Self {
+        // SAFETY: a `PyErr` is only made while attached, and every caller here is.
+        let py = unsafe { Python::assume_attached() };
+        error.restore(py);
+        Self
+    }
+}
+
+#[cold]
+fn raise(text: String) -> Raised {
+    pyo3::exceptions::PyTypeError::new_err(text).into()
+}
+
+/// The frame of every hot entry: a panic becomes `None` (a bug in telemetry must not reach the host), an exception is
+/// passed on.
+#[inline]
+pub(super) fn entry(body: impl FnOnce() -> Result<*mut ffi::PyObject, Raised>) -> *mut ffi::PyObject {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(Ok(object)) => object,
+        Ok(Err(Raised)) => ptr::null_mut(),
+        Err(_) => none(),
+    }
+}
+
+/// A new reference to `None`.
+#[inline]
+pub(super) fn none() -> *mut ffi::PyObject {
+    // SAFETY: `None` is immortal or counted, in both cases always there; callers are attached.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
+}
+
+/// A new reference to `True` or `False`.
+#[inline]
+pub(super) fn bool(value: bool) -> *mut ffi::PyObject {
+    // SAFETY: callers are attached.
+    unsafe { ffi::PyBool_FromLong(c_int::from(value).into()) }
+}
+
+/// Whether an optional argument was given as something else than `None`.
+#[inline]
+pub(super) fn given(argument: *mut ffi::PyObject) -> bool {
+    // SAFETY: compares addresses.
+    !argument.is_null() && argument != unsafe { ffi::Py_None() }
+}

@@ -1,0 +1,423 @@
+//! What Python sees of a `Span`: methods, in the vectorcall form.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::fastcall::{Raised, Signature, bool, entry, given, none};
+use super::capi::MethodDef;
+use super::convert::{Encoder, GivenName, Simple, text_of};
+use super::propagation::SpanContext;
+use super::span::{self, SpanObject};
+use super::{exceptions, propagation, time};
+use crate::attrs::{Items, Link};
+use crate::emit::{self, AttributeList, StatusUpdate};
+use crate::record::StatusCode;
+
+type Object = *mut ffi::PyObject;
+type Args = *const *mut ffi::PyObject;
+
+pub(super) const DOC: &CStr =
+    c"A span that has begun. Made by start_span(); ends with end() or by leaving `with`.
+
+May be used and ended on any thread or task. No method raises for odd values; what cannot be kept is counted.
+Follows the OpenTelemetry trace API.";
+
+pub(super) static TABLE: [MethodDef; 16] = [
+    MethodDef::no_args(c"__enter__", enter, c"__enter__($self, /)\n--\n\nThe span itself."),
+    MethodDef::fast(c"__exit__", exit, c"__exit__($self, /, exc_type, exc_val, exc_tb)\n--\n\nRecords the exception, if any, and ends the span. Never swallows it."),
+    MethodDef::no_args(c"__aenter__", async_enter, c"__aenter__($self, /)\n--\n\nThe span itself, for `async with`."),
+    MethodDef::fast(c"__aexit__", async_exit, c"__aexit__($self, /, exc_type, exc_val, exc_tb)\n--\n\nAs __exit__, for `async with`."),
+    MethodDef::fast(c"set_attribute", set_attribute, c"set_attribute($self, /, key, value)\n--\n\nSets an attribute; the last value for a key wins. None is ignored."),
+    MethodDef::fast(c"set_attributes", set_attributes, c"set_attributes($self, /, attributes)\n--\n\nSets several attributes from a mapping."),
+    MethodDef::fast(c"set_status", set_status, c"set_status($self, /, code, description=None)\n--\n\nSets the status: 'ok' (final), 'error' (with an optional description) or 'unset' (ignored).\n\nRaises ValueError for another code."),
+    MethodDef::fast(c"update_name", update_name, c"update_name($self, /, name)\n--\n\nReplaces the name. Sampling is not decided again."),
+    MethodDef::fast(c"add_event", add_event, c"add_event($self, /, name, attributes=None, timestamp=None)\n--\n\nAdds an event, now or at a time in Unix nanoseconds."),
+    MethodDef::fast(c"add_link", add_link, c"add_link($self, /, context, attributes=None)\n--\n\nLinks another span: a SpanContext or a Span."),
+    MethodDef::fast(c"record_exception", record_exception, c"record_exception($self, /, exception, escaped=False, *, attributes=None, timestamp=None)\n--\n\nAdds an `exception` event (type, message, stacktrace) and sets status error with the message."),
+    MethodDef::fast(c"end", end, c"end($self, /, end_time=None)\n--\n\nEnds the span, now or at a time in Unix nanoseconds, and restores what was current. A second call does nothing."),
+    MethodDef::no_args(c"trace_id", trace_id, c"trace_id($self, /)\n--\n\n32 lower-case hexadecimal digits, also after the end; None if there is none."),
+    MethodDef::no_args(c"span_id", span_id, c"span_id($self, /)\n--\n\n16 lower-case hexadecimal digits, also after the end; None if there is none."),
+    MethodDef::no_args(c"is_recording", is_recording, c"is_recording($self, /)\n--\n\nWhether what is set on the span is kept: it has not ended and some sink wants it."),
+    MethodDef::END,
+];
+
+/// `PyGetSetDef`, whose pointers keep it from being a static otherwise.
+#[repr(transparent)]
+pub(super) struct GetSet([ffi::PyGetSetDef; 2]);
+
+// SAFETY: holds pointers to statics only.
+unsafe impl Sync for GetSet {}
+
+pub(super) static GETSET: GetSet = GetSet([
+    ffi::PyGetSetDef {
+        name: c"context".as_ptr(),
+        get: Some(context),
+        set: None,
+        doc: c"The span's SpanContext: immutable, picklable, valid also after the end.".as_ptr(),
+        closure: ptr::null_mut(),
+    },
+    ffi::PyGetSetDef { name: ptr::null(), get: None, set: None, doc: ptr::null(), closure: ptr::null_mut() },
+]);
+
+unsafe extern "C" fn enter(this: Object, _: Object) -> Object {
+    // SAFETY: alive, attached.
+    unsafe { ffi::Py_INCREF(this) };
+    this
+}
+
+unsafe extern "C" fn exit(this: Object, args: Args, count: ffi::Py_ssize_t, _: Object) -> Object {
+    entry(|| {
+        // SAFETY: the interpreter calls with a live span; the second argument is the exception or None.
+        unsafe {
+            let exception = if count > 1 { *args.add(1) } else { ptr::null_mut() };
+            let raised = if given(exception) { leave(this.cast(), exception) } else { Ok(()) };
+            span::end(this.cast(), None);
+            raised?;
+        }
+        Ok(bool(false))
+    })
+}
+
+#[cold]
+unsafe fn leave(span: *mut SpanObject, exception: Object) -> Result<(), Raised> {
+    // SAFETY: attached; borrowed for the call.
+    unsafe {
+        let exception = Bound::from_borrowed_ptr(Python::assume_attached(), exception);
+        exceptions::leaving(span, &exception)
+    }
+}
+
+unsafe extern "C" fn async_enter(this: Object, _: Object) -> Object {
+    entry(|| {
+        // SAFETY: attached; borrowed for the call.
+        let value = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), this) };
+        Ok(propagation::Ready::object(&value)?)
+    })
+}
+
+unsafe extern "C" fn async_exit(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    // SAFETY: as called.
+    let result = unsafe { exit(this, args, count, names) };
+    if result.is_null() {
+        return result;
+    }
+    entry(|| {
+        // SAFETY: attached; a new reference.
+        let value = unsafe { Bound::from_owned_ptr(Python::assume_attached(), result) };
+        Ok(propagation::Ready::object(&value)?)
+    })
+}
+
+unsafe extern "C" fn set_attribute(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<2> = Signature::new("set_attribute", ["key", "value"], 2, 2);
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [key, value] = SIGNATURE.parse(args, count, names)?;
+            span::set_attribute(this.cast(), key, value)?;
+        }
+        Ok(none())
+    })
+}
+
+unsafe extern "C" fn set_attributes(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<1> = Signature::new("set_attributes", ["attributes"], 1, 1);
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [attributes] = SIGNATURE.parse(args, count, names)?;
+            if given(attributes) {
+                span::set_attributes(this.cast(), attributes)?;
+            }
+        }
+        Ok(none())
+    })
+}
+
+unsafe extern "C" fn set_status(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<2> = Signature::new("set_status", ["code", "description"], 2, 1);
+    entry(|| {
+        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        unsafe {
+            let [code, description] = SIGNATURE.parse(args, count, names)?;
+            let code = status_code(code)?;
+            let description = if given(description) { text_of(description)? } else { Vec::new() };
+            let live = &mut (*this.cast::<SpanObject>()).live;
+            let update = StatusUpdate { code, description: &description };
+            emit::with(live.session, |thread| live.set_status(thread, update));
+        }
+        Ok(none())
+    })
+}
+
+/// A status code by name.
+pub(super) unsafe fn status_code(code: Object) -> Result<StatusCode, Raised> {
+    // SAFETY: attached, alive.
+    let text = unsafe { text_of(code)? };
+    match text.to_ascii_lowercase().as_slice() {
+        b"ok" => Ok(StatusCode::Ok),
+        b"error" => Ok(StatusCode::Error),
+        b"unset" => Ok(StatusCode::Unset),
+        _ => Err(PyValueError::new_err(format!(
+            "unknown status code '{}', expected 'ok' | 'error' | 'unset'",
+            String::from_utf8_lossy(&text)
+        ))
+        .into()),
+    }
+}
+
+unsafe extern "C" fn update_name(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<1> = Signature::new("update_name", ["name"], 1, 1);
+    entry(|| {
+        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        unsafe {
+            let [name] = SIGNATURE.parse(args, count, names)?;
+            let session = (*this.cast::<SpanObject>()).live.session;
+            let name = GivenName::of(name, session)?;
+            let live = &mut (*this.cast::<SpanObject>()).live;
+            emit::with(session, |thread| live.update_name(thread, name.resolve(thread)));
+        }
+        Ok(none())
+    })
+}
+
+unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<3> = Signature::new("add_event", ["name", "attributes", "timestamp"], 3, 1);
+    entry(|| {
+        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        unsafe {
+            let [name, attributes, timestamp] = SIGNATURE.parse(args, count, names)?;
+            let span = this.cast::<SpanObject>();
+            if !(*span).live.is_recording() {
+                return Ok(none());
+            }
+            let session = (*span).live.session;
+            let name = GivenName::of(name, session)?;
+            let time = time::given_unix_nano(timestamp, session)?;
+            let attributes = collect(attributes, session)?;
+            let live = &mut (*span).live;
+            emit::with(session, |thread| {
+                let (items, dropped) = attributes.cut(thread.intake.limits.attributes_per_event);
+                live.add_event(thread, name.resolve(thread), time, items, dropped);
+            });
+        }
+        Ok(none())
+    })
+}
+
+/// Attributes of an event or a link, converted.
+pub(super) struct Collected {
+    list: AttributeList,
+    dropped: u32,
+}
+
+impl Collected {
+    /// The items within the limit, and how many attributes are not among them.
+    pub(super) fn cut(&self, limit: u32) -> (&[u8], u32) {
+        let (items, cut) = self.list.within(limit);
+        (items, cut + self.dropped)
+    }
+}
+
+/// Converts an optional mapping of attributes.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `attributes` is alive or null.
+pub(super) unsafe fn collect(attributes: Object, session: u64) -> Result<Collected, Raised> {
+    let mut collected = Collected { list: AttributeList::default(), dropped: 0 };
+    if !given(attributes) {
+        return Ok(collected);
+    }
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if ffi::PyDict_CheckExact(attributes) != 0
+            && let Some(simple) = Simple::of_dict(attributes, session)
+        {
+            emit::with(session, |thread| {
+                for (key, value) in simple.entries() {
+                    collected.list.push(key.resolve(thread), *value);
+                }
+            });
+            return Ok(collected);
+        }
+        let mut encoder = Encoder::default();
+        encoder.mapping(attributes, u32::MAX)?;
+        collected.list.extend(Items::new(encoder.items()));
+        collected.dropped = encoder.dropped();
+    }
+    Ok(collected)
+}
+
+unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<2> = Signature::new("add_link", ["context", "attributes"], 2, 1);
+    entry(|| {
+        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        unsafe {
+            let [context, attributes] = SIGNATURE.parse(args, count, names)?;
+            let span = this.cast::<SpanObject>();
+            if (*span).live.is_recording() {
+                let attributes = collect(attributes, (*span).live.session)?;
+                link(span, context, &attributes);
+            }
+        }
+        Ok(none())
+    })
+}
+
+/// Adds a link to a `SpanContext` or a `Span`; anything else, and an invalid context, is ignored.
+unsafe fn link(span: *mut SpanObject, context: Object, attributes: &Collected) {
+    // SAFETY: attached, alive.
+    unsafe {
+        let Some(context) = propagation::context_of(context) else {
+            return;
+        };
+        let live = &mut (*span).live;
+        emit::with(live.session, |thread| {
+            let (items, dropped) = attributes.cut(thread.intake.limits.attributes_per_link);
+            live.add_link(
+                thread,
+                &Link {
+                    trace_id: context.trace_id,
+                    span_id: context.span_id,
+                    flags: context.otlp_flags(),
+                    dropped_attributes: dropped,
+                    trace_state: context.trace_state.as_deref().unwrap_or("").as_bytes(),
+                    attributes: Items::new(items),
+                },
+            );
+        });
+    }
+}
+
+/// Adds the links of `start_span(links=…)`: an iterable of contexts, spans, or (context, attributes) pairs.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; both are alive.
+#[cold]
+pub(super) unsafe fn add_links(span: *mut SpanObject, links: Object) -> Result<(), Raised> {
+    // SAFETY: attached, alive.
+    unsafe {
+        let py = Python::assume_attached();
+        let links = Bound::from_borrowed_ptr(py, links);
+        let Ok(iterator) = links.try_iter() else {
+            return Ok(());
+        };
+        for entry in iterator {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    error.restore(py);
+                    return super::convert::swallow();
+                }
+            };
+            let session = (*span).live.session;
+            match entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
+                Ok((context, attributes)) => {
+                    link(span, context.as_ptr(), &collect(attributes.as_ptr(), session)?);
+                }
+                Err(_) => link(span, entry.as_ptr(), &collect(ptr::null_mut(), session)?),
+            }
+        }
+    }
+    Ok(())
+}
+
+unsafe extern "C" fn record_exception(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<4> =
+        Signature::new("record_exception", ["exception", "escaped", "attributes", "timestamp"], 2, 1);
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [exception, escaped, attributes, timestamp] = SIGNATURE.parse(args, count, names)?;
+            let span = this.cast::<SpanObject>();
+            let escaped = given(escaped) && ffi::PyObject_IsTrue(escaped) > 0;
+            ffi::PyErr_Clear();
+            let time = time::given_unix_nano(timestamp, (*span).live.session)?;
+            let attributes = if given(attributes) { attributes } else { ptr::null_mut() };
+            let exception = Bound::from_borrowed_ptr(Python::assume_attached(), exception);
+            exceptions::record(span, &exception, escaped, attributes, time)?;
+        }
+        Ok(none())
+    })
+}
+
+unsafe extern "C" fn end(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<1> = Signature::new("end", ["end_time"], 1, 0);
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [end_time] = SIGNATURE.parse(args, count, names)?;
+            let time = time::given_unix_nano(end_time, (*this.cast::<SpanObject>()).live.session)?;
+            span::end(this.cast(), time);
+        }
+        Ok(none())
+    })
+}
+
+unsafe extern "C" fn trace_id(this: Object, _: Object) -> Object {
+    entry(|| {
+        // SAFETY: alive.
+        let id = unsafe { (*this.cast::<SpanObject>()).live.trace_id };
+        Ok(if id.is_valid() { text(&id.to_hex()) } else { none() })
+    })
+}
+
+unsafe extern "C" fn span_id(this: Object, _: Object) -> Object {
+    entry(|| {
+        // SAFETY: alive.
+        let id = unsafe { (*this.cast::<SpanObject>()).live.span_id };
+        Ok(if id.is_valid() { text(&id.to_hex()) } else { none() })
+    })
+}
+
+/// A new `str`.
+fn text(text: &[u8]) -> Object {
+    // SAFETY: attached; ASCII. Null with an exception set when out of memory, which is passed on.
+    unsafe { ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as ffi::Py_ssize_t) }
+}
+
+unsafe extern "C" fn is_recording(this: Object, _: Object) -> Object {
+    // SAFETY: alive, attached.
+    unsafe {
+        let live = &(*this.cast::<SpanObject>()).live;
+        bool(live.is_recording() && live.session == crate::sys::fork::session())
+    }
+}
+
+unsafe extern "C" fn context(this: Object, _: *mut c_void) -> Object {
+    entry(|| {
+        // SAFETY: alive, attached.
+        unsafe {
+            let live = &(*this.cast::<SpanObject>()).live;
+            Ok(Py::new(Python::assume_attached(), SpanContext::of(live))?.into_ptr())
+        }
+    })
+}
+
+pub(super) unsafe extern "C" fn repr(this: Object) -> Object {
+    entry(|| {
+        // SAFETY: alive.
+        let live = unsafe { &(*this.cast::<SpanObject>()).live };
+        let state = if live.is_recording() { "recording" } else { "not recording" };
+        Ok(text(format!("<Span trace_id={:?} span_id={:?} {state}>", live.trace_id, live.span_id).as_bytes()))
+    })
+}

@@ -1,0 +1,367 @@
+//! The `Span` type. Written against the C API rather than as a PyO3 class, because every step counts here: vectorcall
+//! methods in every build, no borrow flag, and a freelist whose objects are tracked by the collector again when they
+//! come back (an activated, unended span is a cycle through its context token; untracked it would leak).
+//!
+//! A span object is touched only while attached to the interpreter, and none of its storage is held across a call into
+//! Python: arguments are converted first. Any thread may use and end it.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::fastcall::Raised;
+use super::convert::{Encoder, Owned, Simple, simple};
+use super::{current, freelist, methods};
+use crate::emit::{self, LiveSpan};
+use crate::stats::DropReason;
+
+/// A Python `Span`.
+#[repr(C)]
+pub(super) struct SpanObject {
+    base: ffi::PyObject,
+    /// Restores the context; null when the span is not activated, or no longer.
+    token: *mut ffi::PyObject,
+    /// What was current before (a new reference); null for nothing.
+    previous: *mut ffi::PyObject,
+    /// The exception that was recorded last, so that leaving `with` on it records nothing twice.
+    pub(super) exception: *mut ffi::PyObject,
+    /// `previous` is a span that had ended already when this one started (a task that outlives the span it was created
+    /// in): it stays current afterwards.
+    previous_had_ended: bool,
+    /// `end()` was called.
+    ended: bool,
+    /// Initialised before the object is handed out.
+    pub(super) live: LiveSpan,
+}
+
+static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+/// The span that `current_span()` gives when there is none, and `start_span` when recording is off.
+static NON_RECORDING: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// The object as a span, if it is one.
+///
+/// # Safety
+/// `object` is alive.
+#[inline]
+pub(super) unsafe fn as_span(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
+    // SAFETY: alive. Relaxed: the type is stored at import.
+    (unsafe { ffi::Py_TYPE(object) } == TYPE.load(Ordering::Relaxed)).then_some(object.cast())
+}
+
+/// A new reference to the shared span that records nothing and has no ids.
+pub(super) fn non_recording() -> *mut ffi::PyObject {
+    let span = NON_RECORDING.load(Ordering::Relaxed);
+    // SAFETY: made at import, never freed; callers are attached.
+    unsafe { ffi::Py_INCREF(span) };
+    span
+}
+
+/// Makes the type. At import.
+pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let slots = [
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_repr, methods::repr as *mut c_void),
+        slot(ffi::Py_tp_methods, (&raw const methods::TABLE).cast_mut().cast()),
+        slot(ffi::Py_tp_getset, (&raw const methods::GETSET).cast_mut().cast()),
+        slot(ffi::Py_tp_doc, methods::DOC.as_ptr().cast_mut().cast()),
+        slot(0, ptr::null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"pytracingx._native.Span".as_ptr(),
+        basicsize: size_of::<SpanObject>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC) as _,
+        slots: (&raw const slots).cast_mut().cast(),
+    };
+    // SAFETY: attached; name, methods and doc are statics, the slots are copied.
+    let span_type = unsafe { ffi::PyType_FromSpec(&mut spec) };
+    if span_type.is_null() {
+        return Err(PyErr::fetch(module.py()));
+    }
+    // SAFETY: a new reference; the static keeps another for ever.
+    let span_type = unsafe { Bound::from_owned_ptr(module.py(), span_type) };
+    TYPE.store(span_type.clone().into_ptr().cast(), Ordering::Relaxed);
+    // There is no `Span()`: spans come from `start_span`.
+    module.add("Span", &span_type)?;
+    // SAFETY: attached, the type exists.
+    let shared = unsafe { allocate() };
+    if shared.is_null() {
+        return Err(PyErr::fetch(module.py()));
+    }
+    // SAFETY: just allocated, nobody else has it.
+    unsafe { (*shared).ended = true };
+    NON_RECORDING.store(shared.cast(), Ordering::Relaxed);
+    Ok(())
+}
+
+fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot, pfunc }
+}
+
+/// A new, tracked object with no ids that records nothing. Null with an exception set when out of memory.
+///
+/// # Safety
+/// Attached, not inside `emit::with` (a first allocation may start a collection).
+#[inline]
+pub(super) unsafe fn allocate() -> *mut SpanObject {
+    let span_type = TYPE.load(Ordering::Relaxed);
+    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type, so initialising them again
+    // makes them new ones (`PyObject_Init` takes the type reference that `dealloc` gave up).
+    unsafe {
+        let reused = freelist::pop();
+        let span: *mut SpanObject = if reused.is_null() {
+            ffi::PyType_GenericAlloc(span_type, 0).cast()
+        } else {
+            ffi::PyObject_Init(reused, span_type).cast()
+        };
+        if span.is_null() {
+            return span;
+        }
+        (&raw mut (*span).token).write(ptr::null_mut());
+        (&raw mut (*span).previous).write(ptr::null_mut());
+        (&raw mut (*span).exception).write(ptr::null_mut());
+        (&raw mut (*span).previous_had_ended).write(false);
+        (&raw mut (*span).ended).write(false);
+        (&raw mut (*span).live).write(LiveSpan::NONE);
+        if !reused.is_null() {
+            ffi::PyObject_GC_Track(span.cast());
+        }
+        span
+    }
+}
+
+/// Makes a started span current, above `previous` (consumed).
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `span` is alive and not activated.
+#[inline]
+pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
+    // SAFETY: alive, attached.
+    unsafe {
+        if !previous.0.is_null() {
+            (*span).previous_had_ended = as_span(previous.0).is_some_and(|previous| (*previous).ended);
+            (*span).previous = previous.0;
+            std::mem::forget(previous);
+        }
+        (*span).token = current::SPAN.set(span.cast());
+    }
+}
+
+/// Ends the span now or at a given time, and restores the context. A second call does nothing.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `span` is alive.
+#[inline]
+pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
+    // SAFETY: alive, attached; the reference to `live` ends before the context is restored, which may run Python code.
+    unsafe {
+        if (*span).ended {
+            return;
+        }
+        (*span).ended = true;
+        let live = &mut (*span).live;
+        if live.is_recording() && emit::with(live.session, |thread| live.end(thread, end_unix_nano)).is_none()
+        {
+            end_elsewhere(&mut (*span).live);
+        }
+        if !(*span).token.is_null() {
+            deactivate(span);
+        }
+    }
+}
+
+/// The session of the span is over, or this is a forked child and it belongs to the parent.
+#[cold]
+fn end_elsewhere(live: &mut LiveSpan) {
+    live.discard();
+    emit::with(emit::session(), |thread| thread.intake.span_drops.add(DropReason::OtherSession, 1));
+}
+
+#[inline]
+unsafe fn deactivate(span: *mut SpanObject) {
+    // SAFETY: alive, attached. References are taken out of the object before they are dropped.
+    unsafe {
+        let token = Owned(std::mem::replace(&mut (*span).token, ptr::null_mut()));
+        let is_current = current::SPAN.get().0 == span.cast();
+        if !is_current {
+            // Somebody else is current, or this is another task or thread: leave it. `previous` stays, for spans
+            // above this one that end later.
+            return;
+        }
+        let previous_ended = as_span_or_null((*span).previous)
+            .is_some_and(|previous| (*previous).ended && !(*span).previous_had_ended);
+        if previous_ended {
+            current::SPAN.replace(nearest_open(span));
+        } else if !current::SPAN.reset(token.0) {
+            // A copy of the context that the token belongs to: the same effect without the token.
+            current::SPAN.replace((*span).previous);
+        }
+        drop(Owned(std::mem::replace(&mut (*span).previous, ptr::null_mut())));
+    }
+}
+
+unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
+    // SAFETY: alive when not null.
+    if object.is_null() { None } else { unsafe { as_span(object) } }
+}
+
+/// The nearest ancestor that has not ended (or had ended when its child started), borrowed; null for none.
+unsafe fn nearest_open(span: *mut SpanObject) -> *mut ffi::PyObject {
+    // SAFETY: each object keeps the one below alive.
+    unsafe {
+        let mut span = span;
+        while let Some(previous) = as_span_or_null((*span).previous) {
+            if !(*previous).ended || (*span).previous_had_ended {
+                return previous.cast();
+            }
+            span = previous;
+        }
+        (*span).previous
+    }
+}
+
+unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    let span = object.cast::<SpanObject>();
+    // SAFETY: called by the collector with a live object; heap types visit their type since 3.9.
+    unsafe {
+        let references = [ffi::Py_TYPE(object).cast(), (*span).token, (*span).previous, (*span).exception];
+        for reference in references {
+            if !reference.is_null() {
+                let result = visit(reference, arg);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: called by the collector with a live object.
+    unsafe { release_references(object.cast()) };
+    0
+}
+
+/// Drops the references to other objects. A chain of unended spans can be as long as a program likes, so it is walked,
+/// not recursed: a token holds its span's `previous` too, and each `previous` is kept until its own turn.
+unsafe fn release_references(span: *mut SpanObject) {
+    // SAFETY: references are taken out of the objects before they are dropped, so nothing sees a dangling one.
+    unsafe {
+        let take =
+            |reference: *mut *mut ffi::PyObject| Owned(std::mem::replace(&mut *reference, ptr::null_mut()));
+        let mut previous = take(&raw mut (*span).previous);
+        drop(take(&raw mut (*span).token));
+        drop(take(&raw mut (*span).exception));
+        while let Some(next) = as_span_or_null(previous.0).filter(|next| ffi::Py_REFCNT(next.cast()) == 1) {
+            let below = take(&raw mut (*next).previous);
+            drop(take(&raw mut (*next).token));
+            drop(std::mem::replace(&mut previous, below));
+        }
+    }
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    let span = object.cast::<SpanObject>();
+    // SAFETY: the interpreter calls this once, with the last reference gone; nobody else can reach the object.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let live = &mut (*span).live;
+        if live.is_recording() {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let ended = emit::with(live.session, |thread| {
+                    thread.intake.spans_abandoned.add(1);
+                    live.end(thread, None);
+                });
+                if ended.is_none() {
+                    end_elsewhere(live);
+                }
+            }));
+        }
+        ptr::drop_in_place(&raw mut (*span).live);
+        release_references(span);
+        let span_type = ffi::Py_TYPE(object);
+        if !freelist::push(object) {
+            ffi::PyObject_GC_Del(object.cast());
+        }
+        ffi::Py_DECREF(span_type.cast());
+    }
+}
+
+/// Sets the attributes of a mapping. What is no mapping is counted.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; both are alive.
+#[inline]
+pub(super) unsafe fn set_attributes(
+    span: *mut SpanObject,
+    attributes: *mut ffi::PyObject,
+) -> Result<(), Raised> {
+    // SAFETY: attached, alive; `live` is not referenced while values are converted.
+    unsafe {
+        let session = (*span).live.session;
+        if !(*span).live.is_recording() {
+            return Ok(());
+        }
+        if ffi::PyDict_CheckExact(attributes) != 0
+            && let Some(simple) = Simple::of_dict(attributes, session)
+        {
+            let live = &mut (*span).live;
+            emit::with(session, |thread| {
+                for (key, value) in simple.entries() {
+                    live.set_attribute(thread, key.resolve(thread), *value);
+                }
+            });
+            return Ok(());
+        }
+        let mut encoder = Encoder::default();
+        let raised = encoder.mapping(attributes, u32::MAX);
+        adopt(span, &encoder);
+        raised
+    }
+}
+
+/// Takes over what an encoder converted.
+unsafe fn adopt(span: *mut SpanObject, encoder: &Encoder) {
+    // SAFETY: alive, attached.
+    let live = unsafe { &mut (*span).live };
+    emit::with(live.session, |thread| {
+        live.set_items(thread, encoder.items());
+        live.drop_attributes(thread, encoder.dropped());
+    });
+}
+
+/// Sets one attribute.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; all are alive.
+#[inline]
+pub(super) unsafe fn set_attribute(
+    span: *mut SpanObject,
+    key: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> Result<(), Raised> {
+    // SAFETY: attached, alive; `live` is not referenced while values are converted.
+    unsafe {
+        let session = (*span).live.session;
+        if !(*span).live.is_recording() {
+            return Ok(());
+        }
+        if let (Some(value), Some(key)) = (simple(value), super::strings::name(key, session))
+            && !key.is_empty()
+        {
+            let live = &mut (*span).live;
+            emit::with(session, |thread| live.set_attribute(thread, key.resolve(thread), value));
+            return Ok(());
+        }
+        let mut encoder = Encoder::default();
+        let raised = encoder.attribute(key, value);
+        adopt(span, &encoder);
+        raised
+    }
+}

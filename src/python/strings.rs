@@ -1,0 +1,144 @@
+//! From Python strings to interned ids, without hashing: names and keys are mostly the same string object call after
+//! call. A direct-mapped cache keyed by object address answers in a few instructions. Every entry owns a reference,
+//! so an address in the cache cannot come to mean another string. Only exact `str` of at most 128 bytes that the
+//! interner has given an id enter it, so it is bounded in entries and bytes. Nothing here runs Python code.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pyo3::ffi;
+
+use super::capi;
+use crate::attrs::Text;
+use crate::emit::Thread;
+use crate::record::StrId;
+
+/// Longer texts are not interned (see `Interner`).
+const MAX_BYTES: usize = 128;
+/// 16 KiB; the interner's 16,384 ids are far more than one program uses hot.
+const ENTRIES: usize = 2048;
+/// Ids fit 20 bits, and what remains of a 16-byte aligned 48-bit address 44.
+const ID_BITS: u32 = 20;
+
+/// Address and id in one word, so that no reader sees one without the other; 0 is empty.
+static CACHE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
+/// The session whose ids the cache holds.
+static CACHED_SESSION: AtomicU64 = AtomicU64::new(0);
+
+/// A name or key on its way into a record.
+#[derive(Clone, Copy)]
+pub(super) struct Name<'a> {
+    text: Text<'a>,
+    /// The `str` behind an inline text, if it may be cached; else null.
+    object: *mut ffi::PyObject,
+}
+
+impl<'a> Name<'a> {
+    /// A text that is not a Python object.
+    pub(super) fn inline(text: &'a [u8]) -> Self {
+        Self { text: Text::Inline(text), object: std::ptr::null_mut() }
+    }
+
+    /// What goes into the record. Inside `emit::with`.
+    #[inline]
+    pub(super) fn resolve(self, thread: &Thread) -> Text<'a> {
+        match self.text {
+            Text::Id(_) => self.text,
+            Text::Inline(text) => self.intern(text, thread),
+        }
+    }
+
+    #[inline(never)]
+    fn intern(self, text: &'a [u8], thread: &Thread) -> Text<'a> {
+        match thread.intake.strings.intern(text) {
+            None => self.text,
+            Some(id) => {
+                if !self.object.is_null() {
+                    remember(self.object, id, thread.intake.session);
+                }
+                Text::Id(id)
+            }
+        }
+    }
+
+    /// No characters.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.text, Text::Inline([]))
+    }
+}
+
+/// The name behind an exact `str`; `None` for anything else and for texts with lone surrogates.
+///
+/// # Safety
+/// Attached; `object` is alive as long as the result is used.
+#[inline]
+pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Option<Name<'a>> {
+    // Relaxed: entries are validated by the session, and both only change while attached.
+    if CACHED_SESSION.load(Ordering::Relaxed) == session {
+        let entry = CACHE[slot(object)].load(Ordering::Relaxed);
+        if entry >> ID_BITS == object as u64 >> 4 && entry != 0 {
+            let id = StrId(entry as u32 & ((1 << ID_BITS) - 1));
+            return Some(Name { text: Text::Id(id), object: std::ptr::null_mut() });
+        }
+    }
+    // SAFETY: attached.
+    if unsafe { ffi::PyUnicode_CheckExact(object) } == 0 {
+        return None;
+    }
+    // SAFETY: a str, attached.
+    let text = unsafe { utf8(object)? };
+    let cacheable = text.len() <= MAX_BYTES && (object as u64) < 1 << 48;
+    Some(Name { text: Text::Inline(text), object: if cacheable { object } else { std::ptr::null_mut() } })
+}
+
+/// The UTF-8 form of a `str`, which the object caches; `None` with lone surrogates (no exception stays set).
+///
+/// # Safety
+/// Attached; `object` is a `str` and alive as long as the result is used.
+#[inline]
+pub(super) unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
+    let mut len = 0;
+    // SAFETY: a str.
+    let bytes = unsafe { capi::PyUnicode_AsUTF8AndSize(object, &mut len) };
+    if bytes.is_null() {
+        // SAFETY: attached.
+        unsafe { ffi::PyErr_Clear() };
+        return None;
+    }
+    // SAFETY: `len` bytes that live as long as the object.
+    Some(unsafe { std::slice::from_raw_parts(bytes.cast(), len as usize) })
+}
+
+#[inline]
+fn slot(object: *mut ffi::PyObject) -> usize {
+    // Fibonacci hashing; the low four bits of an address are always zero.
+    ((object as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ENTRIES.trailing_zeros())) as usize
+}
+
+#[cold]
+fn remember(object: *mut ffi::PyObject, id: StrId, session: u64) {
+    if id.0 >> ID_BITS != 0 {
+        return;
+    }
+    if CACHED_SESSION.load(Ordering::Relaxed) != session {
+        // Nobody may find an old id under the new session: empty first.
+        CACHED_SESSION.store(0, Ordering::SeqCst);
+        for entry in &CACHE {
+            forget(entry.swap(0, Ordering::Relaxed));
+        }
+        CACHED_SESSION.store(session, Ordering::SeqCst);
+    }
+    // SAFETY: attached (callers convert arguments), and the object is alive.
+    unsafe { ffi::Py_INCREF(object) };
+    let entry = (object as u64 >> 4) << ID_BITS | u64::from(id.0);
+    // Relaxed: the word carries all there is.
+    forget(CACHE[slot(object)].swap(entry, Ordering::Relaxed));
+}
+
+/// Releases the reference that an entry held. Freeing an exact `str` runs no Python code.
+fn forget(entry: u64) {
+    if entry != 0 {
+        let object = ((entry >> ID_BITS) << 4) as *mut ffi::PyObject;
+        // SAFETY: the entry owned this reference and is gone; attached.
+        unsafe { ffi::Py_DECREF(object) };
+    }
+}

@@ -1,0 +1,400 @@
+//! Starting spans: the `Tracer` type, whose default instance lends its methods to the module (`start_span`,
+//! `record_span`). Against the C API for the same reasons as [`super::span`].
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::fastcall::{Raised, Signature, entry, given};
+use super::capi::MethodDef;
+use super::convert::{GivenName, Owned, text_of};
+use super::propagation::{self, SpanContext};
+use super::span;
+use super::{current, methods, time};
+use crate::emit::{self, LiveSpan, Start, StatusUpdate};
+use crate::intern::Scope;
+use crate::record::SpanKind;
+use crate::sys::ticks;
+
+type Object = *mut ffi::PyObject;
+type Args = *const *mut ffi::PyObject;
+
+/// A Python `Tracer`: an instrumentation scope, and its index in the session it was last used in.
+#[repr(C)]
+struct TracerObject {
+    base: ffi::PyObject,
+    /// Never null once constructed.
+    scope: *mut Scope,
+    /// Session in the high 48 bits, index in the low 16; 0 before the first use.
+    index: AtomicU64,
+}
+
+static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+const START_SPAN_DOC: &std::ffi::CStr = c"start_span($self, /, name, attributes=None, kind='internal', *, parent=None, links=None, start_time=None, activate=True)
+--
+
+Starts a span and makes it current; end it with end() or by leaving `with`.
+
+Args:
+    name: What is done, of low cardinality ('decode', not 'decode 4711').
+    attributes: Mapping of initial attributes.
+    kind: 'internal', 'server', 'client', 'producer' or 'consumer', in any case.
+    parent: A Span or SpanContext instead of the current one.
+    links: Iterable of SpanContext or Span, or of (context, attributes) pairs.
+    start_time: Unix nanoseconds (see now()); default now.
+    activate: False leaves the context alone: cheaper, and right where parents are passed explicitly.
+
+Returns:
+    The Span. Before init() and with recording off, a shared one that records nothing.
+
+Raises:
+    ValueError: unknown kind. Nothing else raises.";
+
+const RECORD_SPAN_DOC: &std::ffi::CStr = c"record_span($self, /, name, start_time, end_time, attributes=None, kind='internal', *, parent=None, links=None, status=None, span_context=None)
+--
+
+Records a finished span in one call, without touching the context: the cheapest way to record.
+
+Args:
+    name: As for start_span().
+    start_time: Unix nanoseconds (see now() and from_monotonic()).
+    end_time: Unix nanoseconds.
+    attributes: Mapping of attributes.
+    kind: As for start_span().
+    parent: A Span or SpanContext; default the current one.
+    links: As for start_span().
+    status: 'ok', 'error', or an (code, description) pair.
+    span_context: Ids drawn in advance with new_context().
+
+Returns:
+    The span's SpanContext, for children and links.
+
+Raises:
+    ValueError: unknown kind or status. Nothing else raises.";
+
+static METHODS: [MethodDef; 3] = [
+    MethodDef::fast(c"start_span", start_span, START_SPAN_DOC),
+    MethodDef::fast(c"record_span", record_span, RECORD_SPAN_DOC),
+    MethodDef::END,
+];
+
+const DOC: &std::ffi::CStr =
+    c"Starts spans under one instrumentation scope. Made by get_tracer(); usable in every session.";
+
+/// Makes the type and the module-level functions. At import.
+pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let slots = [
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_methods, (&raw const METHODS).cast_mut().cast()),
+        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(0, ptr::null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"pytracingx._native.Tracer".as_ptr(),
+        basicsize: size_of::<TracerObject>() as c_int,
+        itemsize: 0,
+        flags: ffi::Py_TPFLAGS_DEFAULT as _,
+        slots: (&raw const slots).cast_mut().cast(),
+    };
+    // SAFETY: attached; name, methods and doc are statics, the slots are copied.
+    let tracer_type = unsafe { ffi::PyType_FromSpec(&mut spec) };
+    if tracer_type.is_null() {
+        return Err(PyErr::fetch(module.py()));
+    }
+    // SAFETY: a new reference; the static keeps another for ever.
+    let tracer_type = unsafe { Bound::from_owned_ptr(module.py(), tracer_type) };
+    TYPE.store(tracer_type.clone().into_ptr().cast(), Ordering::Relaxed);
+    module.add("Tracer", &tracer_type)?;
+    let tracer = new_tracer(module.py(), default_scope())?;
+    for function in ["start_span", "record_span"] {
+        module.add(function, tracer.getattr(function)?)?;
+    }
+    Ok(())
+}
+
+fn default_scope() -> Scope {
+    Scope { name: "pytracingx".into(), version: env!("CARGO_PKG_VERSION").into(), schema_url: String::new() }
+}
+
+fn new_tracer(py: Python<'_>, scope: Scope) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: attached; the fields are written before anybody else sees the object.
+    unsafe {
+        let tracer = ffi::PyType_GenericAlloc(TYPE.load(Ordering::Relaxed), 0);
+        if tracer.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        let object = tracer.cast::<TracerObject>();
+        (&raw mut (*object).scope).write(Box::into_raw(Box::new(scope)));
+        (&raw mut (*object).index).write(AtomicU64::new(0));
+        Ok(Bound::from_owned_ptr(py, tracer))
+    }
+}
+
+/// A tracer whose spans carry an instrumentation scope of their own.
+///
+/// Args:
+///     name: Usually the instrumented library's name.
+///     version: Its version.
+///
+/// May be called before init(); the tracer works in every session.
+#[pyfunction]
+#[pyo3(signature = (name, version = None))]
+pub(super) fn get_tracer<'py>(
+    py: Python<'py>,
+    name: String,
+    version: Option<String>,
+) -> PyResult<Bound<'py, PyAny>> {
+    new_tracer(py, Scope { name, version: version.unwrap_or_default(), schema_url: String::new() })
+}
+
+unsafe extern "C" fn dealloc(object: Object) {
+    // SAFETY: called once with the last reference gone; `scope` came from `Box::into_raw`.
+    unsafe {
+        let tracer = object.cast::<TracerObject>();
+        if !(*tracer).scope.is_null() {
+            drop(Box::from_raw((*tracer).scope));
+        }
+        let tracer_type = ffi::Py_TYPE(object);
+        let free: unsafe extern "C" fn(*mut c_void) =
+            std::mem::transmute(ffi::PyType_GetSlot(tracer_type, ffi::Py_tp_free));
+        free(object.cast());
+        ffi::Py_DECREF(tracer_type.cast());
+    }
+}
+
+/// The tracer's scope in the session, registered at its first use there.
+#[inline]
+unsafe fn scope_index(tracer: *mut TracerObject, session: u64) -> u16 {
+    // SAFETY: alive. Relaxed: the word carries all there is.
+    let index = unsafe { (*tracer).index.load(Ordering::Relaxed) };
+    if index >> 16 == session & 0xffff_ffff_ffff {
+        return index as u16;
+    }
+    // SAFETY: alive.
+    unsafe { register_scope(tracer, session) }
+}
+
+#[cold]
+unsafe fn register_scope(tracer: *mut TracerObject, session: u64) -> u16 {
+    // SAFETY: alive; the scope is never changed.
+    unsafe {
+        let scope = &*(*tracer).scope;
+        let index = emit::with(session, |thread| thread.intake.strings.scope_index(scope)).unwrap_or(0);
+        (*tracer).index.store(session << 16 | u64::from(index), Ordering::Relaxed);
+        index
+    }
+}
+
+unsafe extern "C" fn start_span(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<7> = Signature::new(
+        "start_span",
+        ["name", "attributes", "kind", "parent", "links", "start_time", "activate"],
+        3,
+        1,
+    );
+    entry(|| {
+        // SAFETY: as called; nothing Python runs while a span's storage or the thread's state is held.
+        unsafe {
+            let [name, attributes, kind, parent, links, start_time, activate] =
+                SIGNATURE.parse(args, count, names)?;
+            let kind = span_kind(kind)?;
+            let session = emit::session();
+            if session == 0 {
+                return Ok(span::non_recording());
+            }
+            let activate = activate.is_null() || activate == ffi::Py_True() || is_true(activate);
+            let current =
+                if activate || !given(parent) { current::SPAN.get() } else { Owned(ptr::null_mut()) };
+            let inherited = current::as_parent(if given(parent) { parent } else { current.0 });
+            let name = GivenName::of(name, session)?;
+            let start_time = time::given_unix_nano(start_time, session)?;
+            let scope = scope_index(this.cast(), session);
+            let object = span::allocate();
+            if object.is_null() {
+                return Err(Raised);
+            }
+            let owned = Owned(object.cast());
+            let started = emit::with(session, |thread| {
+                let start = Start {
+                    name: name.resolve(thread),
+                    kind,
+                    scope,
+                    parent: inherited.as_ref(),
+                    start_unix_nano: start_time,
+                    ids: None,
+                };
+                (*object).live = LiveSpan::start(thread, &start);
+            });
+            if started.is_none() {
+                return Ok(span::non_recording());
+            }
+            if given(attributes) {
+                span::set_attributes(object, attributes)?;
+            }
+            if given(links) && (*object).live.is_recording() {
+                methods::add_links(object, links)?;
+            }
+            if activate {
+                span::activate(object, current);
+            }
+            std::mem::forget(owned);
+            Ok(object.cast())
+        }
+    })
+}
+
+#[cold]
+unsafe fn is_true(object: Object) -> bool {
+    // SAFETY: attached, alive. An exception out of `__bool__` counts as false.
+    unsafe {
+        let truth = ffi::PyObject_IsTrue(object);
+        ffi::PyErr_Clear();
+        truth > 0
+    }
+}
+
+/// The kind argument; not given is internal.
+#[inline]
+unsafe fn span_kind(kind: Object) -> Result<SpanKind, Raised> {
+    if kind.is_null() {
+        return Ok(SpanKind::Internal);
+    }
+    // SAFETY: attached, alive.
+    unsafe {
+        if ffi::PyUnicode_CheckExact(kind) != 0
+            && let Some(text) = super::strings::utf8(kind)
+            && let Some(kind) = std::str::from_utf8(text).ok().and_then(SpanKind::parse)
+        {
+            return Ok(kind);
+        }
+        unusual_kind(kind)
+    }
+}
+
+#[cold]
+unsafe fn unusual_kind(kind: Object) -> Result<SpanKind, Raised> {
+    // SAFETY: attached, alive.
+    let text = unsafe { text_of(kind)? };
+    let text = String::from_utf8_lossy(&text);
+    SpanKind::parse(&text).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "unknown span kind '{text}', expected 'internal' | 'server' | 'client' | 'producer' | 'consumer'"
+        ))
+        .into()
+    })
+}
+
+unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<9> = Signature::new(
+        "record_span",
+        ["name", "start_time", "end_time", "attributes", "kind", "parent", "links", "status", "span_context"],
+        5,
+        3,
+    );
+    entry(|| {
+        // SAFETY: as called; nothing Python runs while a span's storage or the thread's state is held.
+        unsafe {
+            let [name, start_time, end_time, attributes, kind, parent, links, status, span_context] =
+                SIGNATURE.parse(args, count, names)?;
+            let kind = span_kind(kind)?;
+            let status = given_status(status)?;
+            let session = emit::session();
+            let inherited = if given(parent) {
+                current::as_parent(parent)
+            } else {
+                current::as_parent(current::SPAN.get().0)
+            };
+            let given_context = propagation::context_of(span_context);
+            if session == 0 {
+                let context = given_context.unwrap_or_else(|| SpanContext::INVALID.clone());
+                return Ok(Py::new(Python::assume_attached(), context)?.into_ptr());
+            }
+            let name = GivenName::of(name, session)?;
+            let now = ticks::unix_nano();
+            let start_time = time::given_unix_nano(start_time, session)?.unwrap_or(now);
+            let end_time = time::given_unix_nano(end_time, session)?.unwrap_or(now);
+            let scope = scope_index(this.cast(), session);
+            let drawn = given_context.as_ref();
+            let inherited = match drawn {
+                Some(context) => Some(context.as_drawn(inherited)),
+                None => inherited,
+            };
+            let object = span::allocate();
+            if object.is_null() {
+                return Err(Raised);
+            }
+            let owned = Owned(object.cast());
+            emit::with(session, |thread| {
+                let start = Start {
+                    name: name.resolve(thread),
+                    kind,
+                    scope,
+                    parent: inherited.as_ref(),
+                    start_unix_nano: Some(start_time),
+                    ids: drawn.map(|context| (context.trace_id, context.span_id)),
+                };
+                (*object).live = LiveSpan::start(thread, &start);
+            });
+            if given(attributes) {
+                span::set_attributes(object, attributes)?;
+            }
+            if given(links) && (*object).live.is_recording() {
+                methods::add_links(object, links)?;
+            }
+            if let Some((code, description)) = status {
+                let live = &mut (*object).live;
+                let update = StatusUpdate { code, description: &description };
+                emit::with(session, |thread| live.set_status(thread, update));
+            }
+            span::end(object, Some(end_time));
+            let context = SpanContext::of(&(*object).live);
+            drop(owned);
+            Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
+        }
+    })
+}
+
+/// `status='error'` or `status=('error', 'why')`.
+unsafe fn given_status(status: Object) -> Result<Option<(crate::record::StatusCode, Vec<u8>)>, Raised> {
+    if !given(status) {
+        return Ok(None);
+    }
+    // SAFETY: attached, alive.
+    unsafe {
+        if ffi::PyTuple_Check(status) != 0 && ffi::PyTuple_Size(status) == 2 {
+            let code = methods::status_code(ffi::PyTuple_GetItem(status, 0))?;
+            let description = ffi::PyTuple_GetItem(status, 1);
+            let description = if given(description) { text_of(description)? } else { Vec::new() };
+            return Ok(Some((code, description)));
+        }
+        Ok(Some((methods::status_code(status)?, Vec::new())))
+    }
+}
+
+/// Draws ids and the sampling decision for a span that will be recorded later, or elsewhere.
+///
+/// Args:
+///     parent: A Span or SpanContext; default the current one. None there means a new trace.
+///
+/// Returns:
+///     A SpanContext to propagate now and to give to record_span(span_context=…).
+#[pyfunction]
+#[pyo3(signature = (parent = None))]
+pub(super) fn new_context(parent: Option<&Bound<'_, PyAny>>) -> SpanContext {
+    let session = emit::session();
+    // SAFETY: attached; the argument is alive for the call.
+    let inherited = unsafe {
+        match parent {
+            Some(parent) => current::as_parent(parent.as_ptr()),
+            None => current::as_parent(current::SPAN.get().0),
+        }
+    };
+    emit::with(session, |thread| SpanContext::drawn(thread, inherited.as_ref()))
+        .unwrap_or_else(|| SpanContext::INVALID.clone())
+}

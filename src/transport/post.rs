@@ -1,0 +1,148 @@
+//! The sending side of HTTP/1.1 without a socket: what all requests to one endpoint have in common, checked once, and the
+//! bytes of one request's head. Never prints a header's value or the endpoint's path.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use ureq_proto::client::state::RecvResponse;
+use ureq_proto::client::{Call, SendRequestResult};
+
+use super::answer::protocol;
+use super::{Failure, Request};
+use crate::config::{Endpoint, TransportConfig};
+use crate::error::Error;
+
+/// Shorter words of a header's value are no secrets, and too likely to occur by chance.
+const MIN_SECRET_BYTES: usize = 8;
+
+/// Headers that follow from the exporter's other settings or from the protocol's framing.
+const RESERVED: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// A POST to an endpoint, but for its body.
+pub(super) struct Post {
+    target: http::Uri,
+    headers: HeaderMap,
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Post {
+    /// # Errors
+    /// [`Error::Config`] for a header or path that cannot be sent.
+    pub(super) fn new(
+        config: &TransportConfig,
+        content_type: &'static str,
+        agent: &str,
+    ) -> Result<Self, Error> {
+        let Endpoint { path, .. } = &config.endpoint;
+        let target: PathAndQuery = path.parse().map_err(|_| {
+            Error::config(
+                "endpoint: its path has characters that a URL cannot have (not shown: it can hold a token)",
+            )
+        })?;
+        let mut secrets: Vec<_> = path.split('?').map(|part| part.as_bytes().to_vec()).collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, header_value("endpoint", &authority(&config.endpoint))?);
+        headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let too_many = |_| Error::config("headers: too many");
+        let mut given = HeaderMap::new();
+        for (name, secret) in &config.headers {
+            let key = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Error::config(format_args!("headers: {name:?} is not a header name")))?;
+            if RESERVED.contains(&key) {
+                return Err(Error::config(format_args!("headers: {name:?} is set by the exporter itself")));
+            }
+            let mut value = header_value(&format!("headers: {name:?}"), secret.expose())?;
+            value.set_sensitive(true);
+            given.try_append(key, value).map_err(too_many)?;
+            secrets.extend(secret.expose().split_whitespace().last().map(|word| word.as_bytes().to_vec()));
+        }
+        if given.get_all(header::HOST).iter().count() > 1 {
+            return Err(Error::config("headers: \"host\" is given more than once"));
+        }
+        // What the user gives replaces ours of that name (`user-agent`, `host`).
+        for key in given.keys() {
+            headers.remove(key);
+            for value in given.get_all(key) {
+                headers.try_append(key, value.clone()).map_err(too_many)?;
+            }
+        }
+        secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
+        Ok(Self { target: target.into(), headers, secrets })
+    }
+
+    /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
+    /// that the answer can be read before its end.
+    pub(super) fn render(&self, request: &Request) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
+        let mut message = http::Request::new(());
+        *message.method_mut() = http::Method::POST;
+        *message.uri_mut() = self.target.clone();
+        let mut headers = self.headers.clone();
+        for (name, value) in &request.headers {
+            headers.insert(name, value.clone());
+        }
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+        // Each header takes a line of `name: value\r\n`; the rest is for method, version and the empty line.
+        let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut head =
+            vec![0; lines + self.target.path().len() + self.target.query().map_or(0, str::len) + 64];
+        *message.headers_mut() = headers;
+        let call = start(message, &mut head, request.body.len()).map_err(protocol)?;
+        Ok((head, call))
+    }
+
+    /// Blots out what is secret in a server's words, for servers quote what they refuse. Keeps the length, so that a
+    /// protobuf body stays one.
+    pub(super) fn redact(&self, body: &mut [u8]) {
+        for secret in &self.secrets {
+            let mut from = 0;
+            while let Some(at) = body[from..].windows(secret.len()).position(|window| window == secret) {
+                body[from + at..][..secret.len()].fill(b'*');
+                from += at + secret.len();
+            }
+        }
+    }
+}
+
+fn start(
+    message: http::Request<()>,
+    head: &mut Vec<u8>,
+    body_len: usize,
+) -> Result<Call<RecvResponse>, ureq_proto::Error> {
+    let mut call = Call::new(message)?.proceed();
+    let length = call.write(head)?;
+    head.truncate(length);
+    match call.proceed()? {
+        Some(SendRequestResult::RecvResponse(call)) => Ok(call),
+        Some(SendRequestResult::SendBody(mut call)) => {
+            call.consume_direct_write(body_len)?;
+            call.proceed().ok_or(ureq_proto::Error::OutputOverflow)
+        }
+        // Waiting for a 100 is never asked for, and `head` has room for everything.
+        Some(SendRequestResult::Await100(_)) | None => Err(ureq_proto::Error::OutputOverflow),
+    }
+}
+
+/// `Host` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
+fn authority(endpoint: &Endpoint) -> String {
+    let host = &endpoint.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let default_port = if endpoint.tls { 443 } else { 80 };
+    if endpoint.port == default_port { host } else { format!("{host}:{}", endpoint.port) }
+}
+
+/// The value stays out of the error: it can be a secret.
+fn header_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+        Error::config(format_args!("{what}: control characters such as CR, LF and NUL are not allowed"))
+    })
+}

@@ -1,0 +1,118 @@
+"""Fixtures shared by all Python tests.
+
+`collector`   an `OtlpServer` (otlp_server.py): a real OTLP/HTTP endpoint, scriptable, decoded with the official protobufs.
+`run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per process.
+
+    def test_a_span_arrives(collector, run_python):
+        run_python('''
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint)]))
+            with ptx.start_span("op"): pass
+            assert ptx.shutdown()
+        ''')
+        assert collector.span("op")["kind"] == "internal"
+
+The program finds `ptx`, `endpoint`, `json`, `os`, `sys`, `threading`, `time` ready, and `answer(value)`, whose JSON comes
+back as `Finished.answer`. Variables of the environment that would configure telemetry are taken away first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from otlp_server import OtlpServer
+
+PRELUDE = """\
+import json, os, sys, threading, time
+import pytracingx as ptx
+endpoint = os.environ["TEST_COLLECTOR"]
+def answer(value):
+    with open(os.environ["TEST_ANSWER"], "w") as file:
+        json.dump(value, file)
+"""
+
+TELEMETRY_VARIABLES = (
+    "OTEL_",
+    "PYTRACINGX_",
+    "ALIBABA_CLOUD_",
+    "RUST_LOG",
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "NO_COLOR",
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended. `answer` is the last value it gave to `answer()`, None if it gave none."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    answer: Any
+
+
+class RunPython(Protocol):
+    """See `run_python`."""
+
+    def __call__(
+        self,
+        code: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        check: bool = True,
+        prelude: str = PRELUDE,
+    ) -> Finished: ...
+
+
+@pytest.fixture
+def collector() -> Iterator[OtlpServer]:
+    """A fresh OTLP/HTTP server on a free port."""
+    server = OtlpServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
+    """Run code in a fresh interpreter, wait for it, and with `check` fail unless it exits with 0."""
+
+    def run(
+        code: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        check: bool = True,
+        prelude: str = PRELUDE,
+    ) -> Finished:
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(TELEMETRY_VARIABLES)
+        }
+        answer = tmp_path / "answer.json"
+        answer.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", prelude + textwrap.dedent(code), *arguments],
+            env={**clean, "TEST_COLLECTOR": collector.endpoint, "TEST_ANSWER": str(answer), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        if check:
+            assert done.returncode == 0, (
+                f"exit {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+            )
+        value = json.loads(answer.read_text()) if answer.exists() else None
+        return Finished(done.returncode, done.stdout, done.stderr, value)
+
+    return run

@@ -1,0 +1,228 @@
+"""An OTLP/HTTP server that tests script: a real socket on 127.0.0.1, the official decoder, every request kept.
+
+    server.answer_next(Answer(503), Answer(429, {"retry-after": "1"}))   # the next two requests, in order of arrival
+    server.default_answer = Answer(200, delay_s=0.2)                     # all others
+    server.wait_for_spans(3)                                             # blocks until a fact, never sleeps for one
+    server.spans, server.requests, server.connections                    # what was seen so far
+
+Spans count as arrived only when the request carrying them was answered 2xx.
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+from collector import decode_spans  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server does with one request, after it has read it whole.
+
+    `delay_s` passes first. `reset` then closes the connection with RST and sends nothing; `close` closes it after the
+    answer without having said so.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    delay_s: float = 0.0
+    reset: bool = False
+    close: bool = False
+
+
+def partial_success(rejected_spans: int, message: str = "") -> Answer:
+    """200 with a `partial_success` that rejects this many spans."""
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = rejected_spans
+    response.partial_success.error_message = message
+    return Answer(200, body=response.SerializeToString())
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came in; header names in lower case, `body` decompressed, `wire_bytes` as sent."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    wire_bytes: int
+    connection: int
+    received_at: float
+    status: int
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """The decoded spans of a trace request, see `collector.decode_span`."""
+        return decode_spans(self.body)
+
+
+class OtlpServer(ThreadingHTTPServer):
+    """Serves from construction until `close()`."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0) -> None:
+        self.default_answer = Answer()
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._next: deque[Answer] = deque()
+        self._changed = threading.Condition()
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.port = self.server_address[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def answer_next(self, *answers: Answer) -> None:
+        """Script the next requests; further calls append."""
+        with self._changed:
+            self._next.extend(answers)
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """All spans delivered so far, in order of arrival."""
+        with self._changed:
+            accepted = [r for r in self.requests if r.status // 100 == 2 and r.path.endswith("/v1/traces")]
+        return [span for request in accepted for span in request.spans]
+
+    def span(self, name: str) -> dict[str, Any]:
+        """The only span of this name."""
+        found = [span for span in self.spans if span["name"] == name]
+        assert len(found) == 1, f"{len(found)} spans named {name!r} among {[s['name'] for s in self.spans]}"
+        return found[0]
+
+    def wait_until(
+        self, fact: Callable[[], bool], timeout_s: float = 10.0, what: str = "the awaited fact"
+    ) -> None:
+        """Block until `fact()`, looked at after every request and connection; fail after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not fact():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(f"{what}: not within {timeout_s} s; saw {self._seen()}")
+                self._changed.wait(min(left, 0.5))
+
+    def wait_for_spans(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """Block until at least `count` spans arrived, and return all."""
+        self.wait_until(lambda: len(self.spans) >= count, timeout_s, f"{count} spans")
+        return self.spans
+
+    def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Request]:
+        """Block until at least `count` requests came in, whatever they were answered, and return all."""
+        self.wait_until(lambda: len(self.requests) >= count, timeout_s, f"{count} requests")
+        return list(self.requests)
+
+    def drop_connections(self) -> None:
+        """Close every kept-alive connection from the server's side; the listener stays."""
+        with self._changed:
+            for connection in list(self._open):
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def close(self) -> None:
+        """Stop listening and close all connections; what was seen stays readable."""
+        self.shutdown()
+        self.server_close()
+        self.drop_connections()
+        self._thread.join()
+
+    def _seen(self) -> str:
+        return f"{len(self.requests)} requests answered {[r.status for r in self.requests]}, {self.connections} connections"
+
+    def _admit(self, connection: socket.socket) -> int:
+        with self._changed:
+            self.connections += 1
+            self._open.add(connection)
+            self._changed.notify_all()
+            return self.connections
+
+    def _leave(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._open.discard(connection)
+
+    def _take_answer(self) -> Answer:
+        with self._changed:
+            return self._next.popleft() if self._next else self.default_answer
+
+    def _keep(self, request: Request) -> None:
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: OtlpServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.number = self.server._admit(self.connection)
+
+    def finish(self) -> None:
+        self.server._leave(self.connection)
+        try:
+            super().finish()
+        except OSError:
+            pass
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:
+            pass
+
+    def do_POST(self) -> None:
+        sent = self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = gzip.decompress(sent) if self.headers.get("content-encoding") == "gzip" else sent
+        answer = self.server._take_answer()
+        if answer.delay_s:
+            time.sleep(answer.delay_s)
+        status = 0 if answer.reset else answer.status
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        # Kept before it is answered: once the client knows, a test may look.
+        self.server._keep(Request(self.path, headers, body, len(sent), self.number, time.monotonic(), status))
+        if answer.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.send_response(answer.status)
+        for name, value in {"content-type": "application/x-protobuf", **answer.headers}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+        self.close_connection = self.close_connection or answer.close
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def closed_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+__all__ = ["Answer", "OtlpServer", "Request", "closed_port", "partial_success"]

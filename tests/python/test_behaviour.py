@@ -1,0 +1,565 @@
+"""Programs written for 0.2.0 and 0.3.0 run unchanged: what those showed, recorded by running them, is what this shows.
+
+The cases are tests/behaviour/cases.py, the recordings tests/behaviour/*.json. A recording is met when everything in it is
+seen again; other notes may be there too. Wherever we differ on purpose, DIFFERENCES says where, how and why, and a difference that no
+longer is one fails. Three rules hold everywhere:
+
+- an error is met by one of the same type (or a subclass) with the same first words, up to the first quote or comma
+- a list under a key `at_least_…` is met by a superset
+- spans are compared by name, and everything sent about them must be the same, with nothing added
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+BEHAVIOUR = Path(__file__).parents[1] / "behaviour"
+sys.path.insert(0, str(BEHAVIOUR))
+
+from cases import CASES  # noqa: E402
+from record import observe  # noqa: E402
+
+RECORDED = {
+    version: json.loads((BEHAVIOUR / f"{version}.json").read_text()) for version in ("0.2.0", "0.3.0")
+}
+
+Path_ = tuple[Any, ...]
+ABSENT = "<absent>"  # the recorded entry is not there
+ANYTHING = "<anything>"  # the entry, or its absence, is not compared
+
+
+class Differs:
+    """Ours instead of the recorded value at some paths of a case.
+
+    A path is `("notes", name, …)` or `("spans", name, field, …)`; "*" stands for every span, and the second span of a name
+    is `name#1`. `only` names the version that differs.
+    """
+
+    def __init__(self, case: str, reason: str, ours: dict[Path_, Any], only: Optional[str] = None) -> None:
+        self.case = case
+        self.reason = reason
+        self.ours = ours
+        self.only = only
+
+
+DEGRADES = "nothing that records raises: a value of another type degrades and is counted"
+RENAMED = "update_name works (0.2 and 0.3 went on sending the first name)"
+EXCEPTION = "an exception event carries type, message and stack trace (0.3's `with` sent the message alone)"
+OTHER_NAMES = "unknown enumerated values are matched without regard to case"
+CARRIERS = "header names in any case; carriers of pairs and of bytes"
+
+
+def same(value: Any, *paths: Any) -> dict[Any, Any]:
+    """One value at several paths."""
+    return dict.fromkeys(paths, value)
+
+
+def span(name: str, **more: Any) -> dict[str, Any]:
+    """A root span with nothing special about it, and more."""
+    plain = {
+        "flags": 257,
+        "kind": "internal",
+        "status": "unset",
+        "times_in_order": True,
+        "trace": f"of {name}",
+    }
+    return {"name": name, **plain, **more}
+
+
+def exception(kind: str, message: str) -> list[dict[str, Any]]:
+    """The events of a span that one exception left; neither the stack trace nor `exception.escaped` is compared."""
+    attributes = {"exception.type": kind, "exception.message": message}
+    attributes.update(same(ANYTHING, "exception.stacktrace", "exception.escaped"))
+    return [{"name": "exception", "attributes": attributes}]
+
+
+def stack_traces(*events: Path_) -> dict[Path_, Any]:
+    """The stack trace that we add to the recorded exception events, given as (span, index)."""
+    return {
+        ("spans", name, "events", n, "attributes", "exception.stacktrace"): ANYTHING for name, n in events
+    }
+
+
+def attribute_value_differences() -> dict[Path_, Any]:
+    """attribute_values: ours for each value that 0.3 turned into text, or refused, in the three ways of setting it."""
+    exported = {
+        "bytes": {"base64": "cmF3"},
+        "list_of_text": ["a", "b"],
+        "list_of_int": [1, 2],
+        "list_mixed": [1, "a", 2.5, True],
+        "list_empty": [],
+        "tuple": ["a", "b"],
+        "dict": {"a": 1},
+        "nested": [[1], [2]],
+        "int_too_large": str(2**63),
+        "int_huge": str(10**30),
+        "surrogate": "\N{REPLACEMENT CHARACTER}",
+        "unprintable": "Unprintable",
+    }
+    refused = ("int_too_large", "int_huge", "surrogate", "unprintable")
+    ours: dict[Path_, Any] = {}
+    for name, value in exported.items():
+        attributes = {"k": value}
+        ours[("spans", f"set_{name}", "attributes")] = attributes
+        if name in refused:
+            ours[("spans", f"start_{name}")] = span(f"start_{name}", attributes=attributes)
+        else:
+            ours[("spans", f"start_{name}", "attributes")] = attributes
+        ours[("spans", f"event_{name}", "events")] = [{"name": "e", "attributes": attributes}]
+    for name in refused:
+        ours.update(same(None, *(("notes", f"{way}_{name}") for way in ("set", "start", "event"))))
+    ours[("spans", "set_none", "attributes")] = ABSENT
+    ours[("spans", "start_none", "attributes")] = ABSENT
+    ours[("spans", "event_none", "events")] = [{"name": "e", "attributes": {}}]
+    return ours
+
+
+DIFFERENCES = [
+    # Surface and configuration
+    Differs(
+        "config_defaults",
+        "console_output=None: spans go to the console only when there are no sinks; describe() counts",
+        {("notes", "describe", "console_output"): ANYTHING, ("notes", "repr"): ANYTHING},
+    ),
+    Differs(
+        "two_trace_sinks",
+        "several sinks of one kind are allowed, as in 0.3",
+        {("notes", "config"): {"type": "Config"}, ("notes", "traces"): 2},
+        only="0.2.0",
+    ),
+    Differs(
+        "config_errors",
+        "choices are matched without regard to case, and what could never work is refused at once",
+        {
+            ("notes", "console_format_upper_case"): {"type": "Config"},
+            ("notes", "protocol_upper_case"): {"type": "TraceSink"},
+            ("notes", "resource_attribute_not_text"): ANYTHING,
+            ("notes", "endpoint_blank"): ANYTHING,
+            ("notes", "timeout_negative"): ANYTHING,
+            ("notes", "batch_max_export_zero"): ANYTHING,
+            ("notes", "sampler_arg_above_one"): ANYTHING,
+            ("notes", "sampler_arg_negative"): ANYTHING,
+            **same(
+                {"raises": ["RuntimeError"], "message": "must not be empty"},
+                ("notes", "sls_ak_id_empty"),
+                ("notes", "sls_ak_secret_empty"),
+            ),
+        },
+    ),
+    # Lifecycle
+    Differs(
+        "before_init",
+        "calls before init are cheap no-ops (0.2 raised RuntimeError)",
+        {("notes", "start_span"): {"type": "Span"}},
+        only="0.2.0",
+    ),
+    Differs(
+        "return_values",
+        "force_flush and shutdown tell whether everything was delivered",
+        same(
+            True,
+            *(
+                ("notes", name)
+                for name in (
+                    "force_flush",
+                    "force_flush_again",
+                    "shutdown",
+                    "shutdown_again",
+                    "force_flush_after_shutdown",
+                )
+            ),
+        ),
+    ),
+    Differs("return_values", RENAMED, {("spans", "op"): ABSENT, ("spans", "op2"): ANYTHING}),
+    Differs(
+        "before_init",
+        "force_flush and shutdown tell whether everything was delivered",
+        same(True, ("notes", "force_flush"), ("notes", "shutdown")),
+    ),
+    Differs(
+        "dead_endpoint",
+        "force_flush and shutdown tell that something was not delivered",
+        same(ANYTHING, ("notes", "force_flush"), ("notes", "shutdown")),
+    ),
+    Differs(
+        "after_shutdown",
+        "calls without a session are cheap no-ops (0.2 raised RuntimeError)",
+        {("notes", "start_span"): {"type": "Span"}},
+        only="0.2.0",
+    ),
+    Differs(
+        "init_again_after_shutdown",
+        "init may follow shutdown, as in 0.3 (0.2 took it and sent nothing)",
+        {("spans", "second"): span("second")},
+        only="0.2.0",
+    ),
+    Differs(
+        "exit_without_shutdown",
+        "at interpreter exit an initialised process flushes",
+        {("spans", "op"): span("op")},
+    ),
+    # Spans
+    Differs("keyword_names", RENAMED, {("spans", "op"): ABSENT, ("spans", "renamed"): ANYTHING}),
+    Differs("positional_arguments", EXCEPTION, stack_traces(("op", 1))),
+    Differs(
+        "span_kinds",
+        OTHER_NAMES,
+        {
+            **same(None, ("notes", "kind_'SERVER'"), ("notes", "kind_'Client'")),
+            ("spans", "odd"): span("odd", kind="server"),
+            ("spans", "odd#1"): span("odd", kind="client"),
+        },
+    ),
+    Differs(
+        "span_kinds",
+        "a kind of another type is refused, with whichever error",
+        same(ANYTHING, ("notes", "kind_None"), ("notes", "kind_1")),
+    ),
+    Differs("status_codes", OTHER_NAMES, same(None, ("notes", "code_'OK'"), ("notes", "code_'Error'"))),
+    Differs(
+        "status_codes",
+        "a code of another type is refused, with whichever error",
+        same(ANYTHING, ("notes", "code_None"), ("notes", "code_1")),
+    ),
+    Differs("status_codes", "the codes above were taken", {("spans", "odd", "status"): "ok"}),
+    Differs(
+        "attribute_values",
+        "values keep their type; None is dropped; what could not be sent degrades",
+        attribute_value_differences(),
+    ),
+    Differs(
+        "attribute_keys",
+        DEGRADES,
+        {
+            **same(
+                None,
+                *(
+                    ("notes", n)
+                    for n in ("key_not_text", "start_key_not_text", "attributes_list", "attributes_text")
+                ),
+            ),
+            ("spans", "op", "repeated_attributes"): ABSENT,
+            ("spans", "op", "attributes", ""): ANYTHING,
+            ("spans", "op", "dropped_attributes"): ANYTHING,
+            **same(ANYTHING, ("spans", "odd_key"), ("spans", "odd_list"), ("spans", "odd_text")),
+        },
+    ),
+    Differs(
+        "arguments_of_another_type",
+        DEGRADES,
+        {
+            **same(
+                None,
+                *(
+                    ("notes", n)
+                    for n in (
+                        "name_int",
+                        "name_none",
+                        "update_name_none",
+                        "event_name_int",
+                        "event_attributes_list",
+                        "description_int",
+                    )
+                ),
+            ),
+            ("spans",): ANYTHING,
+        },
+    ),
+    Differs("update_name", RENAMED, {("spans", "before"): ABSENT, ("spans", "after"): span("after")}),
+    Differs(
+        "exception_leaves_with",
+        "KeyboardInterrupt, SystemExit and GeneratorExit do not count as errors; a cancelled task leaves an event",
+        {
+            **same(
+                "unset", *(("spans", n, "status") for n in ("keyboard", "exit", "generator", "cancelled"))
+            ),
+            **same(ABSENT, *(("spans", n, "events") for n in ("keyboard", "exit", "generator"))),
+            ("spans", "exit", "status_message"): ABSENT,
+            ("spans", "cancelled", "events"): [{"name": "cancelled", "attributes": ANYTHING}],
+        },
+    ),
+    Differs(
+        "exception_leaves_with",
+        EXCEPTION,
+        {
+            ("spans", "value", "events"): exception("ValueError", "boom"),
+            ("spans", "custom", "events"): exception(ANYTHING, "mine"),
+            ("spans", "empty", "events"): exception("ValueError", ""),
+        },
+    ),
+    Differs(
+        "exception_without_text_leaves_with",
+        EXCEPTION,
+        {("spans", "*", "events"): ANYTHING, ("spans", "*", "status_message"): ANYTHING},
+    ),
+    Differs(
+        "exception_through_two_spans",
+        EXCEPTION,
+        same(exception("ValueError", "boom"), ("spans", "outer", "events"), ("spans", "inner", "events")),
+    ),
+    Differs(
+        "exception_recorded_and_raised",
+        "the same exception leaving `with` is not recorded twice",
+        {("spans", "op", "events"): exception("ValueError", "boom")},
+    ),
+    Differs(
+        "record_exception",
+        EXCEPTION,
+        stack_traces(("plain", 0), ("escaped", 0), ("twice", 0), ("twice", 1), ("then_ok", 0)),
+    ),
+    Differs(
+        "status_set_before_an_exception",
+        EXCEPTION,
+        {("spans", "*", "events"): exception("ValueError", "boom")},
+    ),
+    Differs("use_after_end", "ids stay readable after the end", {("notes", "ids_stay"): True}),
+    Differs(
+        "never_ended",
+        "is_recording is honest: without a session nothing is recorded",
+        {("notes", "is_recording"): False},
+        only="0.2.0",
+    ),
+    Differs(
+        "dropped_unended_while_current",
+        "a span that is current is referenced, so nothing ends it",
+        {
+            ("spans", "leaked"): ABSENT,
+            ("spans", "next", "parent"): "unknown",
+            ("spans", "next", "trace"): "of next",
+        },
+    ),
+    Differs(
+        "ended_out_of_order",
+        "ending a span that is not current leaves that alone; then the nearest open ancestor is current",
+        {
+            ("notes", "after_a"): "b",
+            ("notes", "after_b"): "nothing",
+            ("spans", "c", "parent"): "b",
+            ("spans", "c", "trace"): "of a",
+        },
+    ),
+    Differs(
+        "span_left_open_in_a_task",
+        "a span may be ended on any thread or task",
+        {("notes", "end_elsewhere"): None},
+    ),
+    Differs(
+        "used_on_another_thread",
+        "a span may be used and ended on any thread or task",
+        {
+            ("notes", "set_attribute"): None,
+            ("notes", "end"): None,
+            ("spans", "op", "attributes"): {"k": 1},
+        },
+    ),
+    Differs(
+        "limits",
+        "0.3's own source attributes counted against the user's limit",
+        {("spans", "op", "attributes"): {"a": 1, "b": 2}, ("spans", "op", "dropped_attributes"): 2},
+    ),
+    Differs(
+        "default_limits",
+        "0.3's own source attributes counted against the user's limit",
+        {
+            ("spans", "op", "attributes"): {f"a{n:03}": n for n in range(128)},
+            ("spans", "op", "dropped_attributes"): 2,
+        },
+    ),
+    # Propagation
+    Differs(
+        "inject",
+        "no empty tracestate; a list gets pairs appended",
+        {("notes", "tracestate"): None, ("notes", "keys"): ["kept", "traceparent"]},
+    ),
+    Differs(
+        "inject", "a carrier of another type is counted, not refused", same(ANYTHING, ("notes", "into_none"))
+    ),
+    Differs("inject", CARRIERS, {("notes", "into_a_list"): None}),
+    Differs(
+        "extract_carriers",
+        CARRIERS,
+        same(
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+            *(("notes", n) for n in ("capitals", "upper_case", "bytes", "pairs")),
+        ),
+    ),
+    Differs(
+        "extract_carriers", "a carrier of another type is counted, not refused", {("notes", "none"): ANYTHING}
+    ),
+    Differs(
+        "extract_invalid",
+        "W3C Trace Context to the letter: a traceparent of 54 characters is malformed",
+        {
+            ("notes", "short"): "none",
+            ("spans", "under_short"): span("under_short"),
+        },
+    ),
+    Differs("extract_unsampled", "is_recording is honest", {("notes", "is_recording"): False}),
+    Differs(
+        "extract_without_with",
+        "restore_context takes what extract_headers returned",
+        {("notes", "restore_context_of_it"): ANYTHING},
+    ),
+    Differs(
+        "restored_before_the_span_ends",
+        "ending a span that is not current leaves the current one alone",
+        {("notes", "after_end"): {"trace_id": None, "span_id": None}},
+    ),
+    # Sampling
+    Differs("sampler_always_off", "is_recording is honest", {("notes", "is_recording"): False}),
+    Differs("sampler_ratio_zero", "is_recording is honest", {("notes", "is_recording"): False}),
+    # On the wire
+    Differs(
+        "resource",
+        "the SDK's language is that of its user, and its version is ours",
+        same(
+            ANYTHING,
+            ("at_least_resource", "telemetry.sdk.language"),
+            ("at_least_resource", "telemetry.sdk.version"),
+        ),
+    ),
+    Differs(
+        "resource_and_environment",
+        "OTEL_RESOURCE_ATTRIBUTES is percent-decoded; language and version as above",
+        {
+            ("at_least_resource", "b"): "x y",
+            **same(
+                ANYTHING,
+                ("at_least_resource", "telemetry.sdk.language"),
+                ("at_least_resource", "telemetry.sdk.version"),
+            ),
+        },
+    ),
+    # Console: 0.2 and 0.3 announced spans in their documentation but printed none
+    *(
+        Differs(
+            name,
+            "spans are shown on the console, at their begin and end",
+            {("console", "stderr"): {"anything": True, "span": True}},
+        )
+        for name in (
+            "console_by_default",
+            "console_pretty",
+            "console_json",
+            "console_on_with_a_sink",
+            "console_filtered_by_environment",
+        )
+    ),
+    Differs(
+        "console_with_a_sink",
+        "with a sink, nothing but logs goes to the console (0.3 printed a line of its tracing library)",
+        {("console", "stderr", "anything"): False},
+        only="0.3.0",
+    ),
+]
+
+
+def by_name(spans: list[dict[str, Any]]) -> dict[str, Any]:
+    """Spans keyed by name; the second and later of one name get a number."""
+    keyed: dict[str, Any] = {}
+    for span in spans:
+        number = sum(1 for key in keyed if key.partition("#")[0] == span["name"])
+        keyed[f"{span['name']}#{number}" if number else span["name"]] = span
+    return keyed
+
+
+def expectation(version: str, case: str) -> dict[str, Any]:
+    """The recording with our differences in place."""
+    expected = json.loads(json.dumps(RECORDED[version][case]))
+    expected["spans"] = by_name(expected["spans"])
+    for difference in DIFFERENCES:
+        if difference.case != case or difference.only not in (None, version):
+            continue
+        for path, ours in difference.ours.items():
+            for place in (
+                [path] if "*" not in path else [(*path[:1], name, *path[2:]) for name in expected["spans"]]
+            ):
+                put(expected, place, ours)
+    return expected
+
+
+def put(tree: Any, path: Path_, value: Any) -> None:
+    *folders, leaf = path
+    for folder in folders:
+        tree = tree[folder] if isinstance(tree, list) else tree.setdefault(folder, {})
+    tree[leaf] = value
+
+
+def mismatches(expected: Any, seen: Any, path: Path_ = ()) -> list[str]:
+    """Where what was seen falls short of what is expected."""
+    where = ".".join(map(str, path))
+    if expected == ANYTHING:
+        return []
+    if expected == ABSENT:
+        return [] if seen == ABSENT else [f"{where}: expected nothing, saw {seen!r}"]
+    if isinstance(expected, dict) and "raises" in expected:
+        if not isinstance(seen, dict) or expected["raises"][0] not in seen.get("raises", ()):
+            return [f"{where}: expected {expected['raises'][0]}, saw {seen!r}"]
+        words = re.split("['\",;]", re.sub(r"^\w+Sink ", "", expected["message"]), maxsplit=1)[0]
+        typed = expected["raises"][0] == "TypeError"  # its text is the binding's, not ours
+        return (
+            [] if typed or words in seen["message"] else [f"{where}: {words!r} is not in {seen['message']!r}"]
+        )
+    if isinstance(expected, dict) and isinstance(seen, dict):
+        keys = [*expected, *(seen.keys() - expected.keys() if path[:1] == ("spans",) else ())]
+        return [
+            line
+            for key in keys
+            for line in mismatches(expected.get(key, ABSENT), seen.get(key, ABSENT), (*path, key))
+        ]
+    if path and str(path[-1]).startswith("at_least_") and isinstance(seen, list):
+        missing = sorted(set(expected) - set(seen))
+        return [f"{where}: missing {missing}"] if missing else []
+    if isinstance(expected, list) and isinstance(seen, list) and len(expected) == len(seen):
+        return [line for n in range(len(seen)) for line in mismatches(expected[n], seen[n], (*path, n))]
+    one_type = isinstance(expected, bool) == isinstance(seen, bool) or path[0] != "spans"
+    return [] if expected == seen and one_type else [f"{where}: expected {expected!r}, saw {seen!r}"]
+
+
+@pytest.fixture(scope="module")
+def seen() -> Any:
+    """What ours shows of a case, observed once for both versions."""
+    kept: dict[str, Any] = {}
+
+    def of(case: str) -> Any:
+        if case not in kept:
+            kept[case] = observe(sys.executable, case)
+            kept[case]["spans"] = by_name(kept[case]["spans"])
+        return kept[case]
+
+    return of
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_behaves_as_before(case: str, seen: Any) -> None:
+    versions = [version for version in RECORDED if case in RECORDED[version]]
+    assert versions, f"{case} is not recorded: run `make behaviour`"
+    for version in versions:
+        short = mismatches(expectation(version, case), seen(case))
+        assert not short, f"unlike {version}:\n" + "\n".join(short)
+
+
+@pytest.mark.parametrize("number", range(len(DIFFERENCES)), ids=lambda number: DIFFERENCES[number].case)
+def test_differences_are_real(number: int) -> None:
+    difference = DIFFERENCES[number]
+    versions = [v for v in RECORDED if difference.case in RECORDED[v] and difference.only in (None, v)]
+    assert versions, "names no recorded case"
+    assert difference.ours, "says nothing"
+    for path, ours in difference.ours.items():
+        if "*" in path:
+            continue
+        recorded = []
+        for version in versions:
+            tree: Any = {**RECORDED[version][difference.case]}
+            tree["spans"] = by_name(tree["spans"])
+            for step in path:
+                inside = isinstance(tree, dict) and step in tree or isinstance(tree, list)
+                tree = tree[step] if inside else ABSENT
+            recorded.append(tree)
+        assert any(was != ours for was in recorded), f"{path} was always {ours!r}"
