@@ -5,6 +5,7 @@ mod chunk;
 mod clock;
 mod config;
 mod console;
+mod context;
 mod environment;
 mod fork;
 mod http;
