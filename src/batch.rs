@@ -123,11 +123,14 @@ impl Batch {
         let header = self.header(at);
         let from = at + SLOT_BYTES;
         let payload = &self.bytes[from..from + header.payload_bytes as usize];
-        if header.flags & flag::OVERSIZE == 0 {
-            return RecordRef { header, payload };
-        }
-        let ticket = payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
-        let payload = ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes);
-        RecordRef { header, payload }
+        let oversize = header.flags & flag::OVERSIZE != 0;
+        RecordRef { header, payload: if oversize { self.handed_over(payload) } else { payload } }
+    }
+
+    /// The payload behind the ticket; empty when the hand-over never arrived.
+    #[cold]
+    fn handed_over(&self, ticket: &[u8]) -> &[u8] {
+        let ticket = ticket.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+        ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes)
     }
 }
