@@ -323,15 +323,12 @@ impl<'a> Exporter<'a> {
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
         for (limits, members) in &self.groups {
             for (select, sinks) in selections(&masks, *members) {
-                let mut chunk = self.encoder.encode(
+                let chunk = self.encoder.encode(
                     &self.batch,
                     |mask| mask & select.of == select.equals,
                     limits,
                     lookup,
                 );
-                // What waits is bounded by its length, so that is what it should occupy.
-                chunk.bytes.shrink_to_fit();
-                chunk.ends.shrink_to_fit();
                 let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
                 for (index, sink) in self.sinks.iter_mut().enumerate() {
                     if sinks >> index & 1 == 1 {
@@ -363,7 +360,7 @@ impl<'a> Exporter<'a> {
     fn shrink_when_idle(&mut self, now: Instant) {
         if !self.shrunk && now.saturating_duration_since(self.last_record) >= SHRINK_AFTER {
             self.drainer.shrink();
-            self.batch = Batch::default();
+            self.batch.shrink();
             self.scratch = Scratch::default();
             self.shrunk = true;
         }

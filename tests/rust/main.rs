@@ -1,6 +1,7 @@
 //! One binary for all integration tests of the core: cheap to link.
 
 mod attrs;
+mod batch;
 mod chunk;
 mod clock;
 mod config;
@@ -12,6 +13,7 @@ mod intern;
 mod model;
 mod otlp;
 mod pending;
+mod pipeline;
 mod poll;
 mod retry;
 mod sampler;
