@@ -21,10 +21,13 @@ use pytracingx::config::{
 };
 use pytracingx::emit::{self, LiveSpan, Start};
 use pytracingx::encode::chunk::Part;
+use pytracingx::encode::otlp;
 use pytracingx::exporter::console::Console;
 use pytracingx::exporter::flush::Goal;
-use pytracingx::exporter::sink::{Dialect, Settings, Sink};
+use pytracingx::exporter::request::{Dialect, Settings};
+use pytracingx::exporter::sink::Sink;
 use pytracingx::exporter::{self, Shared, TraceSink};
+use pytracingx::ids::SpanId;
 use pytracingx::lane::Lanes;
 use pytracingx::limits::SpanLimits;
 use pytracingx::record::{Header, SpanKind, kind};
@@ -426,61 +429,106 @@ alone! {
     }
 
     a_panic_costs_the_records_in_hand_only {
-        let envelope = |_: &[u8], _: &[Part], out: &mut Vec<u8>| {
+        let bare = Bare::start(1, |_, _, out| {
             static CALLS: AtomicUsize = AtomicUsize::new(0);
             assert!(CALLS.fetch_add(1, Ordering::Relaxed) > 0, "a bug of ours, once");
             out.clear();
-        };
-        let peer = Memory::default();
-        peer.answer_status(200);
-        let config = sink(1);
-        let settings = Settings {
-            endpoint: "memory".into(),
-            batch: config.batch,
-            timeout: LONG,
-            max_export_timeout: LONG,
-            compression: config.transport.compression,
-            max_queue_bytes: config.transport.max_queue_bytes,
-            resource: Arc::from([]),
-            dialect: Dialect { envelope, classify: classify_otlp_http },
-            seed: 1,
-        };
+        });
+        let mut producer = bare.shared.lanes.attach();
+        for expected in [false, true] {
+            for _ in 0..3 {
+                producer.push(&Header { kind: kind::SPAN, mask: 1, ..Header::zeroed() }, &[]).unwrap();
+            }
+            assert_eq!(bare.ask(Goal::Flush), Some(expected));
+        }
+        let stats = bare.shared.stats();
+        assert_eq!((stats.exporter_restarts, stats.spans_recorded), (1, 6));
+        let sink = &stats.trace_sinks[0];
+        assert_eq!((sink.wanted, sink.exported, sink.dropped.get(DropReason::Internal)), (6, 3, 3));
+        assert_eq!(bare.ask(Goal::Shutdown), Some(true));
+        assert_eq!(bare.ask(Goal::Flush), Some(false), "nobody is left to answer");
+        bare.thread.join().unwrap();
+    }
+
+    any_mix_of_sinks_gets_its_spans {
+        const SINKS: usize = 8;
+        // Few distinct masks in the first round, more in the second than are told apart.
+        let bare = Bare::start(SINKS, otlp::trace_request);
+        let mut producer = bare.shared.lanes.attach();
+        let masks: [&[u8]; 2] = [&[0, 1, 0x81, 0xff], &std::array::from_fn::<u8, 256, _>(|mask| mask as u8)];
+        for masks in masks {
+            for (number, mask) in (0_u64..).zip(masks) {
+                let header = Header {
+                    kind: kind::SPAN,
+                    mask: (*mask).into(),
+                    span_id: SpanId(number.to_be_bytes()),
+                    ..Header::zeroed()
+                };
+                producer.push(&header, &[]).unwrap();
+            }
+            assert_eq!(bare.ask(Goal::Flush), Some(true));
+            for (bit, peer) in bare.peers.iter().enumerate() {
+                let body = peer.requests().last().unwrap().body.clone();
+                let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+                let spans = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+                let arrived: Vec<u64> = spans
+                    .flat_map(|scope| &scope.spans)
+                    .map(|span| u64::from_be_bytes(span.span_id[..].try_into().unwrap()))
+                    .collect();
+                let wanted = (0..).zip(masks).filter(|(_, mask)| *mask >> bit & 1 == 1);
+                assert_eq!(arrived, wanted.map(|(number, _)| number).collect::<Vec<u64>>());
+            }
+        }
+        assert_eq!(bare.ask(Goal::Shutdown), Some(true));
+    }
+}
+
+/// An exporter without a session, whose sinks accept everything.
+struct Bare {
+    shared: Arc<Shared>,
+    thread: thread::JoinHandle<()>,
+    peers: Vec<Memory>,
+}
+
+impl Bare {
+    fn start(sinks: usize, envelope: fn(&[u8], &[Part], &mut Vec<u8>)) -> Self {
         let lanes = Lanes::new(1 << 20, 1 << 20).unwrap();
-        let exchange = Box::new(peer.clone());
+        let peers: Vec<Memory> = (0..sinks).map(|_| Memory::default()).collect();
+        let exchanges = peers.clone();
+        let trace_sink = move |peer: Memory| {
+            (0..10).for_each(|_| peer.answer_status(200));
+            let config = sink(1);
+            let settings = Settings {
+                endpoint: "memory".into(),
+                batch: config.batch,
+                timeout: LONG,
+                max_export_timeout: LONG,
+                compression: config.transport.compression,
+                max_queue_bytes: config.transport.max_queue_bytes,
+                resource: Arc::from([]),
+                dialect: Dialect { envelope, classify: classify_otlp_http },
+                seed: 1,
+            };
+            TraceSink { limits: SpanLimits::default(), sink: Sink::new(settings, Ok(Box::new(peer))) }
+        };
         let parts = exporter::Parts {
             drainer: lanes.drainer().unwrap(),
             strings: Arc::default(),
             lane_drops: Box::new(DropCounts::default),
-            trace_sinks: Box::new(|| {
-                vec![TraceSink { limits: SpanLimits::default(), sink: Sink::new(settings, Ok(exchange)) }]
-            }),
+            trace_sinks: Box::new(move || exchanges.into_iter().map(trace_sink).collect()),
             console: Console::new(None),
             diagnostics: false,
             warnings: vec![],
         };
-        let empty = Snapshot { trace_sinks: vec![SinkStats::default()], ..Snapshot::default() };
-        let shared = Arc::new(Shared::new(lanes.clone(), empty));
-        let thread = exporter::start(parts, shared.clone()).unwrap();
-        let mut producer = lanes.attach();
-        let ask = |goal| {
-            let ticket = shared.asks.ask(goal, Instant::now() + LONG);
-            lanes.waker().wake();
-            shared.asks.wait(&ticket, Instant::now() + LONG)
-        };
-        for expected in [false, true] {
-            for _ in 0..3 {
-                let header = Header { kind: kind::SPAN, mask: 1, ..Header::zeroed() };
-                producer.push(&header, &[]).unwrap();
-            }
-            assert_eq!(ask(Goal::Flush), Some(expected));
-        }
-        let stats = shared.stats();
-        assert_eq!((stats.exporter_restarts, stats.spans_recorded), (1, 6));
-        let sink = &stats.trace_sinks[0];
-        assert_eq!((sink.wanted, sink.exported, sink.dropped.get(DropReason::Internal)), (6, 3, 3));
-        assert_eq!(ask(Goal::Shutdown), Some(true));
-        thread.join().unwrap();
-        assert_eq!(ask(Goal::Flush), Some(false), "nobody is left to answer");
+        let empty = Snapshot { trace_sinks: vec![SinkStats::default(); sinks], ..Snapshot::default() };
+        let shared = Arc::new(Shared::new(lanes, empty));
+        Self { thread: exporter::start(parts, shared.clone()).unwrap(), shared, peers }
+    }
+
+    fn ask(&self, goal: Goal) -> Option<bool> {
+        let ticket = self.shared.asks.ask(goal, Instant::now() + LONG);
+        self.shared.lanes.waker().wake();
+        self.shared.asks.wait(&ticket, Instant::now() + LONG)
     }
 }
 
