@@ -6,6 +6,7 @@ mod chunk;
 mod clock;
 mod config;
 mod console;
+mod diagnostics;
 mod environment;
 mod fork;
 mod http;
