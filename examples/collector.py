@@ -1,10 +1,10 @@
 """A small OTLP/HTTP collector for traces: receives spans on a socket and draws them as trees.
 
-    python examples/collector.py --port 4318        # then run any program that exports OTLP/HTTP, and press Ctrl-C
+    python examples/collector.py --port 4318        # then run a program that exports, and press Ctrl-C
     python examples/collector.py --port 4318 --json # one JSON object a span instead, as they arrive
 
-It decodes with the official `opentelemetry-proto` package and otherwise needs only the standard library. It keeps every
-span in memory and binds to 127.0.0.1: meant for a look at what a program sends, and for tests.
+It decodes with the official `opentelemetry-proto` package and otherwise needs only the standard library. It
+keeps every span in memory and binds to 127.0.0.1: meant for a look at what a program sends, and for tests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Decoded = dict[str, Any]
 
 
 def decode_value(value: Any) -> Any:
-    """The Python value of a protobuf `AnyValue`; bytes become `{"base64": …}`, so that every result is JSON."""
+    """The Python value of a protobuf `AnyValue`; bytes become `{"base64": …}`, so that all is JSON."""
     kind = value.WhichOneof("value")
     if kind is None:
         return None
@@ -109,8 +109,8 @@ def decode_span(span: Span, resource: Decoded, scope: Decoded) -> Decoded:
 class Collector(ThreadingHTTPServer):
     """Receives `POST /v1/traces` from construction until `close()`; `with` closes it.
 
-    `spans` holds what has arrived, decoded, oldest first; `requests` counts accepted requests. `on_spans` is called for
-    each request's spans, on the thread of its connection. Port 0 takes a free one: read `endpoint`.
+    `spans` holds what has arrived, decoded, oldest first; `requests` counts accepted requests. `on_spans` is
+    called for each request's spans, on its connection's thread. Port 0 takes a free one: read `endpoint`.
     """
 
     daemon_threads = True
@@ -178,7 +178,7 @@ COLLAPSE_FROM = 4  # this many siblings of one name without children of their ow
 
 
 def draw_traces(spans: list[Decoded], out: TextIO = sys.stdout) -> None:
-    """Write one tree a trace, oldest first: name, kind, duration, and where in the trace the time was spent."""
+    """Write one tree a trace, oldest first: name, kind, duration, and when in the trace that was."""
     paint = _colours(out)
     traces = defaultdict(list)
     for span in sorted(spans, key=lambda span: span["start_time_unix_nano"]):

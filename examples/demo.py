@@ -1,10 +1,11 @@
-"""The main job, end to end: a program records spans, they cross a socket, official protobuf code decodes them.
+"""The main job, end to end: a program records spans, they cross a socket, official protobuf code decodes
+them.
 
     make demo
 
-Starts the collector of this folder on a free port, runs llm_serving.py in a process of its own with nothing but
-OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME to configure it, and draws what arrived. Exits with 1 unless the program
-delivered all that it recorded and every trace arrived whole.
+Starts the collector of this folder on a free port, runs llm_serving.py in a process of its own with nothing
+but OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME to configure it, and draws what arrived. Exits with 1
+unless the program delivered all that it recorded and every trace arrived whole.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def main() -> int:
     for name, count in Counter(span["name"] for span in collector.spans).most_common():
         print(f"{count:6} × {name}")
     print(
-        f"{len(collector.spans):6} spans arrived in {collector.requests} request(s); the program says: {program.stdout.strip()}"
+        f"{len(collector.spans):6} spans arrived in {collector.requests} request(s);",
+        f"the program says: {program.stdout.strip()}",
     )
     if (
         program.returncode

@@ -2,11 +2,13 @@
 
     OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 python examples/llm_serving.py
 
-Requests arrive over "HTTP", some of them continuing a caller's trace, are tokenized, wait in a queue, and are then decoded
-together, step by step, by one engine loop. The times are slept, everything else is what an instrumented server does:
+Requests arrive over "HTTP", some of them continuing a caller's trace, are tokenized, wait in a queue, and
+are then decoded together, step by step, by one engine loop. The times are slept, everything else is what an
+instrumented server does:
 
 - each request is one trace: a server span, current through `contextvars` while its coroutine runs
-- the engine runs in a task of its own and serves many requests at once, so it never makes their spans current: it records
+- the engine runs in a task of its own and serves many requests at once, so it never makes their spans
+  current: it records
   each request's share of a step as a finished span under that request, the cheapest call there is
 - each engine step is a trace of its own, linked to the requests in its batch
 """
@@ -60,7 +62,7 @@ class Request:
 
 
 class Engine:
-    """Continuous batching: every step decodes one token for each running request, and lets waiting ones in."""
+    """Continuous batching: a step decodes one token for each running request, and lets waiting ones in."""
 
     def __init__(self) -> None:
         self.waiting: list[Request] = []

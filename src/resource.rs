@@ -1,21 +1,11 @@
 //! Resource detection: what this process can say about itself. Reads a few small files and the environment it is given;
 //! called when a session starts and again in a forked child, so that the process id, the instance id and the rest are
-//! never the parent's.
+//! never the parent's. The language runtime does not change: whoever embeds the core puts `process.runtime.*` into the
+//! configured resource.
 
 use std::fs;
 
 use crate::config::{Resource, ResourceValue};
-
-/// The language runtime, told by whoever embeds the core.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Runtime {
-    /// `process.runtime.name`, for example `cpython`.
-    pub name: String,
-    /// `process.runtime.version`.
-    pub version: String,
-    /// `process.runtime.description`.
-    pub description: String,
-}
 
 /// Launcher variables of distributed jobs and the attributes they become (OpenTelemetry has no names for them).
 const RANKS: [(&str, &str); 3] =
@@ -23,11 +13,7 @@ const RANKS: [(&str, &str); 3] =
 
 /// The resource of a session: what was said (arguments before environment, see [`crate::config`]) and, where nothing
 /// was, what is detected now. `service.instance.id` is a fresh random UUID at every call.
-pub fn complete(
-    said: &Resource,
-    runtime: Option<&Runtime>,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Resource {
+pub fn complete(said: &Resource, variable: impl Fn(&str) -> Option<String>) -> Resource {
     let mut resource = said.clone();
     let text = |value: &str| ResourceValue::Str(value.to_owned());
     resource.add_missing("service.name", text(crate::config::UNKNOWN_SERVICE));
@@ -35,11 +21,6 @@ pub fn complete(
     resource.add_missing("telemetry.sdk.language", text("python"));
     resource.add_missing("telemetry.sdk.version", text(env!("CARGO_PKG_VERSION")));
     resource.add_missing("process.pid", ResourceValue::Int(i64::from(std::process::id())));
-    if let Some(runtime) = runtime {
-        resource.add_missing("process.runtime.name", text(&runtime.name));
-        resource.add_missing("process.runtime.version", text(&runtime.version));
-        resource.add_missing("process.runtime.description", text(&runtime.description));
-    }
     for (name, key) in RANKS {
         if let Some(rank) = variable(name).and_then(|value| value.trim().parse().ok()) {
             resource.add_missing(key, ResourceValue::Int(rank));

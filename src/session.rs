@@ -32,7 +32,7 @@ use crate::ids::IdGenerator;
 use crate::intern::Interner;
 use crate::lane::Lanes;
 use crate::limits::SpanLimits;
-use crate::resource::{self, Runtime};
+use crate::resource;
 use crate::sampler::Sampler;
 use crate::stats::{Counter, DropCounts, Drops, SinkStats, Snapshot};
 use crate::sys::fork::{Guard, lifecycle_lock};
@@ -54,7 +54,6 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 struct Session {
     config: Config,
-    runtime: Option<Runtime>,
     /// Built by a recording call in a forked child, not by `init`.
     revived: bool,
     /// `None`: `Config.disabled`.
@@ -67,20 +66,20 @@ struct Running {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Starts recording. `runtime` becomes `process.runtime.*`. The first call in a forked child replaces what was inherited;
+/// Starts recording. The first call in a forked child replaces what was inherited;
 /// what the child has recorded until then is sent first, within `exit_timeout_ms`.
 ///
 /// # Errors
 /// [`Error::AlreadyInitialized`]; [`Error::Config`] when a sink's certificates cannot be used; [`Error::Thread`] when
 /// there is no memory for the lanes or no thread. Nothing has changed then.
-pub fn init(config: Config, runtime: Option<Runtime>) -> Result<(), Error> {
+pub fn init(config: Config) -> Result<(), Error> {
     let guard = lifecycle_lock();
     let current = current(&guard);
     if matches!(&current, Current::Own(session) if !session.revived) {
         return Err(Error::AlreadyInitialized);
     }
     let exchanges = config.trace_sinks.iter().map(exchange).collect::<Result<Vec<_>, _>>()?;
-    let session = Session::start(config, runtime, false, move |_| exchanges)?;
+    let session = Session::start(config, false, move |_| exchanges)?;
     emit::on_fork(revive);
     install(&guard, Some(session));
     drop(guard);
@@ -124,7 +123,7 @@ pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
         Current::None => None,
-        Current::Inherited(parent) => Some(empty_stats(&parent.0)),
+        Current::Inherited(parent) => Some(empty_stats(&parent)),
         Current::Own(session) => Some(session.stats()),
     }
 }
@@ -135,17 +134,16 @@ fn revive() {
     let Current::Inherited(parent) = current(&guard) else {
         return;
     };
-    let (config, runtime) = *parent;
     let exchange = |sink: &TraceSinkConfig| exchange(sink).unwrap_or_else(|error| Err(error.to_string()));
     let exchanges = move |sinks: &[TraceSinkConfig]| sinks.iter().map(exchange).collect();
     // Without a thread, or memory for lanes, nothing is recorded.
-    install(&guard, Session::start(config, runtime, true, exchanges).ok());
+    install(&guard, Session::start(*parent, true, exchanges).ok());
 }
 
 enum Current {
     None,
     /// What the parent was told: this process has no session of its own yet.
-    Inherited(Box<(Config, Option<Runtime>)>),
+    Inherited(Box<Config>),
     Own(Arc<Session>),
 }
 
@@ -159,7 +157,7 @@ fn current(_guard: &Guard) -> Current {
     // lock. In a forked child nobody ever releases the parent's count.
     let session = unsafe { &*pointer };
     if session.running.as_ref().is_some_and(|running| running.intake.session != fork::session()) {
-        return Current::Inherited(Box::new((session.config.clone(), session.runtime.clone())));
+        return Current::Inherited(Box::new(session.config.clone()));
     }
     // SAFETY: as above: the count is at least one.
     Current::Own(unsafe {
@@ -207,12 +205,11 @@ impl Session {
     /// `exchanges` runs on the exporter's thread.
     fn start(
         config: Config,
-        runtime: Option<Runtime>,
         revived: bool,
         exchanges: impl FnOnce(&[TraceSinkConfig]) -> Vec<MaybeExchange> + Send + 'static,
     ) -> Result<Self, Error> {
         if config.disabled {
-            return Ok(Self { config, runtime, revived, running: None });
+            return Ok(Self { config, revived, running: None });
         }
         let no_lanes =
             |reason: &dyn std::fmt::Display| Error::Thread(format!("no memory for lanes: {reason}"));
@@ -234,8 +231,7 @@ impl Session {
             unusable_times: Counter::default(),
             spans_abandoned: Counter::default(),
         });
-        let resource =
-            resource::complete(&config.resource, runtime.as_ref(), |name| std::env::var(name).ok());
+        let resource = resource::complete(&config.resource, |name| std::env::var(name).ok());
         let resource: Arc<[u8]> = otlp::resource(&resource).into();
         let sinks = config.trace_sinks.clone();
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
@@ -261,7 +257,7 @@ impl Session {
         let thread =
             exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
         let running = Running { intake, shared, thread: Mutex::new(Some(thread)) };
-        Ok(Self { config, runtime, revived, running: Some(running) })
+        Ok(Self { config, revived, running: Some(running) })
     }
 
     fn exit_timeout(&self) -> Duration {

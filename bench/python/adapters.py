@@ -1,7 +1,8 @@
-"""One adapter a library: how it is started against a sink, stopped, and the same few operations written in its own API.
+"""One adapter a library: how it is started against a sink, stopped, and the same few operations written in
+its own API.
 
-Runs inside the library's own venv and imports only that library, when started. A loop takes the number of operations; every
-loop of one row does the same work with the same names and values.
+Runs inside the library's own venv and imports only that library, when started. A loop takes the number of
+operations; every loop of one row does the same work with the same names and values.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ RECORD = "record_span"
 
 
 def span_loops(start_span: Any, record_span: Any = None) -> dict[str, Loop]:
-    """The rows for a library whose `start_span(name, attributes=…)` returns a context manager with `set_attribute`."""
+    """The rows for a library with `start_span(name, attributes=…)` and `set_attribute`."""
 
     def span(count: int) -> None:
         for _ in range(count):

@@ -1,8 +1,9 @@
-"""What a call costs the thread that makes it, beside the C floor and the rivals, everything exporting to a local sink.
+"""What a call costs the thread that makes it, beside the C floor and the rivals, everything exporting to a
+local sink.
 
-Rounds are interleaved: in each, every library runs all operations in a fresh process. A cell is the median of the rounds;
-ratios are taken within a round, then the median of those. Ratios to the floor leave the empty loop out, ratios to rivals do
-not. Every span of ours must arrive.
+Rounds are interleaved: in each, every library runs all operations in a fresh process. A cell is the median
+of the rounds; ratios are taken within a round, then the median of those. Ratios to the floor leave the empty
+loop out, ratios to rivals do not. Every span of ours must arrive.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def run(session: Session) -> None:
             *("" for _ in rivals),
         ]
     )
-    notes = "Median of interleaved rounds, one process each; `ours : floor` without the empty loop, the others with it."
+    notes = "Medians of interleaved rounds. `ours : floor` is without the empty loop, other ratios with it."
     session.show("hot_path", "Hot path", notes, columns, rows)
     bars = {
         row: {

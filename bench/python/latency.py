@@ -1,8 +1,8 @@
 """How long single calls take at 10 000 spans a second while export is running.
 
-Blocks of steps with a span and without alternate in one process; a step without is what the machine and the measuring do on
-their own, and what a percentile has to be read against. Intervals are 95 %, by bootstrap over blocks. On a busy or virtual
-machine the far percentiles are its own.
+Blocks of steps with a span and without alternate in one process; a step without is what the machine and the
+measuring do on their own, and what a percentile has to be read against. Intervals are 95 %, by bootstrap
+over blocks. On a busy or virtual machine the far percentiles are its own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def at(percentile: float, nanoseconds: list[int]) -> float:
 
 
 def interval(percentile: float, blocks: list[list[int]]) -> tuple[float, float]:
-    """The 95 % interval of a percentile, drawing whole blocks: neighbouring steps share their disturbances."""
+    """The 95 % interval of a percentile, drawing whole blocks: neighbours share disturbances."""
     draw = random.Random(1)
     values = sorted(
         at(percentile, [length for part in draw.choices(blocks, k=len(blocks)) for length in part])

@@ -71,7 +71,7 @@ SERIES = ["#c2410c", "#0f766e", "#4338ca", "#a16207", "#64748b", "#be185d"]
 
 
 def bar_chart(title: str, unit: str, groups: dict[str, dict[str, float]]) -> str:
-    """Horizontal bars on a logarithmic axis: groups with a heading, in each one bar a label, the value at its end."""
+    """Horizontal bars on a logarithmic axis, in groups with a heading; each ends in its value."""
     values = [value for bars in groups.values() for value in bars.values() if value > 0]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     high = max(high, low + 1)
@@ -86,7 +86,8 @@ def bar_chart(title: str, unit: str, groups: dict[str, dict[str, float]]) -> str
     height = TOP + sum(GAP + ROW * len(bars) for bars in groups.values()) + BOTTOM
     width = LABEL + PLOT + 90
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" '
         f'font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="{escape(title)}">',
         "<style>text{fill:#1f2937}.soft{fill:#6b7280}.grid{stroke:#d1d5db}"
         "@media(prefers-color-scheme:dark){text{fill:#e5e7eb}.soft{fill:#9ca3af}.grid{stroke:#374151}}</style>",

@@ -1,7 +1,8 @@
-"""The interpreters of a benchmark run: one venv a library, because 0.3.0 has our name and the others bring dependencies.
+"""The interpreters of a benchmark run: one venv a library, because 0.3.0 has our name and the others bring
+dependencies.
 
-They live under .cache/bench-venvs, one set an interpreter, and are made when first needed. Ours is built from this checkout
-for that interpreter at each run, as `pip install .` would.
+They live under .cache/bench-venvs, one set an interpreter, and are made when first needed. Ours is built
+from this checkout for that interpreter at each run, as `pip install .` would.
 """
 
 from __future__ import annotations

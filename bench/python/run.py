@@ -1,6 +1,7 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|rust …] [--check] [--out FOLDER] [--python PYTHON]
+python bench/python/run.py [hot_path|throughput|latency|memory|rust …] [--check] [--out FOLDER] [--python
+PYTHON]
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""The other end of every benchmark: an HTTP server that takes whatever is posted, as fast as it can, and counts.
+"""The other end of every benchmark: an HTTP server that takes whatever is posted, as fast as it can, and
+counts.
 
-Runs as a process of its own (`Sink`). Bodies are kept as they come and only looked at when `stats()` asks, so that counting
-costs nothing while something is being measured. Spans are counted by walking the protobuf by hand, independently of any
-library, and by their distinct ids, so that neither a lost nor a repeated span can hide. Requests in Datadog's own format
-are counted by the header that announces how many traces they hold.
+Runs as a process of its own (`Sink`). Bodies are kept as they come and only looked at when `stats()` asks,
+so that counting costs nothing while something is being measured. Spans are counted by walking the protobuf
+by hand, independently of any library, and by their distinct ids, so that neither a lost nor a repeated span
+can hide. Requests in Datadog's own format are counted by the header that announces how many traces they
+hold.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class Received:
 
 
 def fields(buffer: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, first, end) of each length-delimited field of a protobuf message; the others are skipped."""
+    """(field number, first, end) of each length-delimited field of a protobuf message."""
     while position < end:
         tag, position = varint(buffer, position)
         kind = tag & 7
@@ -94,20 +96,13 @@ def varint(buffer: bytes, position: int) -> tuple[int, int]:
 
 def span_ids(body: bytes) -> Iterator[bytes]:
     """Of an ExportTraceServiceRequest: resource_spans = 1, scope_spans = 2, spans = 2, span_id = 2."""
-    for number, first, end in fields(body, 0, len(body)):
-        if number == 1:
-            for number, first, end in fields(body, first, end):
-                if number == 2:
-                    for number, first, end in fields(body, first, end):
-                        if number == 2:
-                            yield span_id(body, first, end)
-
-
-def span_id(body: bytes, first: int, end: int) -> bytes:
-    for number, begin, stop in fields(body, first, end):
-        if number == 2:
-            return body[begin:stop]
-    raise AssertionError("a span without an id")
+    parts = [(0, len(body))]
+    for wanted in (1, 2, 2):
+        parts = [
+            part for first, end in parts for number, *part in fields(body, first, end) if number == wanted
+        ]
+    for first, end in parts:
+        yield next(body[begin:stop] for number, begin, stop in fields(body, first, end) if number == 2)
 
 
 def serve(connection: socket.socket, received: Received) -> None:

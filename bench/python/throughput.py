@@ -1,6 +1,8 @@
-"""End to end at full speed: one thread records 200 000 spans with three attributes, the sink counts what arrives.
+"""End to end at full speed: one thread records 200 000 spans with three attributes, the sink counts what
+arrives.
 
-Wall time is that of recording; processor time is that of the whole process, export included. Ours must lose nothing.
+Wall time is that of recording; processor time is that of the whole process, export included. Ours must lose
+nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a benchmark does inside a library's own process: `worker.py LIBRARY TASK ENDPOINT key=value…`, JSON on stdout.
+"""What a benchmark does inside a library's own process: `worker.py LIBRARY TASK ENDPOINT key=value…`, JSON
+on stdout.
 
-Each task is a function of the adapter, the endpoint and its parameters. Nothing is imported here that would weigh on a
-measurement of memory or import time before it begins.
+Each task is a function of the adapter, the endpoint and its parameters. Nothing is imported here that would
+weigh on a measurement of memory or import time before it begins.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
 def latency(adapter: Adapter, endpoint: str, steps: int, per_second: int, block: int) -> dict[str, Any]:
     """The length of single steps at a fixed rate, in blocks with and without a span in the step, alternating.
 
-    A step is paced by sleeping, so the processor's caches are as cold as they are in a program that does other things.
+    Steps are paced by sleeping, so the processor's caches are as cold as in a program that does other things.
     """
     adapter.start(endpoint)
     loop = adapter.loops()["… 3 attributes, 2 set_attribute"]
@@ -135,7 +136,7 @@ def plain_memory(threads: int) -> dict[str, Any]:
 
     def work() -> None:
         for _ in range(300):
-            {"model": "qwen2.5-72b", "temperature": 0.7}
+            dict(model="qwen2.5-72b", temperature=0.7)
         done.wait()
         done.wait()
 

@@ -76,7 +76,8 @@ pub fn run(options: Options) -> Report {
 /// Records as a recording thread writes them: name and keys interned, values inline.
 fn batch(spans: usize, strings: &Interner) -> Batch {
     let mut ids = IdGenerator::from_seed([7; 32]);
-    let intern = |text: &str| (0..2).find_map(|_| strings.intern(text.as_bytes())).expect("room for a few texts");
+    let intern =
+        |text: &str| (0..2).find_map(|_| strings.intern(text.as_bytes())).expect("room for a few texts");
     let name = intern("decode_step");
     let keys = ["gen_ai.request.model", "batch_size", "kv_cache_usage"].map(|key| Text::Id(intern(key)));
     let trace_id = ids.trace_id();

@@ -15,8 +15,10 @@ use std::process::ExitCode;
 
 use measure::{Options, Report};
 
-/// Name and benchmark, in the order they run.
-const BENCHMARKS: &[(&str, fn(Options) -> Report)] = &[("encode", encode::run)];
+type Benchmark = (&'static str, fn(Options) -> Report);
+
+/// In the order they run.
+const BENCHMARKS: &[Benchmark] = &[("encode", encode::run)];
 
 fn main() -> ExitCode {
     let mut options = Options::default();

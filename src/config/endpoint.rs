@@ -210,7 +210,7 @@ fn redacted(text: &str) -> String {
     if text.contains('@') {
         return format!("{scheme}{separator}…");
     }
-    match rest.find(['/', '?', '#']) {
+    match rest.find(|c: char| matches!(c, '/' | '?' | '#') || c.is_control() || c.is_whitespace()) {
         Some(end) => format!("{scheme}{separator}{}/…", super::check::shown(&rest[..end])),
         None => format!("{scheme}{separator}{}", super::check::shown(rest)),
     }

@@ -2,15 +2,12 @@
 //! used is told once ([`Config::warnings`]) and ignored as if unset, so no environment can make `init` fail. Warnings
 //! name the variable, and show the value only where it cannot be a secret.
 
-use std::path::PathBuf;
-
-use percent_encoding::percent_decode_str;
-
-use super::check::{self, Choice, shown};
+use super::check;
+use super::variables::{Environment, specific};
 use super::{
-    BatchConfig, Config, Endpoint, HistogramAggregation, LogLimits, MetricSinkConfig, OtlpLogSinkConfig,
-    PathRule, Propagator, Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials,
-    SlsSinkConfig, TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+    BatchConfig, Config, Endpoint, LogLimits, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator,
+    Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig,
+    TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
 };
 use crate::limits::SpanLimits;
 
@@ -18,6 +15,7 @@ impl Config {
     /// What the environment alone says. Log records go to the console unless `OTEL_LOGS_EXPORTER` is set and leaves it
     /// out; spans and metrics only when their exporter variable names `console`.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
+        const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         let mut env = Environment { variable: &variable, warnings: Vec::new() };
         let mut config = Self { resource: Resource::default(), ..Self::default() };
 
@@ -40,8 +38,8 @@ impl Config {
         if let Some(filter) = env.choice("OTEL_METRICS_EXEMPLAR_FILTER", &check::EXEMPLAR_FILTERS) {
             config.exemplar_filter = filter;
         }
-        if let Some(sink) = config.metric_sinks.first() {
-            config.default_histogram = sink.histogram.unwrap_or_default();
+        if let Some(histogram) = env.choice(HISTOGRAM, &check::HISTOGRAMS) {
+            config.default_histogram = histogram;
         }
 
         env.warnings.into_iter().for_each(|line| config.warn(line));
@@ -75,14 +73,7 @@ struct Exporters {
     console: bool,
 }
 
-struct Environment<'a> {
-    variable: &'a dyn Fn(&str) -> Option<String>,
-    warnings: Vec<String>,
-}
-
 impl Environment<'_> {
-    // ------------------------------------------------------------------------------------------ sinks
-
     fn trace_sink(&mut self) -> TraceSinkConfig {
         let mut transport = self.transport(Signal::Traces);
         let batch = self.batch("BSP", &mut transport);
@@ -90,7 +81,6 @@ impl Environment<'_> {
     }
 
     fn metric_sink(&mut self) -> MetricSinkConfig {
-        const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         let mut transport = self.transport(Signal::Metrics);
         transport.max_export_timeout_ms =
@@ -101,7 +91,6 @@ impl Environment<'_> {
                 .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1)
                 .unwrap_or(super::METRIC_EXPORT_INTERVAL_MS),
             temporality: self.choice(TEMPORALITY, &check::TEMPORALITIES).unwrap_or_default(),
-            histogram: self.choice::<HistogramAggregation>(HISTOGRAM, &check::HISTOGRAMS),
         }
     }
 
@@ -295,127 +284,4 @@ impl Environment<'_> {
         }
         known.then_some(propagators)
     }
-
-    // ------------------------------------------------------------------------------------------ values
-
-    /// A signal's own variable, or else the general one.
-    fn of_signal<T>(
-        &mut self,
-        signal: Signal,
-        suffix: &str,
-        read: impl Fn(&mut Self, &str) -> Option<T>,
-    ) -> Option<T> {
-        read(self, &specific(signal, suffix)).or_else(|| read(self, &format!("OTEL_EXPORTER_OTLP_{suffix}")))
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        let text = (self.variable)(name)?;
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_owned())
-    }
-
-    fn boolean(&mut self, name: &str) -> Option<bool> {
-        let text = self.text(name)?;
-        if !text.eq_ignore_ascii_case("true") && !text.eq_ignore_ascii_case("false") {
-            self.bad(name, &text, "true or false");
-        }
-        Some(text.eq_ignore_ascii_case("true"))
-    }
-
-    fn whole<T: TryFrom<i128> + check::Bounded>(&mut self, name: &str, min: i128) -> Option<T> {
-        let text = self.text(name)?;
-        let value = text.parse().ok().and_then(|value| check::whole(name, value, min).ok());
-        if value.is_none() {
-            self.bad(name, &text, &format!("a whole number of at least {min}"));
-        }
-        value
-    }
-
-    fn milliseconds(&mut self, name: &str, min: i128) -> Option<u64> {
-        let value: u64 = self.whole(name, min)?;
-        check::milliseconds(name, value.into(), min).ok()
-    }
-
-    /// Milliseconds by specification. Nobody means an export timeout of up to 600 ms; the Python SDK, which reads
-    /// seconds, has taught many to write `10`.
-    fn timeout(&mut self, name: &str) -> Option<u64> {
-        let value = self.milliseconds(name, 1)?;
-        if value > 600 {
-            return Some(value);
-        }
-        self.warn(format!("{name}={value} is read as seconds; the unit is milliseconds, write {value}000"));
-        Some(value * 1000)
-    }
-
-    fn choice<T: Copy + PartialEq>(&mut self, name: &str, choice: &Choice<T>) -> Option<T> {
-        let text = self.text(name)?;
-        let value = choice.find(&text);
-        if value.is_none() {
-            self.bad(name, &text, &choice.expected());
-        }
-        value
-    }
-
-    /// `key=value,…`, percent-decoded. One bad entry makes the whole value unusable (as specified for
-    /// `OTEL_RESOURCE_ATTRIBUTES`). An entry may be a secret, so only its place is told.
-    fn pairs(&mut self, name: &str) -> Option<Vec<(String, String)>> {
-        let text = self.text(name)?;
-        let mut pairs = Vec::new();
-        for (index, entry) in text.split(',').map(str::trim).enumerate() {
-            if entry.is_empty() {
-                continue;
-            }
-            let decode =
-                |text: &str| percent_decode_str(text.trim()).decode_utf8().map(|text| text.into_owned());
-            match entry.split_once('=').map(|(key, value)| (decode(key), decode(value))) {
-                Some((Ok(key), Ok(value))) if !key.is_empty() => pairs.push((key, value)),
-                _ => {
-                    self.warn(format!(
-                        "{name}: entry {} is not key=value with percent-encoded UTF-8; ignored as a whole",
-                        index + 1
-                    ));
-                    return None;
-                }
-            }
-        }
-        Some(pairs)
-    }
-
-    fn headers(&mut self, name: &str) -> Option<Vec<(String, Secret)>> {
-        let pairs = self.pairs(name)?;
-        let headers = check::headers(pairs).ok();
-        if headers.is_none() {
-            // A botched list can have a secret where a name should be: neither is shown.
-            self.warn(format!("{name}: a name or value is not allowed in a header; ignored as a whole"));
-        }
-        headers
-    }
-
-    fn pem_file(&mut self, name: &str, marker: &str) -> Option<PathBuf> {
-        let path = PathBuf::from(self.text(name)?);
-        match check::pem_file(name, &path, marker) {
-            Ok(()) => Some(path),
-            Err(error) => {
-                self.warn(format!("{error}; ignored"));
-                None
-            }
-        }
-    }
-
-    fn bad(&mut self, name: &str, value: &str, expected: &str) {
-        self.warn(format!("{name}: '{}' is not {expected}; ignored", shown(value)));
-    }
-
-    fn warn(&mut self, line: String) {
-        self.warnings.push(line);
-    }
-}
-
-fn specific(signal: Signal, suffix: &str) -> String {
-    let signal = match signal {
-        Signal::Traces => "TRACES",
-        Signal::Metrics => "METRICS",
-        Signal::Logs => "LOGS",
-    };
-    format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}")
 }

@@ -1,12 +1,13 @@
 //! What a session is told: plain data, validated where it is built. Every field names its unit; nothing here is read
 //! by recording threads. Building a value reads no environment and, certificates aside ([`check::tls_files`]), no
-//! file; [`environment`] is handed the variables it may see.
+//! file; the environment's reader is handed the variables it may see.
 
 pub mod check;
 mod endpoint;
 mod environment;
 mod filter;
 mod sink;
+mod variables;
 
 use std::fmt;
 
@@ -158,6 +159,8 @@ pub struct Config {
     pub otlp_log_sinks: Vec<OtlpLogSinkConfig>,
     /// SLS logstores.
     pub sls_log_sinks: Vec<SlsSinkConfig>,
+    /// Characters of string values, for sinks without a limit of their own; `None` is no limit.
+    pub max_attribute_value_length: Option<u32>,
     /// Metrics about pytracingx itself (`otel.sdk.*`).
     pub sdk_metrics: bool,
     /// Buckets of histograms without boundaries.
@@ -194,6 +197,7 @@ impl Config {
             metric_sinks: Vec::new(),
             otlp_log_sinks: Vec::new(),
             sls_log_sinks: Vec::new(),
+            max_attribute_value_length: None,
             sdk_metrics: false,
             default_histogram: HistogramAggregation::default(),
             exemplar_filter: ExemplarFilter::default(),
@@ -210,6 +214,16 @@ impl Config {
         if !self.warnings.contains(&line) {
             self.warnings.push(line);
         }
+    }
+
+    /// Gives sinks without a value limit of their own the common one.
+    pub fn apply_value_limit(&mut self) {
+        let Some(limit) = self.max_attribute_value_length else {
+            return;
+        };
+        let traces = self.trace_sinks.iter_mut().map(|sink| &mut sink.limits.value_length);
+        let logs = self.otlp_log_sinks.iter_mut().map(|sink| &mut sink.limits.value_length);
+        traces.chain(logs).filter(|own| **own == u32::MAX).for_each(|own| *own = limit);
     }
 
     /// Warns of credentials that would travel in the clear.

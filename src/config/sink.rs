@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Endpoint, HistogramAggregation, LogFilter, PathRule, Secret, check};
+use super::{Endpoint, LogFilter, PathRule, Secret, check};
 use crate::error::Error;
 use crate::limits::SpanLimits;
 
@@ -169,8 +169,6 @@ pub struct MetricSinkConfig {
     pub export_interval_ms: u64,
     /// Totals or changes.
     pub temporality: Temporality,
-    /// Explicit or exponential buckets; `None` leaves it to [`Config::default_histogram`].
-    pub histogram: Option<HistogramAggregation>,
 }
 
 /// What is kept of a log record.

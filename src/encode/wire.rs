@@ -173,7 +173,9 @@ pub fn close(out: &mut Vec<u8>, part: Part) {
     let room = &mut out[part.body - part.width..part.body];
     match room {
         [only] if len < 1 << 7 => *only = len as u8,
-        [low, high] if len >= 1 << 7 && len < 1 << 14 => (*low, *high) = (len as u8 | 0x80, (len >> 7) as u8),
+        [low, high] if (1 << 7..1 << 14).contains(&len) => {
+            (*low, *high) = (len as u8 | 0x80, (len >> 7) as u8)
+        }
         _ => close_long(out, part),
     }
 }

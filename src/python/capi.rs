@@ -1,6 +1,7 @@
 //! CPython calls that are not in the limited API but are exported, with one signature, by every CPython since 3.7.1:
 //! used directly in version-specific builds, resolved once at import in the abi3 build. Also the two definitions that
 //! PyO3 hides below 3.10. All functions here need the caller to be attached to the interpreter.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;

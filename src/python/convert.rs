@@ -4,6 +4,7 @@
 //! nothing, and is nearly every attribute. [`Encoder`] handles the rest into a buffer of its own: it may run Python
 //! code (`str(obj)`), so whoever calls it must not be inside `emit::with` nor hold a span's storage. Neither raises:
 //! an `Exception` out of user code is swallowed, a `BaseException` (KeyboardInterrupt) is passed on as [`Raised`].
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::c_int;
 use std::ptr;

@@ -2,6 +2,7 @@
 //! they see. [`SPAN`] holds a `Span`, a `SpanContext` (a remote parent) or `None`; [`BAGGAGE`] the header that travels
 //! along. Read and written through the C API. Nothing here runs Python code, except that setting allocates (before
 //! 3.12 that may start a collection): never call it inside `emit::with`.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::CStr;
 use std::ptr;

@@ -1,12 +1,13 @@
 //! Exceptions on spans: the event, the status, and which ones do not count. Cold; runs Python code.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use pyo3::exceptions::{PyGeneratorExit, PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use super::fastcall::Raised;
 use super::convert::{Encoder, Owned, text_of};
+use super::fastcall::Raised;
 use super::span::SpanObject;
 use crate::attrs::{self, Text, Value};
 use crate::emit::{self, AttributeList, StatusUpdate};

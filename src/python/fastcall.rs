@@ -1,5 +1,6 @@
 //! Arguments of the hot functions, taken from the vectorcall form without building a tuple or a dict. Nothing here
 //! runs Python code or allocates except to raise.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::c_int;
 use std::ptr;

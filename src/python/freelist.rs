@@ -1,5 +1,6 @@
 //! Dead `Span` objects for the next spans: saves an allocation of the collector's kind (object plus its header) each.
 //! Touched only while attached. On a free-threaded build it is empty: several threads would share it.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use pyo3::ffi;
 

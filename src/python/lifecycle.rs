@@ -8,7 +8,6 @@ use pyo3::types::{PyDict, PyList};
 
 use super::config::PyConfig;
 use super::propagation;
-use crate::resource::Runtime;
 use crate::session;
 use crate::stats::{DropCounts, DropReason, SinkStats};
 
@@ -30,24 +29,11 @@ pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()>
         None => PyConfig::from_env(py)?.resolve(py)?,
     };
     let propagators = propagation::bits(&config);
-    let runtime = runtime(py)?;
-    py.detach(|| session::init(config, Some(runtime)))?;
+    py.detach(|| session::init(config))?;
     propagation::set_propagators(propagators);
     // Imported here, not at import of the package: it registers handlers.
     py.import("pytracingx._exit")?.call_method0("install")?;
     Ok(())
-}
-
-fn runtime(py: Python<'_>) -> PyResult<Runtime> {
-    let sys = py.import("sys")?;
-    let implementation = sys.getattr("implementation")?;
-    let info = sys.getattr("version_info")?;
-    let part = |index: usize| -> PyResult<u32> { info.get_item(index)?.extract() };
-    Ok(Runtime {
-        name: implementation.getattr("name")?.extract()?,
-        version: format!("{}.{}.{}", part(0)?, part(1)?, part(2)?),
-        description: sys.getattr("version")?.extract()?,
-    })
 }
 
 /// Stops recording: sends what was recorded, ends the exporter thread.

@@ -1,4 +1,5 @@
 //! What Python sees of a `Span`: methods, in the vectorcall form.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::{CStr, c_void};
 use std::ptr;
@@ -7,9 +8,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::fastcall::{Raised, Signature, bool, entry, given, none};
 use super::capi::MethodDef;
 use super::convert::{Encoder, GivenName, Simple, text_of};
+use super::fastcall::{Raised, Signature, bool, entry, given, none};
 use super::propagation::SpanContext;
 use super::span::{self, SpanObject};
 use super::{exceptions, propagation, time};

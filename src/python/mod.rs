@@ -1,15 +1,25 @@
-//! The Python extension module `pytracingx._native`: a list of what it holds. The only place that names `pyo3`;
-//! nothing imports it.
-#![expect(unsafe_code, reason = "the hot calls are written against the C API")]
+//! The Python extension module `pytracingx._native`: a list of what it holds. Everything below converts arguments and
+//! calls the core; the only place that names `pyo3`, and nothing imports it.
+//!
+//! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
+//! per span is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
+//! (identity cache), `convert` (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`.
 
-mod fastcall;
+mod arguments;
 mod capi;
+mod config;
 mod convert;
 mod current;
+mod describe;
+mod error;
 mod exceptions;
+mod fastcall;
 mod freelist;
+mod lifecycle;
 mod methods;
 mod propagation;
+mod sinks;
+mod sls_sink;
 mod span;
 mod strings;
 mod time;
@@ -18,10 +28,33 @@ mod tracer;
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
-fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    capi::resolve(module.py())?;
-    current::prepare(module.py())?;
-    span::prepare(module)?;
-    tracer::prepare(module)?;
-    module.add("__version__", env!("CARGO_PKG_VERSION"))
+mod _native {
+    #[pymodule_export]
+    use super::config::{PyConfig, restore_config};
+    #[pymodule_export]
+    use super::lifecycle::{_shutdown_at_exit, force_flush, init, is_initialized, shutdown, stats};
+    #[pymodule_export]
+    use super::propagation::{
+        ExtractedContext, SpanContext, UseSpan, current_span, current_trace_context, extract_context,
+        extract_headers, inject_headers, restore_context,
+    };
+    #[pymodule_export]
+    use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
+    #[pymodule_export]
+    use super::sls_sink::PySlsLogSink;
+    #[pymodule_export]
+    use super::time::{from_monotonic, now};
+    #[pymodule_export]
+    use super::tracer::{get_tracer, new_context};
+    use super::*;
+
+    #[pymodule_init]
+    fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        capi::resolve(module.py())?;
+        current::prepare(module.py())?;
+        span::prepare(module)?;
+        tracer::prepare(module)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("ConfigError", error::config_error(module.py())?)
+    }
 }

@@ -1,4 +1,5 @@
 //! Contexts that cross a process: `SpanContext`, headers in and out, and what makes a context current without a span.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -178,7 +179,7 @@ impl SpanContext {
             flags: u8::try_from(trace_flags).map_err(|_| {
                 PyValueError::new_err(format!("trace_flags must be 0 to 255, got {trace_flags}"))
             })?,
-            trace_state: context::parse_tracestate(&[trace_state.as_bytes()]).map(Arc::from),
+            trace_state: shared(context::parse_tracestate([trace_state.as_bytes()])),
             remote: is_remote,
             ..Self::INVALID.clone()
         })
@@ -290,15 +291,19 @@ pub(super) unsafe fn context_of(object: *mut ffi::PyObject) -> Option<SpanContex
 fn remote_context(traceparents: &[Vec<u8>], tracestates: &[Vec<u8>]) -> Option<SpanContext> {
     let [traceparent] = traceparents else { return None };
     let (trace_id, span_id, flags) = context::parse_traceparent(traceparent)?;
-    let states: Vec<&[u8]> = tracestates.iter().map(Vec::as_slice).collect();
     Some(SpanContext {
         trace_id,
         span_id,
         flags,
-        trace_state: context::parse_tracestate(&states).map(Arc::from),
+        trace_state: shared(context::parse_tracestate(tracestates.iter().map(Vec::as_slice))),
         remote: true,
         ..SpanContext::INVALID.clone()
     })
+}
+
+/// Empty is none.
+fn shared(text: String) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| Arc::from(text))
 }
 
 // ---------------------------------------------------------------------------------------------- headers in

@@ -4,6 +4,7 @@
 //!
 //! A span object is touched only while attached to the interpreter, and none of its storage is held across a call into
 //! Python: arguments are converted first. Any thread may use and end it.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -12,8 +13,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::fastcall::Raised;
 use super::convert::{Encoder, Owned, Simple, simple};
+use super::fastcall::Raised;
 use super::{current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;

@@ -2,6 +2,7 @@
 //! call. A direct-mapped cache keyed by object address answers in a few instructions. Every entry owns a reference,
 //! so an address in the cache cannot come to mean another string. Only exact `str` of at most 128 bytes that the
 //! interner has given an id enter it, so it is bounded in entries and bytes. Nothing here runs Python code.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,6 @@
 //! Times as callers give them: integer Unix nanoseconds. Anything else (a float, seconds, milliseconds) is counted and
 //! replaced by now; the exporter warns about it once.
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::c_int;
 

@@ -1,5 +1,6 @@
 //! Starting spans: the `Tracer` type, whose default instance lends its methods to the module (`start_span`,
 //! `record_span`). Against the C API for the same reasons as [`super::span`].
+#![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -9,9 +10,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::fastcall::{Raised, Signature, entry, given};
 use super::capi::MethodDef;
 use super::convert::{GivenName, Owned, text_of};
+use super::fastcall::{Raised, Signature, entry, given};
 use super::propagation::{self, SpanContext};
 use super::span;
 use super::{current, methods, time};

@@ -102,7 +102,7 @@ fn wiped_on_fork() -> &'static Page {
 
 #[cfg(all(unix, not(miri)))]
 mod os {
-    use super::{Ordering, Page, UNMAPPED};
+    use super::{Ordering, UNMAPPED};
 
     pub(super) fn prepare() {
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -126,6 +126,7 @@ mod os {
     /// False when the kernel cannot wipe.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn map() -> bool {
+        use super::Page;
         use std::ptr;
 
         let bytes = crate::sys::memory::ALIGN_BYTES.max(size_of::<Page>());
@@ -146,7 +147,7 @@ mod os {
         }
         // SAFETY: the mapping made above.
         let wiped = unsafe { libc::madvise(page, bytes, libc::MADV_WIPEONFORK) } == 0;
-        let unmapped = std::ptr::from_ref(&UNMAPPED).cast_mut();
+        let unmapped = ptr::from_ref(&UNMAPPED).cast_mut();
         // Relaxed: see `current`.
         let won = wiped
             && super::PAGE

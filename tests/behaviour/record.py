@@ -1,12 +1,14 @@
-"""Run the cases of cases.py under an installed pytracingx and write down what was observed.
+"""Run the cases under an installed pytracingx and write down what was observed.
 
-    python tests/behaviour/record.py --python .cache/behaviour/0.3.0/bin/python --version 0.3.0 > tests/behaviour/0.3.0.json
+    python tests/behaviour/record.py --python …/bin/python --version 0.3.0 > tests/behaviour/0.3.0.json
 
-The interpreter that runs this file needs `opentelemetry-proto`; the one named by --python only the pytracingx to observe.
+The interpreter that runs this file needs `opentelemetry-proto`; the one named by --python only the
+  pytracingx to observe.
 `make behaviour` makes both and re-records 0.2.0.json and 0.3.0.json.
 
-What differs from run to run is replaced: spans are ordered by start and named, ids become the names of spans ("remote" for
-the ids in cases.py) and times are only checked for order. Attributes that name 0.3's own Rust source are left out.
+What differs from run to run is replaced: spans are ordered by start and named, ids become the names of spans
+("remote" for the ids in trial.py) and times are only checked for order. Attributes that name 0.3's own Rust
+source are left out.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "python"), str(HERE.parents[1] / "examples")]
 
-from cases import CASES, REMOTE  # noqa: E402
+from cases import CASES  # noqa: E402
 from collector import decode_value  # noqa: E402
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: E402
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status  # noqa: E402
 from otlp_server import OtlpServer  # noqa: E402
+from trial import REMOTE  # noqa: E402
 
 OWN_SOURCE = ("code.file.path", "code.module.name", "code.line.number", "target")
 CLEARED_VARIABLES = ("OTEL_", "PYTRACINGX_", "RUST_", "NO_COLOR")
@@ -42,7 +45,7 @@ def observe(python: str, name: str) -> dict[str, Any]:
         notes = Path(folder, "notes.json")
         try:
             done = subprocess.run(
-                [python, str(HERE / "cases.py"), name, str(notes)],
+                [python, str(HERE / "run_case.py"), name, str(notes)],
                 env={**environment, **CASES[name].env, "ENDPOINT": server.endpoint + "/v1/traces"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

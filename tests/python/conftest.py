@@ -1,7 +1,9 @@
 """Fixtures shared by all Python tests.
 
-`collector`   an `OtlpServer` (otlp_server.py): a real OTLP/HTTP endpoint, scriptable, decoded with the official protobufs.
-`run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per process.
+`collector`   an `OtlpServer` (otlp_server.py): a real OTLP/HTTP endpoint, scriptable, decoded with the
+  official protobufs.
+`run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per
+  process.
 
     def test_a_span_arrives(collector, run_python):
         run_python('''
@@ -11,8 +13,9 @@
         ''')
         assert collector.span("op")["kind"] == "internal"
 
-The program finds `ptx`, `endpoint`, `json`, `os`, `sys`, `threading`, `time` ready, and `answer(value)`, whose JSON comes
-back as `Finished.answer`. Variables of the environment that would configure telemetry are taken away first.
+The program finds `ptx`, `endpoint`, `json`, `os`, `sys`, `threading`, `time` ready, and `answer(value)`,
+whose JSON comes back as `Finished.answer`. Variables of the environment that would configure telemetry are
+taken away first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""An OTLP/HTTP server that tests script: a real socket on 127.0.0.1, the official decoder, every request kept.
+"""An OTLP/HTTP server that tests script: a real socket on 127.0.0.1, the official decoder, every request
+kept.
 
-    server.answer_next(Answer(503), Answer(429, {"retry-after": "1"}))   # the next two requests, in order of arrival
+    server.answer_next(Answer(503), Answer(429, {"retry-after": "1"}))   # the next two requests
     server.default_answer = Answer(200, delay_s=0.2)                     # all others
-    server.wait_for_spans(3)                                             # blocks until a fact, never sleeps for one
+    server.wait_for_spans(3)                                             # blocks until a fact
     server.spans, server.requests, server.connections                    # what was seen so far
 
 Spans count as arrived only when the request carrying them was answered 2xx.
@@ -33,8 +34,8 @@ from collector import decode_spans  # noqa: E402
 class Answer:
     """What the server does with one request, after it has read it whole.
 
-    `delay_s` passes first. `reset` then closes the connection with RST and sends nothing; `close` closes it after the
-    answer without having said so.
+    `delay_s` passes first. `reset` then closes the connection with RST and sends nothing; `close` closes it
+    after the answer without having said so.
     """
 
     status: int = 200
@@ -147,7 +148,8 @@ class OtlpServer(ThreadingHTTPServer):
         self._thread.join()
 
     def _seen(self) -> str:
-        return f"{len(self.requests)} requests answered {[r.status for r in self.requests]}, {self.connections} connections"
+        answers = [request.status for request in self.requests]
+        return f"{len(answers)} requests answered {answers}, {self.connections} connections"
 
     def _admit(self, connection: socket.socket) -> int:
         with self._changed:

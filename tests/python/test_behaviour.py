@@ -1,10 +1,12 @@
-"""Programs written for 0.2.0 and 0.3.0 run unchanged: what those showed, recorded by running them, is what this shows.
+"""Programs written for 0.2.0 and 0.3.0 run unchanged: what those showed, recorded by running them, is what
+this shows.
 
-The cases are tests/behaviour/cases.py, the recordings tests/behaviour/*.json. A recording is met when everything in it is
-seen again; other notes may be there too. Wherever we differ on purpose, DIFFERENCES says where, how and why, and a difference that no
-longer is one fails. Three rules hold everywhere:
+The cases are tests/behaviour/cases, the recordings tests/behaviour/*.json. A recording is met when
+everything in it is seen again; other notes may be there too. Wherever we differ on purpose, DIFFERENCES says
+where, how and why, and a difference that no longer is one fails. Three rules hold everywhere:
 
-- an error is met by one of the same type (or a subclass) with the same first words, up to the first quote or comma
+- an error is met by one of the same type (or a subclass) with the same first words, up to the first quote or
+  comma
 - a list under a key `at_least_…` is met by a superset
 - spans are compared by name, and everything sent about them must be the same, with nothing added
 """
@@ -15,7 +17,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -37,11 +39,11 @@ ANYTHING = "<anything>"  # the entry, or its absence, is not compared
 class Differs:
     """Ours instead of the recorded value at some paths of a case.
 
-    A path is `("notes", name, …)` or `("spans", name, field, …)`; "*" stands for every span, and the second span of a name
-    is `name#1`. `only` names the version that differs.
+    A path is `("notes", name, …)` or `("spans", name, field, …)`; "*" stands for every span, and the second
+    span of a name is `name#1`. `only` names the version that differs.
     """
 
-    def __init__(self, case: str, reason: str, ours: dict[Path_, Any], only: Optional[str] = None) -> None:
+    def __init__(self, case: str, reason: str, ours: dict[Path_, Any], only: str | None = None) -> None:
         self.case = case
         self.reason = reason
         self.ours = ours
@@ -73,7 +75,7 @@ def span(name: str, **more: Any) -> dict[str, Any]:
 
 
 def exception(kind: str, message: str) -> list[dict[str, Any]]:
-    """The events of a span that one exception left; neither the stack trace nor `exception.escaped` is compared."""
+    """The events of a span that one exception left; stack trace and `exception.escaped` are not compared."""
     attributes = {"exception.type": kind, "exception.message": message}
     attributes.update(same(ANYTHING, "exception.stacktrace", "exception.escaped"))
     return [{"name": "exception", "attributes": attributes}]
@@ -87,7 +89,7 @@ def stack_traces(*events: Path_) -> dict[Path_, Any]:
 
 
 def attribute_value_differences() -> dict[Path_, Any]:
-    """attribute_values: ours for each value that 0.3 turned into text, or refused, in the three ways of setting it."""
+    """Ours for each value that 0.3 turned into text, or refused, in the three ways of setting it."""
     exported = {
         "bytes": {"base64": "cmF3"},
         "list_of_text": ["a", "b"],
@@ -274,7 +276,7 @@ DIFFERENCES = [
     Differs("update_name", RENAMED, {("spans", "before"): ABSENT, ("spans", "after"): span("after")}),
     Differs(
         "exception_leaves_with",
-        "KeyboardInterrupt, SystemExit and GeneratorExit do not count as errors; a cancelled task leaves an event",
+        "KeyboardInterrupt, SystemExit and GeneratorExit are no errors; a cancelled task leaves an event",
         {
             **same(
                 "unset", *(("spans", n, "status") for n in ("keyboard", "exit", "generator", "cancelled"))

@@ -6,7 +6,7 @@ use pytracingx::config::{
     Config, Endpoint, Level, LogFilter, PathRule, Protocol, Resource, ResourceValue, SamplerConfig, Secret,
     Signal, SlsCredentials, SlsSinkConfig, TlsFiles, TransportConfig,
 };
-use pytracingx::resource::{self, Runtime};
+use pytracingx::resource;
 
 const CANARY: &str = "c4n4ry";
 const TRACES: PathRule = PathRule::Signal(Signal::Traces);
@@ -278,17 +278,12 @@ fn what_was_said_wins_over_what_is_detected() {
             ("process.pid".to_owned(), ResourceValue::Int(7)),
         ],
     };
-    let runtime = Runtime {
-        name: "cpython".to_owned(),
-        version: "3.13.0".to_owned(),
-        description: "CPython".to_owned(),
-    };
     let variable = |name: &str| match name {
         "RANK" => Some("3".to_owned()),
         "WORLD_SIZE" => Some("eight".to_owned()),
         _ => None,
     };
-    let resource = resource::complete(&said, Some(&runtime), variable);
+    let resource = resource::complete(&said, variable);
     let text = |key: &str| match resource.get(key) {
         Some(ResourceValue::Str(text)) => text.clone(),
         other => panic!("{key}: {other:?}"),
@@ -298,9 +293,6 @@ fn what_was_said_wins_over_what_is_detected() {
     assert_eq!(text("telemetry.sdk.name"), "pytracingx");
     assert_eq!(text("telemetry.sdk.language"), "python");
     assert_eq!(text("telemetry.sdk.version"), env!("CARGO_PKG_VERSION"));
-    assert_eq!(text("process.runtime.name"), "cpython");
-    assert_eq!(text("process.runtime.version"), "3.13.0");
-    assert_eq!(text("process.runtime.description"), "CPython");
     assert_eq!(Some(text("host.name")), resource::host_name());
     assert_eq!(resource.get("process.rank"), Some(&ResourceValue::Int(3)));
     assert_eq!(resource.get("process.world_size"), None);
@@ -313,7 +305,7 @@ fn what_was_said_wins_over_what_is_detected() {
 
 #[test]
 fn every_detection_has_its_own_instance_id() {
-    let id = || match resource::complete(&Resource::default(), None, |_| None).get("service.instance.id") {
+    let id = || match resource::complete(&Resource::default(), |_| None).get("service.instance.id") {
         Some(ResourceValue::Str(id)) => id.clone(),
         other => panic!("{other:?}"),
     };
@@ -323,7 +315,7 @@ fn every_detection_has_its_own_instance_id() {
     assert_eq!(parts, [8, 4, 4, 4, 12]);
     assert_eq!(first.as_bytes()[14], b'4');
     assert!(b"89ab".contains(&first.as_bytes()[19]));
-    let resource = resource::complete(&Resource::default(), None, |_| None);
+    let resource = resource::complete(&Resource::default(), |_| None);
     assert_eq!(resource.get("service.name"), Some(&ResourceValue::Str("unknown_service:python".to_owned())));
     assert_eq!(resource.get("process.pid"), Some(&ResourceValue::Int(i64::from(std::process::id()))));
 }

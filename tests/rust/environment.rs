@@ -21,9 +21,12 @@ fn traces(config: &Config) -> &pytracingx::config::TraceSinkConfig {
     &config.trace_sinks[0]
 }
 
+/// Values and what each becomes.
+type Values = &'static [(&'static str, Option<&'static str>)];
+
 /// Name, how its effect shows, the default, and per value what it becomes; `None`: as the default, with one warning.
 #[rustfmt::skip]
-const TABLE: &[(&str, Show, &str, &[(&str, Option<&str>)])] = &[
+const TABLE: &[(&str, Show, &str, Values)] = &[
     ("OTEL_SDK_DISABLED", |c| c.disabled.to_string(), "false",
         &[("true", Some("true")), ("TRUE", Some("true")), ("false", Some("false")), ("1", None), ("yes", None)]),
     ("OTEL_SERVICE_NAME", service_name, "unknown_service:python", &[("svc", Some("svc")), (" svc ", Some("svc"))]),

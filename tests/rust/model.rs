@@ -12,13 +12,13 @@ use pytracingx::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
 
 /// A name or key, and whether the recording side asks for an id for it.
 #[derive(Debug, Clone)]
-pub struct Name {
+pub(crate) struct Name {
     pub text: String,
     pub interned: bool,
 }
 
 #[derive(Debug, Clone)]
-pub enum Value {
+pub(crate) enum Value {
     Empty,
     Bool(bool),
     Int(i64),
@@ -29,10 +29,10 @@ pub enum Value {
     Map(Attributes),
 }
 
-pub type Attributes = Vec<(Name, Value)>;
+pub(crate) type Attributes = Vec<(Name, Value)>;
 
 #[derive(Debug, Clone)]
-pub enum Item {
+pub(crate) enum Item {
     Attribute(Name, Value),
     Name(String),
     TraceState(String),
@@ -60,7 +60,7 @@ pub enum Item {
 }
 
 #[derive(Debug, Clone)]
-pub struct SpanModel {
+pub(crate) struct SpanModel {
     pub mask: u16,
     pub scope: u16,
     pub trace_id: [u8; 16],
@@ -82,7 +82,7 @@ pub struct SpanModel {
 // ---------------------------------------------------------------------------------------------- as records
 
 /// The id of a text, which an interner gives at its second sighting.
-pub fn intern(strings: &Interner, text: &str) -> Option<StrId> {
+pub(crate) fn intern(strings: &Interner, text: &str) -> Option<StrId> {
     (0..2).find_map(|_| strings.intern(text.as_bytes()))
 }
 
@@ -140,7 +140,7 @@ fn write_attributes(out: &mut Vec<u8>, strings: &Interner, attributes: &Attribut
 }
 
 /// The items as a recording thread writes them.
-pub fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
+pub(crate) fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
     let mut out = Vec::new();
     for item in items {
         match item {
@@ -175,7 +175,7 @@ pub fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
 }
 
 /// Adds the span to a batch.
-pub fn push(batch: &mut Batch, strings: &Interner, model: &SpanModel) {
+pub(crate) fn push(batch: &mut Batch, strings: &Interner, model: &SpanModel) {
     let mut payload = payload(&model.items, strings);
     let name = model.name.as_ref().and_then(|text| intern(strings, text));
     if let (None, Some(text)) = (name, &model.name) {
@@ -253,7 +253,7 @@ fn expected_attributes<'a>(
 }
 
 /// What a span must be on the wire.
-pub fn expected(model: &SpanModel, limits: &SpanLimits) -> Span {
+pub(crate) fn expected(model: &SpanModel, limits: &SpanLimits) -> Span {
     let own = model.items.iter().filter_map(|item| match item {
         Item::Attribute(name, value) => Some((name, value)),
         _ => None,

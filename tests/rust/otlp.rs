@@ -23,121 +23,7 @@ use pytracingx::limits::SpanLimits;
 use pytracingx::record::{SpanKind, StatusCode};
 
 use crate::model::{self, Item, Name, SpanModel, Value};
-
-// ---------------------------------------------------------------------------------------------- strategies
-
-/// Some ASCII, some of every UTF-8 length, around the lengths at which sizes take another byte or another path.
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        4 => "[a-z.]{0,40}",
-        2 => "[aé€😀]{0,12}",
-        1 => (120_usize..135).prop_map(|len| "x".repeat(len)),
-        1 => (16_370_usize..16_390).prop_map(|len| "y".repeat(len)),
-    ]
-}
-
-/// Not empty: an empty key is written out, where prost leaves it away.
-fn name() -> impl Strategy<Value = Name> {
-    (text(), any::<bool>()).prop_map(|(text, interned)| Name { text: text + "k", interned })
-}
-
-/// Every length of a varint.
-fn int() -> impl Strategy<Value = i64> {
-    (any::<i64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
-}
-
-fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Empty),
-        any::<bool>().prop_map(Value::Bool),
-        int().prop_map(Value::Int),
-        any::<u64>().prop_map(|bits| Value::Double(f64::from_bits(bits))),
-        text().prop_map(Value::Str),
-        prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::vec((name(), inner), 0..4).prop_map(Value::Map),
-        ]
-    })
-}
-
-fn attributes() -> impl Strategy<Value = model::Attributes> {
-    prop::collection::vec((name(), value()), 0..5)
-}
-
-/// Counts that a limit and what recording dropped can push over the edge.
-fn dropped() -> impl Strategy<Value = u32> {
-    prop_oneof![Just(0), 1..300_u32, Just(u32::MAX)]
-}
-
-fn item() -> impl Strategy<Value = Item> {
-    prop_oneof![
-        6 => (name(), value()).prop_map(|(name, value)| Item::Attribute(name, value)),
-        1 => text().prop_map(Item::Name),
-        1 => text().prop_map(Item::TraceState),
-        1 => text().prop_map(Item::Status),
-        2 => (name(), 1_u64.., any::<bool>(), dropped(), attributes()).prop_map(
-            |(name, time, explicit, dropped, attributes)| Item::Event { name, time, explicit, dropped, attributes }
-        ),
-        2 => (any::<[u8; 16]>(), any::<[u8; 8]>(), 0..0x400_u32, text(), dropped(), attributes()).prop_map(
-            |(trace_id, span_id, flags, trace_state, dropped, attributes)| {
-                Item::Link { trace_id, span_id, flags, trace_state, dropped, attributes }
-            }
-        ),
-        1 => (dropped(), dropped(), dropped())
-            .prop_map(|(attributes, events, links)| Item::Dropped { attributes, events, links }),
-    ]
-}
-
-fn span() -> impl Strategy<Value = SpanModel> {
-    let kinds =
-        [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
-    let statuses = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
-    let ids = (any::<[u8; 16]>(), any::<[u8; 8]>(), prop::option::of(prop::array::uniform8(1_u8..)));
-    let what = (prop::sample::select(kinds.to_vec()), prop::sample::select(statuses.to_vec()));
-    let flags = (any::<bool>(), any::<u8>(), any::<bool>());
-    let rest = (0..4_u16, 0..4_u16, prop::option::of(text()), 1_u64.., prop_oneof![Just(0), any::<u64>()]);
-    (ids, what, flags, rest, prop::collection::vec(item(), 0..12)).prop_map(
-        |(
-            (trace_id, span_id, parent),
-            (kind, status),
-            (remote, trace_flags, oversize),
-            (mask, scope, name, start, duration),
-            items,
-        )| SpanModel {
-            mask,
-            scope,
-            trace_id,
-            span_id,
-            parent,
-            remote,
-            trace_flags,
-            kind,
-            status,
-            name,
-            start,
-            duration,
-            items,
-            oversize,
-        },
-    )
-}
-
-fn limits() -> impl Strategy<Value = SpanLimits> {
-    let count = || prop_oneof![Just(128_u32), 0..4_u32];
-    (count(), count(), count(), count(), count(), prop_oneof![Just(u32::MAX), 0..20_u32]).prop_map(
-        |(attributes, events, links, attributes_per_event, attributes_per_link, value_length)| SpanLimits {
-            attributes,
-            events,
-            links,
-            attributes_per_event,
-            attributes_per_link,
-            value_length,
-        },
-    )
-}
+use crate::strategies::{limits, span};
 
 // ---------------------------------------------------------------------------------------------- machinery
 
@@ -249,7 +135,11 @@ fn plain(items: Vec<Item>) -> SpanModel {
 fn round_trip(model: &SpanModel, limits: &SpanLimits) -> Span {
     let strings = Interner::default();
     let mut body = Vec::new();
-    otlp::trace_request(&resource().0, &[whole(encode(&[model.clone()], 1, limits, &strings))], &mut body);
+    otlp::trace_request(
+        &resource().0,
+        &[whole(encode(std::slice::from_ref(model), 1, limits, &strings))],
+        &mut body,
+    );
     let mut request = ExportTraceServiceRequest::decode(&*body).expect("a request that decodes");
     request.resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
 }

@@ -1,0 +1,165 @@
+//! Configuration back as Python values: to pickle it, with its secrets, and to describe it, without.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use super::sls_sink::PySlsLogSink;
+use crate::config::check;
+use crate::config::{
+    BatchConfig, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, Secret, SlsCredentials,
+    SlsFieldNames, TlsFiles, TraceSinkConfig, TransportConfig,
+};
+
+/// What `__getnewargs_ex__` returns.
+pub(super) type NewArguments<'py> = (Bound<'py, PyTuple>, Bound<'py, PyDict>);
+
+pub(super) fn new_arguments<'py>(
+    py: Python<'py>,
+    keywords: Bound<'py, PyDict>,
+) -> PyResult<NewArguments<'py>> {
+    Ok((PyTuple::empty(py), keywords))
+}
+
+/// The keyword arguments that construct an equal sink; without `expose`, secrets and paths are `***` and `/…`.
+pub(super) trait Arguments {
+    /// See the trait.
+    fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>>;
+}
+
+/// A sink as `repr` shows it.
+pub(super) fn repr(sink: &str, transport: &TransportConfig) -> String {
+    let protocol = check::PROTOCOLS.name(transport.protocol);
+    format!("{sink}(endpoint='{}', protocol='{protocol}')", transport.endpoint)
+}
+
+/// Adds a described sink to a list, its class under `kind`.
+pub(super) fn set_sink<'py>(list: &Bound<'py, PyList>, kind: &str, sink: Bound<'py, PyDict>) -> PyResult<()> {
+    sink.set_item("kind", kind)?;
+    list.append(sink)
+}
+
+fn shown_or_exposed(secret: &Secret, expose: bool) -> &str {
+    if expose { secret.expose() } else { "***" }
+}
+
+fn endpoint(endpoint: &Endpoint, expose: bool) -> String {
+    if expose { endpoint.expose() } else { endpoint.to_string() }
+}
+
+impl Arguments for TransportConfig {
+    fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        dict.set_item("endpoint", endpoint(&self.endpoint, expose))?;
+        dict.set_item("protocol", check::PROTOCOLS.name(self.protocol))?;
+        let headers = PyDict::new(py);
+        for (name, value) in &self.headers {
+            headers.set_item(name, shown_or_exposed(value, expose))?;
+        }
+        dict.set_item("headers", headers)?;
+        dict.set_item("timeout_ms", self.timeout_ms)?;
+        dict.set_item("compression", check::COMPRESSIONS.name(self.compression))?;
+        let TlsFiles { ca_file, client_cert_file, client_key_file } = &self.tls;
+        dict.set_item("ca_file", ca_file.as_ref().map(|path| path.as_os_str()))?;
+        dict.set_item("client_cert_file", client_cert_file.as_ref().map(|path| path.as_os_str()))?;
+        dict.set_item("client_key_file", client_key_file.as_ref().map(|path| path.as_os_str()))?;
+        dict.set_item("max_queue_bytes", self.max_queue_bytes)?;
+        Ok(dict)
+    }
+}
+
+fn batch_arguments(dict: &Bound<'_, PyDict>, batch: &BatchConfig) -> PyResult<()> {
+    dict.set_item("batch_max_export", batch.max_export)?;
+    dict.set_item("batch_schedule_delay_ms", batch.schedule_delay_ms)
+}
+
+/// `None` for the value that means "no limit".
+fn value_length(limit: u32) -> Option<u32> {
+    (limit != u32::MAX).then_some(limit)
+}
+
+impl Arguments for TraceSinkConfig {
+    fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>> {
+        let dict = self.transport.arguments(py, expose)?;
+        let (sampler, sampler_arg) = check::sampler_name(self.sampler);
+        dict.set_item("sampler", sampler)?;
+        dict.set_item("sampler_arg", sampler_arg)?;
+        dict.set_item("batch_max_queue", self.batch.max_queue)?;
+        batch_arguments(&dict, &self.batch)?;
+        dict.set_item("max_export_timeout_ms", self.transport.max_export_timeout_ms)?;
+        dict.set_item("max_attributes_per_span", self.limits.attributes)?;
+        dict.set_item("max_events_per_span", self.limits.events)?;
+        dict.set_item("max_links_per_span", self.limits.links)?;
+        dict.set_item("max_attributes_per_event", self.limits.attributes_per_event)?;
+        dict.set_item("max_attributes_per_link", self.limits.attributes_per_link)?;
+        dict.set_item("max_attribute_value_length", value_length(self.limits.value_length))?;
+        Ok(dict)
+    }
+}
+
+impl Arguments for MetricSinkConfig {
+    fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>> {
+        let dict = self.transport.arguments(py, expose)?;
+        dict.set_item("export_interval_ms", self.export_interval_ms)?;
+        dict.set_item("export_timeout_ms", self.transport.max_export_timeout_ms)?;
+        dict.set_item("temporality", check::TEMPORALITIES.name(self.temporality))?;
+        Ok(dict)
+    }
+}
+
+impl Arguments for OtlpLogSinkConfig {
+    fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>> {
+        let dict = self.transport.arguments(py, expose)?;
+        dict.set_item("batch_max_queue", self.batch.max_queue)?;
+        batch_arguments(&dict, &self.batch)?;
+        dict.set_item("max_export_timeout_ms", self.transport.max_export_timeout_ms)?;
+        dict.set_item("log_filter", self.filter.as_ref().map(LogFilter::to_string))?;
+        dict.set_item("sample_ratio", self.sample_ratio)?;
+        dict.set_item("max_attributes_per_record", self.limits.attributes)?;
+        dict.set_item("max_attribute_value_length", value_length(self.limits.value_length))?;
+        Ok(dict)
+    }
+}
+
+impl Arguments for PySlsLogSink {
+    fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>> {
+        let config = &self.config;
+        let dict = PyDict::new(py);
+        dict.set_item("endpoint", endpoint(&config.endpoint, expose))?;
+        dict.set_item("project", &config.project)?;
+        dict.set_item("logstore", &config.logstore)?;
+        match &config.credentials {
+            SlsCredentials::Static { ak_id, ak_secret, security_token } => {
+                let token = security_token.as_ref().map(|token| shown_or_exposed(token, expose));
+                dict.set_item("ak_id", shown_or_exposed(ak_id, expose))?;
+                dict.set_item("ak_secret", shown_or_exposed(ak_secret, expose))?;
+                dict.set_item("security_token", token)?;
+            }
+            SlsCredentials::Provider if expose => dict.set_item("credentials", &self.provider)?,
+            SlsCredentials::Provider => dict.set_item("credentials", "***")?,
+        }
+        dict.set_item("topic", &config.topic)?;
+        dict.set_item("source", &config.source)?;
+        dict.set_item("region", &config.region)?;
+        dict.set_item("compression", check::SLS_COMPRESSIONS.name(config.compression))?;
+        batch_arguments(&dict, &config.batch)?;
+        dict.set_item("timeout_ms", config.timeout_ms)?;
+        dict.set_item("tags", pairs(py, &config.tags)?)?;
+        dict.set_item("attributes", check::SLS_ATTRIBUTES.name(config.attributes))?;
+        match &config.field_names {
+            SlsFieldNames::V0_3 => dict.set_item("field_names", "0.3")?,
+            SlsFieldNames::Renamed(names) => dict.set_item("field_names", pairs(py, names)?)?,
+        }
+        dict.set_item("max_queue_bytes", config.max_queue_bytes)?;
+        dict.set_item("log_filter", config.filter.as_ref().map(LogFilter::to_string))?;
+        dict.set_item("sample_ratio", config.sample_ratio)?;
+        Ok(dict)
+    }
+}
+
+fn pairs<'py>(py: Python<'py>, pairs: &[(String, String)]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (key, value) in pairs {
+        dict.set_item(key, value)?;
+    }
+    Ok(dict)
+}
