@@ -205,7 +205,7 @@ macro_rules! alone {
 alone! {
     every_span_of_every_thread_arrives_once {
         let collector = Collector::start();
-        session::init(config(vec![collector.sink()]), None).unwrap();
+        session::init(config(vec![collector.sink()])).unwrap();
         thread::scope(|scope| {
             for first in 0..4 {
                 scope.spawn(move || record(first * 10_000..(first + 1) * 10_000));
@@ -227,7 +227,7 @@ alone! {
         let collector = Collector::start();
         let mut sink = collector.sink();
         sink.batch.schedule_delay_ms = 20;
-        session::init(config(vec![sink]), None).unwrap();
+        session::init(config(vec![sink])).unwrap();
         record(0..3);
         wait_until(|| collector.numbers().len() == 3);
     }
@@ -236,7 +236,7 @@ alone! {
         let hanging = TcpListener::bind("127.0.0.1:0").unwrap(); // accepts, never reads
         let collector = Collector::start();
         let hung = sink(hanging.local_addr().unwrap().port());
-        session::init(config(vec![hung, collector.sink()]), None).unwrap();
+        session::init(config(vec![hung, collector.sink()])).unwrap();
         record(0..2000);
         wait_until(|| collector.numbers().len() >= 1536);
         let start = Instant::now();
@@ -250,7 +250,7 @@ alone! {
 
     an_outage_costs_nothing_once_it_is_over {
         let port = closed_port();
-        session::init(config(vec![sink(port)]), None).unwrap();
+        session::init(config(vec![sink(port)])).unwrap();
         record(0..100);
         assert!(!flush(Duration::from_millis(200)));
         assert_eq!(stats().trace_sinks[0].held_records, 100);
@@ -261,7 +261,7 @@ alone! {
     }
 
     what_cannot_be_sent_by_shutdown_is_counted {
-        session::init(config(vec![sink(closed_port())]), None).unwrap();
+        session::init(config(vec![sink(closed_port())])).unwrap();
         record(0..100);
         let start = Instant::now();
         assert!(!session::shutdown_at_exit(&mut || false));
@@ -274,7 +274,7 @@ alone! {
     a_final_refusal_counts_as_dealt_with {
         let collector = Collector::start();
         collector.answers.lock().unwrap().push_back(401);
-        session::init(config(vec![collector.sink()]), None).unwrap();
+        session::init(config(vec![collector.sink()])).unwrap();
         record(0..5);
         assert!(flush(LONG));
         assert_eq!(stats().trace_sinks[0].dropped.get(DropReason::Refused), 5);
@@ -286,7 +286,7 @@ alone! {
         let port = closed_port();
         let mut small = sink(port);
         small.batch.max_queue = Some(60);
-        session::init(config(vec![small]), None).unwrap();
+        session::init(config(vec![small])).unwrap();
         record(0..100);
         assert!(!flush(Duration::from_millis(100)));
         let collector = Collector::on(TcpListener::bind(("127.0.0.1", port)).unwrap());
@@ -302,7 +302,7 @@ alone! {
         without.sampler = SamplerConfig::AlwaysOff;
         let mut limited = cut.sink();
         limited.limits.attributes = 1;
-        session::init(config(vec![all.sink(), without, limited]), None).unwrap();
+        session::init(config(vec![all.sink(), without, limited])).unwrap();
         let start = Start {
             name: Text::Inline(b"1"),
             kind: SpanKind::Server,
@@ -330,7 +330,7 @@ alone! {
 
     oversized_records_arrive_whole {
         let collector = Collector::start();
-        session::init(config(vec![collector.sink()]), None).unwrap();
+        session::init(config(vec![collector.sink()])).unwrap();
         let name = vec![b'x'; 6 << 20];
         thread::scope(|scope| {
             for _ in 0..2 {
@@ -349,12 +349,12 @@ alone! {
 
     a_session_follows_another {
         let (first, second) = (Collector::start(), Collector::start());
-        session::init(config(vec![first.sink()]), None).unwrap();
-        assert!(session::init(config(vec![]), None).is_err(), "already initialized");
+        session::init(config(vec![first.sink()])).unwrap();
+        assert!(session::init(config(vec![])).is_err(), "already initialized");
         record(0..10);
         assert!(shutdown(LONG));
         record(10..20);
-        session::init(config(vec![second.sink()]), None).unwrap();
+        session::init(config(vec![second.sink()])).unwrap();
         record(20..30);
         assert!(shutdown(LONG));
         assert_eq!((first.numbers(), second.numbers()), ((0..10).collect(), (20..30).collect()));
@@ -366,7 +366,7 @@ alone! {
             + std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         let mut before = 0;
         for round in 0..50 {
-            session::init(config(vec![sink(closed_port())]), None).unwrap();
+            session::init(config(vec![sink(closed_port())])).unwrap();
             record(0..1);
             shutdown(Duration::ZERO);
             wait_until(|| round < 5 || count() <= before);
@@ -379,7 +379,7 @@ alone! {
 
     flushes_of_many_threads_are_all_answered {
         let collector = Collector::start();
-        session::init(config(vec![collector.sink()]), None).unwrap();
+        session::init(config(vec![collector.sink()])).unwrap();
         thread::scope(|scope| {
             for thread in 0..8 {
                 let collector = &collector;
@@ -398,7 +398,7 @@ alone! {
 
     a_caller_can_stop_waiting {
         let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-        session::init(config(vec![sink(hanging.local_addr().unwrap().port())]), None).unwrap();
+        session::init(config(vec![sink(hanging.local_addr().unwrap().port())])).unwrap();
         record(0..1);
         let mut asked = 0;
         let stopped = session::force_flush(LONG * 10, &mut || {
@@ -411,7 +411,7 @@ alone! {
     }
 
     a_disabled_session_does_nothing {
-        session::init(Config { disabled: true, ..config(vec![sink(closed_port())]) }, None).unwrap();
+        session::init(Config { disabled: true, ..config(vec![sink(closed_port())]) }).unwrap();
         assert!(session::is_initialized() && emit::session() == 0);
         assert!(flush(LONG));
         assert_eq!(stats().trace_sinks.len(), 1);
@@ -421,7 +421,7 @@ alone! {
     a_protocol_that_is_not_available_loses_everything_and_says_so {
         let mut grpc = sink(closed_port());
         grpc.transport.protocol = Protocol::Grpc;
-        session::init(config(vec![grpc]), None).unwrap();
+        session::init(config(vec![grpc])).unwrap();
         record(0..7);
         assert!(!flush(LONG));
         assert_eq!(stats().trace_sinks[0].dropped.get(DropReason::Unsupported), 7);
@@ -552,7 +552,7 @@ fn spans_appear_on_the_console_by_themselves() {
 fn shows_spans() {
     let mut config = Config { console_spans: true, ..config(vec![]) };
     config.warn("odd setting".to_owned());
-    session::init(config, None).unwrap();
+    session::init(config).unwrap();
     record_named(b"one");
     wait_until(|| stats().console.entries == 3 && stats().spans_recorded == 1);
     // Neither flushed nor shut down: whatever is seen was shown in passing.
@@ -573,7 +573,7 @@ fn a_stderr_that_nobody_reads_stalls_nothing() {
 #[ignore = "run by the test above in a process of its own"]
 fn floods_stderr() {
     let collector = Collector::start();
-    session::init(Config { console_spans: true, ..config(vec![collector.sink()]) }, None).unwrap();
+    session::init(Config { console_spans: true, ..config(vec![collector.sink()]) }).unwrap();
     for round in 0..10 {
         record(round * 1000..(round + 1) * 1000);
         assert!(flush(LONG));
@@ -617,7 +617,7 @@ mod forked {
     #[ignore = "run by the test above in a process of its own"]
     fn child_exports() {
         let collector = Collector::start();
-        session::init(config(vec![collector.sink()]), None).unwrap();
+        session::init(config(vec![collector.sink()])).unwrap();
         record(0..100); // partly still in the lane at the fork
         let parent = emit::session();
         in_child(|| {
@@ -654,16 +654,16 @@ mod forked {
     #[ignore = "run by the test above in a process of its own"]
     fn child_inits() {
         let (old, new) = (Collector::start(), Collector::start());
-        session::init(config(vec![old.sink()]), None).unwrap();
+        session::init(config(vec![old.sink()])).unwrap();
         in_child(|| {
-            session::init(config(vec![new.sink()]), None).unwrap();
+            session::init(config(vec![new.sink()])).unwrap();
             record(0..10);
-            assert!(session::init(config(vec![]), None).is_err());
+            assert!(session::init(config(vec![])).is_err());
             assert!(shutdown(LONG));
         });
         in_child(|| {
             record(10..20);
-            session::init(config(vec![new.sink()]), None).unwrap();
+            session::init(config(vec![new.sink()])).unwrap();
             record(20..30);
             assert!(shutdown(LONG));
         });
@@ -682,7 +682,7 @@ mod forked {
         let collector = Collector::start();
         let mut sink = collector.sink();
         sink.batch.schedule_delay_ms = 1;
-        session::init(config(vec![sink]), None).unwrap();
+        session::init(config(vec![sink])).unwrap();
         let stop = AtomicBool::new(false);
         let recorded = thread::scope(|scope| {
             let busy = scope.spawn(|| {
