@@ -64,7 +64,7 @@ stubs: install ## _native.pyi says what the module has
 	$(bin)/python -m mypy.stubtest pytracingx
 
 .PHONY: lint-python
-lint-python: venv
+lint-python: install ## ruff and mypy
 	$(bin)/ruff check $(python_sources)
 	$(bin)/ruff format --check $(python_sources)
 	$(bin)/mypy python/pytracingx

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
@@ -302,10 +303,8 @@ def main() -> None:
 
     with Collector(arguments.port, print_json if arguments.json else lambda spans: None) as collector:
         print(f"listening: OTEL_EXPORTER_OTLP_ENDPOINT={collector.endpoint}", file=sys.stderr, flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            pass
     if not arguments.json:
         draw_traces(collector.spans)
         print(f"{_count(len(collector.spans), 'span')} in {_count(collector.requests, 'request')}")

@@ -13,7 +13,10 @@ pub struct Batch {
     begins: Vec<usize>,
     logs: Vec<usize>,
     measurements: Vec<usize>,
+    /// Payloads by ticket; one can be handed out a drain earlier than the record that refers to it.
     oversize: HashMap<u64, Box<[u8]>>,
+    /// Tickets that records of this batch refer to.
+    tickets: Vec<u64>,
 }
 
 /// A record with its items.
@@ -26,14 +29,25 @@ pub struct RecordRef<'a> {
 }
 
 impl Batch {
-    /// Empties the batch, keeping its memory.
+    /// Empties the batch, keeping its memory, and the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
         self.begins.clear();
         self.logs.clear();
         self.measurements.clear();
-        self.oversize.clear();
+        for ticket in self.tickets.drain(..) {
+            self.oversize.remove(&ticket);
+        }
+    }
+
+    /// Gives unused memory back.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        for offsets in [&mut self.spans, &mut self.begins, &mut self.logs, &mut self.measurements] {
+            offsets.shrink_to_fit();
+        }
+        self.oversize.shrink_to_fit();
     }
 
     /// No records.
@@ -51,6 +65,9 @@ impl Batch {
                 at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
                 "a whole record"
             );
+            if header.flags & flag::OVERSIZE != 0 {
+                self.tickets.extend(self.ticket(at));
+            }
             match header.kind {
                 kind::SPAN => self.spans.push(at),
                 kind::SPAN_BEGIN => self.begins.push(at),
@@ -118,16 +135,24 @@ impl Batch {
         bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
     }
 
+    /// Of a record with [`flag::OVERSIZE`].
+    fn ticket(&self, at: usize) -> Option<u64> {
+        let ticket = self.bytes.get(at + SLOT_BYTES..)?.first_chunk()?;
+        Some(u64::from_ne_bytes(*ticket))
+    }
+
     #[inline]
     fn record(&self, at: usize) -> RecordRef<'_> {
         let header = self.header(at);
         let from = at + SLOT_BYTES;
         let payload = &self.bytes[from..from + header.payload_bytes as usize];
-        if header.flags & flag::OVERSIZE == 0 {
-            return RecordRef { header, payload };
-        }
-        let ticket = payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
-        let payload = ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes);
-        RecordRef { header, payload }
+        let oversize = header.flags & flag::OVERSIZE != 0;
+        RecordRef { header, payload: if oversize { self.handed_over(at) } else { payload } }
+    }
+
+    /// The payload behind the record's ticket; empty when the hand-over never arrived.
+    #[cold]
+    fn handed_over(&self, at: usize) -> &[u8] {
+        self.ticket(at).and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes)
     }
 }

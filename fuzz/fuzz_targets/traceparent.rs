@@ -1,10 +1,16 @@
 //! Trace Context and Baggage from arbitrary bytes, compared with a second reading of the specification that shares
 //! no code with the first: text functions where the parser works on bytes. Lines are header values.
 
+#![cfg_attr(fuzzing, no_main)]
+
+mod shim;
+
 use pytracingx::context;
 
+fuzz_target!(traceparent);
+
 /// One input of the fuzzer.
-pub fn traceparent(data: &[u8]) {
+fn traceparent(data: &[u8]) {
     let values = || data.split(|byte| *byte == b'\n');
     for value in values() {
         let parsed = context::parse_traceparent(value)

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-from collector import decode_spans  # noqa: E402
+from collector import decode_spans
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,8 @@ class OtlpServer(ThreadingHTTPServer):
         """Close every kept-alive connection from the server's side; the listener stays."""
         with self._changed:
             for connection in list(self._open):
-                try:
+                with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
 
     def close(self) -> None:
         """Stop listening and close all connections; what was seen stays readable."""
@@ -183,16 +182,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         self.server._leave(self.connection)
-        try:
+        with suppress(OSError):
             super().finish()
-        except OSError:
-            pass
 
     def handle(self) -> None:
-        try:
+        with suppress(OSError):
             super().handle()
-        except OSError:
-            pass
 
     def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers.get("content-length", 0)))

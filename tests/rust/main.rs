@@ -1,11 +1,13 @@
 //! One binary for all integration tests of the core: cheap to link.
 
 mod attrs;
+mod batch;
 mod chunk;
 mod clock;
 mod config;
 mod console;
 mod context;
+mod diagnostics;
 mod environment;
 mod fork;
 mod http;
@@ -13,6 +15,7 @@ mod intern;
 mod model;
 mod otlp;
 mod pending;
+mod pipeline;
 mod poll;
 mod retry;
 mod sampler;

@@ -34,8 +34,13 @@ fn scopes(strings: &Interner) -> Vec<(InstrumentationScope, String)> {
         version: version.into(),
         schema_url: schema_url.into(),
     };
-    let all =
-        [scope("pytracingx", "", ""), scope("a", "", ""), scope("b", "1.2", ""), scope("c", "", "https://s")];
+    let own = env!("CARGO_PKG_VERSION");
+    let all = [
+        scope("pytracingx", own, ""),
+        scope("a", "", ""),
+        scope("b", "1.2", ""),
+        scope("c", "", "https://s"),
+    ];
     for (index, scope) in all.iter().enumerate().skip(1) {
         assert_eq!(strings.scope_index(scope), index as u16);
     }
@@ -249,6 +254,7 @@ fn varint_lengths_at_their_edges() {
 #[test]
 fn golden_request() {
     let model = SpanModel {
+        scope: 1,
         parent: Some([0x33; 8]),
         remote: true,
         kind: SpanKind::Server,
@@ -262,16 +268,17 @@ fn golden_request() {
         ..plain(vec![])
     };
     let strings = Interner::default();
+    scopes(&strings);
     let chunk = encode(&[model], 1, &SpanLimits::default(), &strings);
     let mut body = Vec::new();
     otlp::trace_request(&resource().0, &[whole(chunk)], &mut body);
 
     let mut expected = Vec::new();
-    expected.extend([0x0a, 0x81, 0x01]); // resource_spans, 129 bytes
+    expected.extend([0x0a, 0x78]); // resource_spans, 120 bytes
     expected.extend([0x0a, 0x17, 0x0a, 0x15]); // resource, 23; attributes, 21
     expected.extend(b"\x0a\x0cservice.name\x12\x05\x0a\x03svc");
-    expected.extend([0x12, 0x66]); // scope_spans, 102
-    expected.extend(b"\x0a\x0c\x0a\x0apytracingx"); // scope, 12; name, 10
+    expected.extend([0x12, 0x5d]); // scope_spans, 93
+    expected.extend(b"\x0a\x03\x0a\x01a"); // scope, 3; name, 1
     expected.extend([0x12, 0x56]); // spans, 86
     expected.extend([0x0a, 0x10]); // trace_id
     expected.extend([0x11; 16]);
