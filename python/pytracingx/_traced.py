@@ -1,8 +1,8 @@
 """The decorator ``traced``.
 
-Each wrapper is of the kind it wraps (a generator function for a generator function, and so on), so that ``inspect``
-and frameworks that ask it see no difference. While recording is off a call costs one ``start_span`` that returns at
-once, and goes straight on.
+Each wrapper is of the kind it wraps (a generator function for a generator function, and so on), so that
+``inspect`` and frameworks that ask it see no difference. While recording is off a call costs one
+``start_span`` that returns at once, and goes straight on.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ def traced(
     """Record a span around every call of a function: ``@traced``, or ``@traced("name", kind="server")``.
 
     Args:
-        name: The span's name; default the function's ``__qualname__``. Given the function itself, decorates it.
-        kind: 'internal', 'server', 'client', 'producer' or 'consumer', in any case.
+        name: The span's name; default the function's ``__qualname__``.
+        kind: 'internal' (default), 'server', 'client', 'producer' or 'consumer', in any case.
         attributes: Mapping of attributes that every span gets; copied.
 
     Raises:
         ValueError: unknown kind, when decorating.
         TypeError: what is decorated is no function, when decorating.
 
-    For functions, coroutine functions, generator functions and async generator functions, methods of all sorts, above
-    or below ``@staticmethod`` and ``@classmethod``; the kind of function, its signature and its types stay.
+    For functions, coroutine functions, generator functions, async generator functions and methods, above or
+    below ``@staticmethod`` and ``@classmethod``. The kind of function, its signature and its types stay.
 
-    The span begins when the body does: at the call, the first ``await`` or the first step. It is current only while the
-    body runs: a generator's is current again in each of its steps and never in its consumer. It ends with the body: on
-    return, exhaustion, ``close()``, an exception (recorded as ``with start_span()`` does) or collection.
+    The span begins when the body does: at the call, the first ``await`` or the first step. It is current only
+    while the body runs: a generator's is current again in each of its steps, and never in its consumer. It
+    ends with the body: on return, exhaustion, ``close()``, an exception (recorded as ``with start_span()``
+    does) or collection.
 
-    May be used before init(); works in every session. While recording is off a call costs about 0.1 µs more than
-    undecorated.
+    May be used before init(); works in every session. While recording is off, a call costs one more call.
     """
     kind = _span_kind(kind)
     attributes = dict(attributes) if attributes else None
@@ -128,8 +128,8 @@ def _generator(function: Any, *span_arguments: Any) -> Any:
                         return stop.value
                     finally:
                         argument = None  # else an exception thrown in would hold this frame, which holds it
-                # GeneratorExit too is thrown on rather than turned into steps.close(): what the body makes of it
-                # (ends, returns a value, yields again) then is what the caller's close() finds.
+                # GeneratorExit too is thrown on rather than turned into steps.close(): what the body makes of
+                # it (ends, returns a value, yields again) is then what the caller's close() finds.
                 try:
                     argument = yield value
                     step = steps.send
@@ -163,8 +163,8 @@ def _async_generator(function: Any, *span_arguments: Any) -> Any:
 
 
 def _first_step(steps: AsyncGenerator[Any, Any]) -> Any:
-    # A generator meets the event loop's hooks at its first step, and the loop then closes it at its own end. That is
-    # for the wrapper, which closes this one: two who close it at the same time would be in each other's way.
+    # An async generator meets the event loop's hooks at its first step, and the loop then closes it at its own
+    # end. That is for the wrapper, which closes this one: two at it at once would be in each other's way.
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
     try:

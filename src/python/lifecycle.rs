@@ -133,7 +133,20 @@ pub(super) fn is_initialized() -> bool {
     session::is_initialized()
 }
 
-/// Counters of the current session, by signal and sink; an empty dict without one.
+/// Counters of the current session, by signal and sink.
+///
+/// Returns:
+///     An empty dict without a session, else one with these keys:
+///
+///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
+///         `abandoned`, collected without having been ended (they are recorded).
+///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+///     trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
+///         (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
+///         `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
+///     console: `entries` written to stderr, `dropped`.
+///     lanes: How many `lanes`, `bytes`, `bytes_max`.
+///     exporter_restarts: After a bug of ours.
 ///
 /// Counts behind the lanes are as of the exporter's last turn, at most 250 ms ago; after force_flush() they hold all of
 /// it. For every sink, exactly: wanted = exported + the sum of dropped + held_records.

@@ -40,6 +40,7 @@ impl Body {
         Self { inside: Some(span), outside: None }
     }
 
+    /// Begins a step.
     fn __enter__(&mut self, py: Python<'_>) {
         let Some(inside) = &self.inside else { return };
         let before = current(py);
@@ -48,7 +49,8 @@ impl Body {
         self.outside = token.map(|token| (token.unbind(), before));
     }
 
-    #[pyo3(signature = (*_exception))]
+    /// Ends a step.
+    #[pyo3(signature = (*_exception), text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(&mut self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
         let Some((token, before)) = self.outside.take() else { return };
         self.inside = current(py);

@@ -16,7 +16,7 @@ use crate::config::{Config, Protocol, TraceSinkConfig};
 use crate::encode::Lookup;
 use crate::encode::chunk::Part;
 use crate::encode::otlp::{self, trace::TraceEncoder};
-use crate::exporter::sink::after;
+use crate::exporter::request::after;
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, IdGenerator, SpanId};
 use crate::intern::{Interner, Scope};
 use crate::limits::SpanLimits;
