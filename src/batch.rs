@@ -1,9 +1,14 @@
 //! What one drain copied out of all lanes: plain, single-threaded data from here on. The exporter owns one `Batch`
 //! and reuses it, so a drain allocates only while the batch grows to its working size.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::mem;
 
 use crate::record::{Header, SLOT_BYTES, flag, kind};
+
+/// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
+/// belong to records that were lost with a panic of the exporter.
+const MOST_UNCLAIMED: usize = 256;
 
 /// Records of one drain, in each lane's order.
 #[derive(Debug, Default)]
@@ -13,7 +18,10 @@ pub struct Batch {
     begins: Vec<usize>,
     logs: Vec<usize>,
     measurements: Vec<usize>,
-    oversize: HashMap<u64, Box<[u8]>>,
+    /// By ticket, and so by age.
+    oversize: BTreeMap<u64, Box<[u8]>>,
+    /// Tickets that records of this batch hold.
+    claimed: Vec<u64>,
 }
 
 /// A record with its items.
@@ -26,14 +34,25 @@ pub struct RecordRef<'a> {
 }
 
 impl Batch {
-    /// Empties the batch, keeping its memory.
+    /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
         self.begins.clear();
         self.logs.clear();
         self.measurements.clear();
-        self.oversize.clear();
+        for ticket in self.claimed.drain(..) {
+            self.oversize.remove(&ticket);
+        }
+        while self.oversize.len() > MOST_UNCLAIMED {
+            self.oversize.pop_first();
+        }
+    }
+
+    /// Frees the memory of an empty batch.
+    pub fn shrink(&mut self) {
+        debug_assert!(self.is_empty());
+        *self = Self { oversize: mem::take(&mut self.oversize), ..Self::default() };
     }
 
     /// No records.
@@ -57,6 +76,9 @@ impl Batch {
                 kind::LOG => self.logs.push(at),
                 kind::MEASUREMENT => self.measurements.push(at),
                 other => debug_assert!(false, "record kind {other}"),
+            }
+            if header.flags & flag::OVERSIZE != 0 {
+                self.claimed.extend(ticket(&self.bytes[at + SLOT_BYTES..]));
             }
             at += Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
         }
@@ -129,8 +151,11 @@ impl Batch {
 
     /// The payload behind the ticket; empty when the hand-over never arrived.
     #[cold]
-    fn handed_over(&self, ticket: &[u8]) -> &[u8] {
-        let ticket = ticket.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
-        ticket.and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes)
+    fn handed_over(&self, payload: &[u8]) -> &[u8] {
+        ticket(payload).and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes)
     }
+}
+
+fn ticket(payload: &[u8]) -> Option<u64> {
+    payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
 }

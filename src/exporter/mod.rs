@@ -363,7 +363,7 @@ impl<'a> Exporter<'a> {
     fn shrink_when_idle(&mut self, now: Instant) {
         if !self.shrunk && now.saturating_duration_since(self.last_record) >= SHRINK_AFTER {
             self.drainer.shrink();
-            self.batch = Batch::default();
+            self.batch.shrink();
             self.scratch = Scratch::default();
             self.shrunk = true;
         }
