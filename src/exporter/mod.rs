@@ -312,10 +312,9 @@ impl<'a> Exporter<'a> {
         debug_assert!(self.batch.is_empty());
         let since = mem::replace(&mut self.last_drain, now);
         let batch = RefCell::new(&mut self.batch);
-        let bytes =
-            self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
-                batch.borrow_mut().add_oversize(ticket, payload);
-            });
+        let bytes = self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
+            batch.borrow_mut().add_oversize(ticket, payload);
+        });
         self.streaming = bytes >= STREAM_BYTES;
         if self.batch.is_empty() {
             return;
