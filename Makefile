@@ -34,7 +34,7 @@ demo: install ## build, install, and trace a small LLM server into the embedded 
 	$(bin)/python examples/demo.py
 
 .PHONY: test
-test: test-rust test-loom test-loom-seeded test-python fuzz stubs lint-python ## every test
+test: test-rust test-loom test-loom-seeded targets test-python fuzz stubs lint-python ## every test
 
 ##@ Parts of the tests
 
@@ -95,6 +95,17 @@ lint-rust: tools ## formatting, clippy and rustdoc, all warnings denied
 	cargo clippy --all-targets --manifest-path bench/Cargo.toml -- -D warnings
 	cargo clippy --all-targets --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --features python
+
+# The core alone: what has sockets needs a C compiler for the target (ring's assembly).
+other_targets := x86_64-pc-windows-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
+
+.PHONY: targets
+targets: tools ## type-check the core for the other platforms whose standard library is installed (rustup target add)
+	for target in $(other_targets); do \
+	  if test -d "$$(rustc --print sysroot)/lib/rustlib/$$target/lib"; \
+	  then cargo check --quiet --no-default-features --target $$target && echo "$$target: ok"; \
+	  else echo "$$target: not installed, not checked"; fi; \
+	done
 
 .PHONY: lint
 lint: lint-python lint-rust ## all lints

@@ -25,7 +25,8 @@ use crate::encode::otlp;
 use crate::error::Error;
 use crate::exporter::console::{Console, Layout};
 use crate::exporter::flush::Goal;
-use crate::exporter::sink::{Dialect, Settings, Sink, after};
+use crate::exporter::request::{Dialect, Settings, after};
+use crate::exporter::sink::Sink;
 use crate::exporter::{self, Parts, Shared, TraceSink};
 use crate::ids::IdGenerator;
 use crate::intern::Interner;
@@ -40,7 +41,7 @@ use crate::transport::retry::classify_otlp_http;
 use crate::transport::{Exchange, Http1, USER_AGENT};
 
 /// How much longer than its timeout a call waits for the exporter's last word.
-const GRACE: Duration = Duration::from_millis(80);
+const GRACE: Duration = Duration::from_millis(50);
 /// `should_stop` is asked so often.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -107,7 +108,7 @@ pub fn force_flush(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> 
     let Current::Own(session) = current(&lifecycle_lock()) else {
         return true;
     };
-    session.ask(Goal::Flush, timeout, should_stop)
+    session.ask(Goal::Flush, timeout, should_stop).unwrap_or(false)
 }
 
 /// Between `init` and `shutdown`, also in a child forked in between.
@@ -276,39 +277,35 @@ impl Session {
         stats
     }
 
-    fn ask(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
+    /// `None`: no answer in time, or `should_stop`.
+    fn ask(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Option<bool> {
         let Some(Running { shared, .. }) = &self.running else {
-            return true;
+            return Some(true);
         };
         let deadline = after(Instant::now(), timeout);
         let ticket = shared.asks.ask(goal, deadline);
         shared.lanes.waker().wake();
         let give_up = after(deadline, GRACE);
         loop {
-            if let Some(verdict) = shared.asks.wait(&ticket, give_up.min(after(Instant::now(), SLICE))) {
+            let verdict = shared.asks.wait(&ticket, give_up.min(after(Instant::now(), SLICE)));
+            if verdict.is_some() || Instant::now() >= give_up || should_stop() {
                 return verdict;
-            }
-            if Instant::now() >= give_up || should_stop() {
-                return false;
             }
         }
     }
 
     /// Recording must be off, or in another session.
     fn close(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
-        let delivered = self.ask(goal, timeout, should_stop);
-        if let Some(running) = &self.running {
-            // It ends right after its answer. One that is stuck is left to itself, with all that it holds.
-            if running
-                .shared
-                .asks
-                .wait_for_end(Instant::now() + if delivered { GRACE } else { Duration::ZERO })
-            {
-                let thread = running.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let verdict = self.ask(goal, timeout, should_stop);
+        if let (Some(_), Some(Running { shared, thread, .. })) = (verdict, &self.running) {
+            // The thread ends right after its answer. One that gives none is stuck, or has been given up: it is left
+            // to itself, with all that it holds.
+            if shared.asks.wait_for_end(after(Instant::now(), GRACE)) {
+                let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let _ = thread.map(JoinHandle::join);
             }
         }
-        delivered
+        verdict.unwrap_or(false)
     }
 }
 

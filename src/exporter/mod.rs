@@ -16,6 +16,8 @@
 pub mod console;
 pub mod flush;
 pub mod pending;
+pub mod request;
+mod select;
 pub mod sink;
 
 use std::cell::RefCell;
@@ -28,7 +30,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::console::Console;
 use self::flush::{Ask, Asks, Flush, Goal};
-use self::sink::{Now, Scratch, Sink};
+use self::request::{Now, Scratch, after};
+use self::select::{count_masks, selections};
+use self::sink::Sink;
 use crate::batch::Batch;
 use crate::clock::Timeline;
 use crate::diagnostics::Diagnostics;
@@ -47,6 +51,10 @@ use crate::sys::signals;
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
 const BUSY_PERIOD: Duration = Duration::from_millis(100);
 const CONSOLE_PERIOD: Duration = Duration::from_millis(40);
+/// While records stream in (a drain of at least [`STREAM_BYTES`]), so often, and without parking: producers then need
+/// no system call to wake the exporter, lanes stay short, and their memory in the cache.
+const STREAM_PERIOD: Duration = Duration::from_millis(1);
+const STREAM_BYTES: usize = 64 * 1024;
 /// A sink's short schedule delay shortens the period down to this.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// "Lately".
@@ -55,8 +63,6 @@ const BUSY_FOR: Duration = Duration::from_secs(1);
 const SHRINK_AFTER: Duration = Duration::from_secs(5);
 /// Between a panic and the next turn.
 const PANIC_PAUSE: Duration = Duration::from_millis(50);
-/// Sets of sinks that a group of equal limits is encoded for; with more, each sink gets its own encoding.
-const MOST_SETS: usize = 16;
 
 /// What the exporter shares with the threads that control it.
 #[derive(Debug)]
@@ -152,6 +158,7 @@ struct Exporter<'a> {
     spans_drained: u64,
     last_drain: Instant,
     last_record: Instant,
+    streaming: bool,
     shrunk: bool,
     ending: bool,
     // Empty between turns, kept for their memory.
@@ -194,6 +201,7 @@ impl<'a> Exporter<'a> {
             spans_drained: 0,
             last_drain: now,
             last_record: now,
+            streaming: false,
             shrunk: false,
             ending: false,
             batch: Batch::default(),
@@ -248,7 +256,7 @@ impl<'a> Exporter<'a> {
 
     fn wait(&mut self) {
         let now = Instant::now();
-        let mut due = sink::after(self.last_drain, self.period(now));
+        let mut due = after(self.last_drain, self.period(now));
         self.fds.clear();
         self.sink_fds.clear();
         self.fds.push(PollFd {
@@ -272,7 +280,13 @@ impl<'a> Exporter<'a> {
         for flush in &self.flushes {
             due = due.min(flush.ask.deadline);
         }
-        let timeout = if self.drainer.park() { due.saturating_duration_since(now) } else { Duration::ZERO };
+        let timeout = if self.streaming {
+            STREAM_PERIOD
+        } else if self.drainer.park() {
+            due.saturating_duration_since(now)
+        } else {
+            Duration::ZERO
+        };
         wait(&mut self.fds, timeout);
         self.drainer.unpark();
         if self.fds[0].ready {
@@ -298,9 +312,10 @@ impl<'a> Exporter<'a> {
         debug_assert!(self.batch.is_empty());
         let since = mem::replace(&mut self.last_drain, now);
         let batch = RefCell::new(&mut self.batch);
-        self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
+        let bytes = self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
             batch.borrow_mut().add_oversize(ticket, payload);
         });
+        self.streaming = bytes >= STREAM_BYTES;
         if self.batch.is_empty() {
             return;
         }
@@ -323,15 +338,7 @@ impl<'a> Exporter<'a> {
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
         for (limits, members) in &self.groups {
             for (select, sinks) in selections(&masks, *members) {
-                let mut chunk = self.encoder.encode(
-                    &self.batch,
-                    |mask| mask & select.of == select.equals,
-                    limits,
-                    lookup,
-                );
-                // What waits is bounded by its length, so that is what it should occupy.
-                chunk.bytes.shrink_to_fit();
-                chunk.ends.shrink_to_fit();
+                let chunk = self.encoder.encode(&self.batch, |mask| select.holds(mask), limits, lookup);
                 let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
                 for (index, sink) in self.sinks.iter_mut().enumerate() {
                     if sinks >> index & 1 == 1 {
@@ -405,41 +412,4 @@ impl<'a> Exporter<'a> {
 fn read_clocks() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH);
     Now { instant: Instant::now(), unix_seconds: unix.map_or(0, |elapsed| elapsed.as_secs()) }
-}
-
-/// The distinct masks of a batch's spans, and how many spans have each.
-fn count_masks(batch: &Batch) -> Vec<(u16, u64)> {
-    let mut masks: Vec<(u16, u64)> = Vec::new();
-    let mut last = 0;
-    for span in batch.spans() {
-        let mask = span.header.mask;
-        if masks.get(last).is_none_or(|(known, _)| *known != mask) {
-            last = masks.iter().position(|(known, _)| *known == mask).unwrap_or_else(|| {
-                masks.push((mask, 0));
-                masks.len() - 1
-            });
-        }
-        masks[last].1 += 1;
-    }
-    masks
-}
-
-/// Spans whose mask, cut to the bits `of`, equals `equals`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Select {
-    of: u16,
-    equals: u16,
-}
-
-/// What to encode for a group of sinks, and for which of them each: every distinct set of them that wants some span.
-fn selections(masks: &[(u16, u64)], members: u16) -> Vec<(Select, u16)> {
-    let mut sets: Vec<u16> = masks.iter().map(|(mask, _)| mask & members).filter(|set| *set != 0).collect();
-    sets.sort_unstable();
-    sets.dedup();
-    if sets.len() <= MOST_SETS {
-        return sets.into_iter().map(|set| (Select { of: members, equals: set }, set)).collect();
-    }
-    let wanted = sets.iter().fold(0, |all, set| all | set);
-    let bits = (0..u16::BITS).map(|bit| 1 << bit).filter(|bit| wanted & bit != 0);
-    bits.map(|bit| (Select { of: bit, equals: bit }, bit)).collect()
 }

@@ -15,18 +15,14 @@
 //! one request probes it when the wait is over. After [`CIRCUIT_OPENS_AFTER`] failures in a row this is called an
 //! open circuit. Only a flush or a shutdown tries before, once.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
-use http::header::CONTENT_ENCODING;
-
 use super::pending::Pending;
-use crate::config::{BatchConfig, Compression};
+use super::request::{Attempt, Now, Scratch, Settings, after};
 use crate::encode::chunk::Part;
 use crate::stats::{DropReason, SinkState, SinkStats};
 use crate::transport::retry::{Backoff, Outcome};
-use crate::transport::{Exchange, Failure, Interest, Request, Response, compress};
+use crate::transport::{Exchange, Failure, Interest, Response};
 
 /// A request holds fewer bytes before compression (gRPC servers take 4 MiB by default).
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -40,56 +36,6 @@ pub const EXIT_REFUSALS: u32 = 2;
 const EXIT_RETRY: Duration = Duration::from_millis(200);
 /// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
 const REQUESTS_PER_STEP: usize = 16;
-/// What a request's envelope adds around resource and scopes.
-const ENVELOPE_BYTES: usize = 64;
-
-/// The time of a turn.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// For everything that waits.
-    pub instant: Instant,
-    /// Wall clock, for `Retry-After` dates.
-    pub unix_seconds: u64,
-}
-
-/// What differs between signals and protocols.
-#[derive(Debug, Clone, Copy)]
-pub struct Dialect {
-    /// Builds the request from resource and parts, replacing the buffer.
-    pub envelope: fn(&[u8], &[Part], &mut Vec<u8>),
-    /// What an answer means.
-    pub classify: fn(&Result<Response, Failure>, u64) -> Outcome,
-}
-
-/// How a sink behaves.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// For `stats()` and warnings: `scheme://host:port/…`.
-    pub endpoint: Arc<str>,
-    /// When a batch is sent.
-    pub batch: BatchConfig,
-    /// One request.
-    pub timeout: Duration,
-    /// A batch with all its retries.
-    pub max_export_timeout: Duration,
-    /// Request bodies.
-    pub compression: Compression,
-    /// Bytes of encoded records held.
-    pub max_queue_bytes: usize,
-    /// Encoded resource.
-    pub resource: Arc<[u8]>,
-    /// Signal and protocol.
-    pub dialect: Dialect,
-    /// For jitter: any number, different in each process.
-    pub seed: u64,
-}
-
-/// Memory for building requests, shared by all sinks of a loop.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    plain: Vec<u8>,
-    body: Vec<u8>,
-}
 
 /// How far a flush has come with one sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,15 +56,6 @@ enum State {
     Sending,
     /// A batch that failed, or none any more. `asked`: the server named the time.
     BackingOff { until: Instant, asked: bool },
-}
-
-/// The request that carries what `pending` has taken, kept so that a retry sends the same bytes.
-#[derive(Debug)]
-struct Attempt {
-    body: Arc<[u8]>,
-    plain_bytes: usize,
-    encoding: Option<&'static str>,
-    give_up: Instant,
 }
 
 /// See the module documentation.
@@ -252,37 +189,24 @@ impl Sink {
     }
 
     fn take(&mut self, now: Now, scratch: &mut Scratch) {
-        let room = self.request_bytes.saturating_sub(self.settings.resource.len() + ENVELOPE_BYTES);
+        let room = self.request_bytes.saturating_sub(self.settings.envelope_bytes());
         let bytes = self.pending.take(self.settings.batch.max_export, room);
         if bytes > MAX_LONE_RECORD_BYTES {
             self.fail("a record larger than 64 MiB");
             self.finish(DropReason::TooLarge);
             return;
         }
-        (self.settings.dialect.envelope)(&self.settings.resource, self.pending.parts(), &mut scratch.plain);
-        let encoding = compress(self.settings.compression, &scratch.plain, &mut scratch.body);
-        self.attempt = Some(Attempt {
-            body: Arc::from(&scratch.body[..]),
-            plain_bytes: scratch.plain.len(),
-            encoding,
-            give_up: after(now.instant, self.settings.max_export_timeout),
-        });
+        self.attempt = Some(Attempt::build(&self.settings, self.pending.parts(), now, scratch));
     }
 
     fn send(&mut self, now: Now) {
         let (Some(attempt), Some(exchange)) = (&self.attempt, &mut self.exchange) else {
             return;
         };
-        let header = |encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        let request = Request {
-            headers: attempt.encoding.map(header).into_iter().collect(),
-            body: attempt.body.clone(),
-            deadline: after(now.instant, self.settings.timeout).min(attempt.give_up),
-        };
         self.stats.requests += 1;
         self.stats.body_bytes += attempt.plain_bytes as u64;
         self.stats.sent_bytes += attempt.body.len() as u64;
-        exchange.begin(request, now.instant);
+        exchange.begin(attempt.request(&self.settings, now), now.instant);
         self.state = State::Sending;
     }
 
@@ -468,10 +392,4 @@ impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sink").field("endpoint", &self.settings.endpoint).field("state", &self.state).finish()
     }
-}
-
-/// `wait` after `from`; a wait beyond what the clock can express is a century.
-pub fn after(from: Instant, wait: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    from.checked_add(wait).unwrap_or_else(|| from + CENTURY)
 }

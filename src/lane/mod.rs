@@ -8,9 +8,8 @@
 //! ```
 //!
 //! A producer never blocks, and allocates or makes a system call in two rare cases only: a payload larger than a
-//! block is copied to an allocation of its own, and a lane that passes a quarter of its bound while the exporter
-//! sleeps wakes it. (A quarter, because a wake-up was measured at up to 12 ms and a fast thread fills half of the
-//! default 8 MiB in 9 ms.)
+//! block is copied to an allocation of its own, and a lane that passes its mark (256 KiB) while the exporter sleeps wakes
+//! it.
 //!
 //! A thread that exits leaves its lane to the next one that starts, so thread churn costs neither memory nor drains.
 
