@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use super::arguments::Text;
 use super::current::{BAGGAGE, SPAN, Variable};
 use super::span::{as_span, is_below};
 use crate::config::Propagator;
@@ -240,9 +241,10 @@ impl SpanContext {
 
     /// Parses a W3C traceparent (and optionally tracestate) header value; None when it is malformed.
     #[staticmethod]
-    #[pyo3(signature = (traceparent, trace_state = ""))]
-    fn from_traceparent(traceparent: &str, trace_state: &str) -> Option<Self> {
-        remote_context(&[traceparent.as_bytes().to_vec()], &[trace_state.as_bytes().to_vec()])
+    #[pyo3(signature = (traceparent, trace_state = None))]
+    fn from_traceparent(traceparent: Text, trace_state: Option<Text>) -> Option<Self> {
+        let trace_state = trace_state.map(|Text(text)| text.into_bytes());
+        remote_context(&[traceparent.0.into_bytes()], trace_state.as_slice())
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
@@ -408,8 +410,9 @@ pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyR
         Some(context) => Py::new(py, context.clone())?.into_any(),
         None => py.None(),
     };
-    let baggage = if propagates(W3C_BAGGAGE) && !headers.baggage.is_empty() {
-        PyString::new(py, &String::from_utf8_lossy(&headers.baggage.join(&b','))).into_any().unbind()
+    let baggage = context::forward_baggage(headers.baggage.iter().map(Vec::as_slice));
+    let baggage = if propagates(W3C_BAGGAGE) && !baggage.is_empty() {
+        PyString::new(py, &baggage).into_any().unbind()
     } else {
         py.None()
     };

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytracingx as ptx
 from otlp_server import OtlpServer
+
+import pytracingx as ptx
 
 SAMPLED, RANDOM = 1, 2
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200

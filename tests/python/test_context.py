@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import pytracingx as ptx
 from recording import Recording, current, ids
+
+import pytracingx as ptx
 
 Runner = Callable[[Awaitable[Any]], Any]
 

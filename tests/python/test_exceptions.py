@@ -8,8 +8,9 @@ import weakref
 from typing import Any
 
 import pytest
-import pytracingx as ptx
 from recording import Recording
+
+import pytracingx as ptx
 
 T0 = 1_700_000_000_000_000_000
 
@@ -24,9 +25,8 @@ class OddError(Exception):
 def leave(error: BaseException, span: ptx.Span | None = None) -> ptx.Span:
     """A span of name `op`, left on this exception."""
     span = span or ptx.start_span("op")
-    with pytest.raises(type(error)):
-        with span:
-            raise error
+    with pytest.raises(type(error)), span:
+        raise error
     return span
 
 
@@ -174,9 +174,8 @@ def test_an_interrupt_while_recording_passes(recording: Recording) -> None:
             raise KeyboardInterrupt
 
     span = ptx.start_span("op")
-    with pytest.raises(KeyboardInterrupt):
-        with span:
-            raise Interrupting
+    with pytest.raises(KeyboardInterrupt), span:
+        raise Interrupting
     assert not span.is_recording()
     recording.expect("op")
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytracingx as ptx
 from conftest import RunPython
 from otlp_server import OtlpServer
 from recording import REMOTE, REMOTE_TRACE, Recording, current, ids
+
+import pytracingx as ptx
 
 
 class Untouchable:
@@ -128,11 +129,11 @@ def test_remote_flag(recording: Recording, sampler: Any, wanted: list[bool]) -> 
     """Parent-based samplers follow a remote parent's flag, whatever they would say of a root; others do not."""
     recording.restart(sampler=sampler)
     for flag in (0, 1):
-        with ptx.extract_headers({"traceparent": f"{REMOTE[:-2]}{flag:02x}"}):
-            with ptx.start_span(f"op{flag}") as span:
-                assert span.is_recording() is wanted[flag]
-                assert span.context.trace_flags == int(wanted[flag])
-                assert span.trace_id() == REMOTE_TRACE
+        remote = ptx.extract_headers({"traceparent": f"{REMOTE[:-2]}{flag:02x}"})
+        with remote, ptx.start_span(f"op{flag}") as span:
+            assert span.is_recording() is wanted[flag]
+            assert span.context.trace_flags == int(wanted[flag])
+            assert span.trace_id() == REMOTE_TRACE
     assert names(recording.collector) == [f"op{flag}" for flag in (0, 1) if wanted[flag]]
 
 
@@ -268,14 +269,11 @@ def test_names_outlive_a_session(recording: Recording) -> None:
 
 def test_import_initialises_nothing(run_python: RunPython) -> None:
     """Handles, contexts and headers work in a process that never calls `init`."""
-    run_python(
-        """
-        with ptx.get_tracer("x").start_span("op") as span:
-            with ptx.extract_headers({"traceparent": "%s"}):
-                headers = {}
-                ptx.inject_headers(headers)
-        assert headers == {"traceparent": "%s"}, headers
+    code = """
+        headers = {}
+        with ptx.get_tracer("x").start_span("op"), ptx.extract_headers({"traceparent": sys.argv[1]}):
+            ptx.inject_headers(headers)
+        assert headers == {"traceparent": sys.argv[1]}, headers
         assert not ptx.is_initialized()
     """
-        % (REMOTE, REMOTE)
-    )
+    run_python(code, REMOTE)

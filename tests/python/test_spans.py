@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 import pytest
-import pytracingx as ptx
 from recording import REMOTE_SPAN, REMOTE_TRACE, ROOT_FLAGS, Recording, current, ids
+
+import pytracingx as ptx
 
 T0 = 1_700_000_000_000_000_000
 OK = {"code": "ok", "message": ""}
@@ -220,7 +221,7 @@ def test_status(recording: Recording, calls: list[Any], sent: dict[str, str]) ->
 @pytest.mark.parametrize("code", ["bogus", "", None, 1])
 def test_unknown_status_raises(recording: Recording, code: Any) -> None:
     """An unknown status code is a ValueError that says what is allowed."""
-    with pytest.raises(ValueError, match="unknown status code '.*', expected 'ok' | 'error' | 'unset'"):
+    with pytest.raises(ValueError, match=r"unknown status code '.*', expected 'ok' \| 'error'"):
         ptx.start_span("op").set_status(code)
 
 
