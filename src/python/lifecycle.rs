@@ -46,7 +46,7 @@ pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()>
 ///     True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
 ///     in stats() as dropped for `shutdown`.
 ///
-/// Idempotent; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+/// Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = 5000))]
 pub(super) fn shutdown(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
@@ -136,7 +136,7 @@ pub(super) fn is_initialized() -> bool {
 /// Counters of the current session, by signal and sink.
 ///
 /// Returns:
-///     An empty dict without a session, else one with these keys:
+///     An empty dict before the first init(); after shutdown() the counters of the session that ended. The keys:
 ///
 ///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
 ///         `abandoned`, collected without having been ended (they are recorded).

@@ -338,9 +338,12 @@ pub(super) unsafe fn collect(attributes: Object, session: u64) -> Result<Collect
             });
             return Ok(collected);
         }
+        // Enough for events and links alike; each cuts to its own limit.
+        let limits = emit::with(session, |thread| thread.intake.limits).unwrap_or_default();
+        let limit = limits.attributes_per_event.max(limits.attributes_per_link);
         let mut encoder = Encoder::default();
-        encoder.mapping(attributes, u32::MAX)?;
-        collected.list.extend(Items::new(encoder.items()));
+        encoder.mapping(attributes, limit)?;
+        collected.list.set_all(Items::new(encoder.items()), limit);
         collected.dropped = encoder.dropped();
     }
     Ok(collected)
