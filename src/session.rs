@@ -143,7 +143,7 @@ pub fn stats() -> Option<Snapshot> {
 /// session, or when it records nothing (`Config.disabled`).
 pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
     let config = match current(&lifecycle_lock()) {
-        Current::None => return Vec::new(),
+        Current::None | Current::Ended(_) => return Vec::new(),
         Current::Inherited(config) => *config,
         Current::Own(session) => session.config.clone(),
     };

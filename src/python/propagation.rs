@@ -275,7 +275,6 @@ impl SpanContext {
         )
     }
 
-    #[expect(clippy::type_complexity, reason = "what pickle wants")]
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, (String, String, u8, String, bool)) {
         let this = slf.get();
         let arguments =
