@@ -127,8 +127,8 @@ pub fn is_initialized() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
 
-/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of the exporter's last turn, at most 250 ms ago;
-/// after a flush they hold all of it.
+/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of
+/// the exporter's last turn, at most 250 ms ago; after a flush they hold all of it.
 pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
@@ -143,7 +143,7 @@ pub fn stats() -> Option<Snapshot> {
 /// session, or when it records nothing (`Config.disabled`).
 pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
     let config = match current(&lifecycle_lock()) {
-        Current::None => return Vec::new(),
+        Current::None | Current::Ended(_) => return Vec::new(),
         Current::Inherited(config) => *config,
         Current::Own(session) => session.config.clone(),
     };
