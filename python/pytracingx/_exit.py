@@ -1,8 +1,11 @@
 """Flushing when a process ends: at interpreter exit, and in multiprocessing children, which end without it.
 
-Before CPython 3.13 a forked multiprocessing child leaves through ``os._exit`` and runs no atexit handlers; it does run
-multiprocessing's own finalizers. Those are cleared right after the fork, so ours is registered by an after-fork hook,
-which is itself registered as soon as multiprocessing turns out to be in use: asked before every fork.
+Before CPython 3.13 a forked multiprocessing child leaves through ``os._exit`` and runs no atexit
+handlers; it does run multiprocessing's own finalizers. Those are cleared right after the fork, so ours is
+registered by an after-fork hook, which is itself registered as soon as multiprocessing turns out to be in
+use: asked before every fork.
+
+Imports nothing but built-in modules: ``typing`` alone would cost every process 2 MB.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import Any
 
 from ._native import _shutdown_at_exit
 
@@ -41,6 +43,6 @@ def _hook_multiprocessing() -> None:
         _finalize_in_child(None)
 
 
-def _finalize_in_child(_anchor: Any) -> None:
+def _finalize_in_child(_anchor: object) -> None:
     # The lowest priority: after everything else that may still record.
     sys.modules["multiprocessing.util"].Finalize(None, _shutdown_at_exit, exitpriority=-1000)

@@ -121,6 +121,14 @@ impl Resource {
         self.attributes.iter().find(|(k, _)| k == key).map(|(_, value)| value)
     }
 
+    /// Sets an attribute, replacing an older value.
+    pub fn set(&mut self, key: &str, value: ResourceValue) {
+        match self.attributes.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = value,
+            None => self.attributes.push((key.to_owned(), value)),
+        }
+    }
+
     /// Adds what is not there yet: who speaks first wins.
     pub fn add_missing(&mut self, key: &str, value: ResourceValue) {
         if self.get(key).is_none() {

@@ -29,7 +29,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::console::Console;
-use self::flush::{Ask, Asks, Flush, Goal};
+use self::flush::{Asks, Flush, Goal};
 use self::request::{Now, Scratch, after};
 use self::select::{count_masks, selections};
 use self::sink::Sink;
@@ -51,6 +51,10 @@ use crate::sys::signals;
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
 const BUSY_PERIOD: Duration = Duration::from_millis(100);
 const CONSOLE_PERIOD: Duration = Duration::from_millis(40);
+/// While records stream in (a drain of at least [`STREAM_BYTES`]), so often, and without parking: producers then need
+/// no system call to wake the exporter, lanes stay short, and their memory in the cache.
+const STREAM_PERIOD: Duration = Duration::from_millis(1);
+const STREAM_BYTES: usize = 64 * 1024;
 /// A sink's short schedule delay shortens the period down to this.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// "Lately".
@@ -127,7 +131,7 @@ struct EndOnDrop<'a>(&'a Shared);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.asks.end();
+        self.0.asks.end(false);
     }
 }
 
@@ -154,6 +158,7 @@ struct Exporter<'a> {
     spans_drained: u64,
     last_drain: Instant,
     last_record: Instant,
+    streaming: bool,
     shrunk: bool,
     ending: bool,
     // Empty between turns, kept for their memory.
@@ -196,6 +201,7 @@ impl<'a> Exporter<'a> {
             spans_drained: 0,
             last_drain: now,
             last_record: now,
+            streaming: false,
             shrunk: false,
             ending: false,
             batch: Batch::default(),
@@ -274,7 +280,13 @@ impl<'a> Exporter<'a> {
         for flush in &self.flushes {
             due = due.min(flush.ask.deadline);
         }
-        let timeout = if self.drainer.park() { due.saturating_duration_since(now) } else { Duration::ZERO };
+        let timeout = if self.streaming {
+            STREAM_PERIOD
+        } else if self.drainer.park() {
+            due.saturating_duration_since(now)
+        } else {
+            Duration::ZERO
+        };
         wait(&mut self.fds, timeout);
         self.drainer.unpark();
         if self.fds[0].ready {
@@ -300,9 +312,10 @@ impl<'a> Exporter<'a> {
         debug_assert!(self.batch.is_empty());
         let since = mem::replace(&mut self.last_drain, now);
         let batch = RefCell::new(&mut self.batch);
-        self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
+        let bytes = self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
             batch.borrow_mut().add_oversize(ticket, payload);
         });
+        self.streaming = bytes >= STREAM_BYTES;
         if self.batch.is_empty() {
             return;
         }
@@ -371,20 +384,20 @@ impl<'a> Exporter<'a> {
                 Some(verdict) if flush.ask.goal == Goal::Flush => {
                     self.shared.asks.answer(&flush.ask, verdict)
                 }
-                Some(verdict) => end = Some((flush.ask, verdict)),
+                Some(verdict) => end = end.or(Some(verdict)),
             }
         }
         match end {
             None => Flow::Continue,
-            Some((ask, verdict)) => {
-                self.end(&ask, verdict, now);
+            Some(verdict) => {
+                self.end(verdict, now);
                 Flow::End
             }
         }
     }
 
     /// Whatever is left, and what was recorded while recording was being turned off, is counted as lost.
-    fn end(&mut self, ask: &Ask, verdict: bool, now: Instant) {
+    fn end(&mut self, verdict: bool, now: Instant) {
         self.ending = true;
         self.drain(now);
         for sink in &mut self.sinks {
@@ -392,7 +405,7 @@ impl<'a> Exporter<'a> {
         }
         self.publish(now, true);
         self.console.step(now);
-        self.shared.asks.answer(ask, verdict);
+        self.shared.asks.end(verdict);
     }
 }
 

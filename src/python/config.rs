@@ -83,7 +83,8 @@ impl PyConfig {
         check::non_empty("service_name", &service_name.0)?;
         let mut core = Config::new(&service_name.0);
         for (key, value) in resource_attributes.map(|attributes| attributes.0).unwrap_or_default() {
-            core.resource.add_missing(&key, value);
+            // Also a `service.name` among them wins over the argument, as in 0.2 and 0.3.
+            core.resource.set(&key, value);
         }
         let (level, format, sinks) = in_order(console_level, console_format, sinks)?;
         core.console_level = choice("console_level", &check::LEVELS, level)?.unwrap_or_default();

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::ffi::c_int;
 use std::ptr;
 
+use arrayvec::ArrayVec;
 use pyo3::ffi;
 
 use super::fastcall::Raised;
@@ -58,27 +59,23 @@ pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>>
     }
 }
 
-/// More attributes than this take the general way.
-const SIMPLE: usize = 16;
-
-/// A few attributes of simple types, borrowed from the dict that the caller keeps alive.
-pub(super) struct Simple<'a> {
-    entries: [(Name<'a>, Value<'a>); SIMPLE],
-    len: usize,
-}
+/// A few attributes of simple types, borrowed from the dict that the caller keeps alive. Filled in place: at 64 bytes an
+/// entry, initialising or moving the array would cost more than the conversions.
+#[derive(Default)]
+pub(super) struct Simple<'a>(ArrayVec<(Name<'a>, Value<'a>), 16>);
 
 impl<'a> Simple<'a> {
-    /// The entries of a dict, if all keys and values are simple (`None` values are skipped).
+    /// Takes the entries of a dict (`None` values are skipped). False: there are too many, or not all are simple, and
+    /// the dict must take the general way.
     ///
     /// # Safety
-    /// Attached; `dict` is a dict, alive and unchanged as long as the result is used.
+    /// Attached; `dict` is a dict, alive and unchanged as long as `self` is used.
     #[inline]
-    pub(super) unsafe fn of_dict(dict: *mut ffi::PyObject, session: u64) -> Option<Self> {
+    pub(super) unsafe fn fill(&mut self, dict: *mut ffi::PyObject, session: u64) -> bool {
         // Another thread may change the dict while we read it: such builds take the general way.
         if cfg!(Py_GIL_DISABLED) {
-            return None;
+            return false;
         }
-        let mut simple = Self { entries: [(Name::inline(&[]), Value::Empty); SIMPLE], len: 0 };
         let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
         // SAFETY: a dict; nothing in the loop runs Python code or releases the interpreter, so it does not change. A
         // conversion that fails may have (raising allocates, and before 3.12 an allocation can run a collection), but
@@ -88,20 +85,19 @@ impl<'a> Simple<'a> {
                 if value == ffi::Py_None() {
                     continue;
                 }
-                if simple.len == SIMPLE {
-                    return None;
+                let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
+                let Some(value) = simple(value) else { return false };
+                if self.0.try_push((key, value)).is_err() {
+                    return false;
                 }
-                let key = name(key, session).filter(|key| !key.is_empty())?;
-                simple.entries[simple.len] = (key, self::simple(value)?);
-                simple.len += 1;
             }
         }
-        Some(simple)
+        true
     }
 
     #[inline]
     pub(super) fn entries(&self) -> &[(Name<'a>, Value<'a>)] {
-        &self.entries[..self.len]
+        &self.0
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()>
 ///     True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
 ///     in stats() as dropped for `shutdown`.
 ///
-/// Idempotent; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+/// Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = 5000))]
 pub(super) fn shutdown(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
@@ -91,7 +91,8 @@ pub(super) fn is_initialized() -> bool {
     session::is_initialized()
 }
 
-/// Counters of the current session, by signal and sink; an empty dict without one.
+/// Counters of the current session, by signal and sink; after shutdown() of the one that ended, until the next init(). An
+/// empty dict before the first.
 ///
 /// Counts behind the lanes are as of the exporter's last turn, at most 250 ms ago; after force_flush() they hold all of
 /// it. For every sink, exactly: wanted = exported + the sum of dropped + held_records.

@@ -245,9 +245,8 @@ pub(super) unsafe fn collect(attributes: Object, session: u64) -> Result<Collect
     }
     // SAFETY: as promised by the caller.
     unsafe {
-        if ffi::PyDict_CheckExact(attributes) != 0
-            && let Some(simple) = Simple::of_dict(attributes, session)
-        {
+        let mut simple = Simple::default();
+        if ffi::PyDict_CheckExact(attributes) != 0 && simple.fill(attributes, session) {
             emit::with(session, |thread| {
                 for (key, value) in simple.entries() {
                     collected.list.push(key.resolve(thread), *value);

@@ -345,9 +345,8 @@ pub(super) unsafe fn set_attributes(
         if !(*span).live.is_recording() {
             return Ok(());
         }
-        if ffi::PyDict_CheckExact(attributes) != 0
-            && let Some(simple) = Simple::of_dict(attributes, session)
-        {
+        let mut simple = Simple::default();
+        if ffi::PyDict_CheckExact(attributes) != 0 && simple.fill(attributes, session) {
             let live = &mut (*span).live;
             emit::with(session, |thread| {
                 for (key, value) in simple.entries() {
