@@ -34,7 +34,7 @@ demo: install ## build, install, and trace a small LLM server into the embedded 
 	$(bin)/python examples/demo.py
 
 .PHONY: test
-test: test-rust test-loom test-python fuzz stubs lint-python ## every test
+test: test-rust test-loom test-loom-seeded targets test-python fuzz stubs lint-python ## every test
 
 ##@ Parts of the tests
 
@@ -42,12 +42,27 @@ test: test-rust test-loom test-python fuzz stubs lint-python ## every test
 test-rust: tools ## the core, without Python
 	cargo test
 
-# Without LTO: loom explores for minutes, and links in seconds.
+# Without LTO: loom explores for seconds, and links in seconds.
+cargo_loom = LOOM_MAX_PREEMPTIONS=$(LOOM_PREEMPTIONS) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+  cargo test --release --no-default-features --test loom
+
 .PHONY: test-loom
 test-loom: tools ## the models of ring, lanes and their hand-overs, under every interleaving
-	LOOM_MAX_PREEMPTIONS=$(LOOM_PREEMPTIONS) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	cargo test --release --no-default-features --test loom
+	$(cargo_loom)
+
+seeded_bugs = $(shell sed -n 's/.*loom_seeded_bug = "\(.*\)".*/\1/p' src/lane/*.rs)
+
+.PHONY: test-loom-seeded
+test-loom-seeded: tools ## the models find each bug that can be seeded
+	for bug in $(seeded_bugs); do \
+	  LOOM_SEEDED_BUG=$$bug $(cargo_loom) --no-run --quiet; \
+	  if LOOM_SEEDED_BUG=$$bug $(cargo_loom) --quiet >target/loom/seeded.log 2>&1; then \
+	    echo "$$bug: not found by the models" >&2; exit 1; \
+	  fi; \
+	  grep -q '^test result: FAILED' target/loom/seeded.log || { cat target/loom/seeded.log >&2; exit 1; }; \
+	  echo "$$bug: found by $$(sed -n 's/^    \([a-z_]*\)$$/\1/p' target/loom/seeded.log | sort -u | paste -sd' ')"; \
+	done
 
 .PHONY: test-python
 test-python: install ## the package, against real sockets and the official decoder
@@ -80,6 +95,17 @@ lint-rust: tools ## formatting, clippy and rustdoc, all warnings denied
 	cargo clippy --all-targets --manifest-path bench/Cargo.toml -- -D warnings
 	cargo clippy --all-targets --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --features python
+
+# The core alone: what has sockets needs a C compiler for the target (ring's assembly).
+other_targets := x86_64-pc-windows-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
+
+.PHONY: targets
+targets: tools ## type-check the core for the other platforms whose standard library is installed (rustup target add)
+	for target in $(other_targets); do \
+	  if test -d "$$(rustc --print sysroot)/lib/rustlib/$$target/lib"; \
+	  then cargo check --quiet --no-default-features --target $$target && echo "$$target: ok"; \
+	  else echo "$$target: not installed, not checked"; fi; \
+	done
 
 .PHONY: lint
 lint: lint-python lint-rust ## all lints
@@ -162,5 +188,5 @@ clean: ## remove all that make made
 
 .PHONY: help
 help:
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9.-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' \
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
 	  $(firstword $(MAKEFILE_LIST))

@@ -1,9 +1,14 @@
 //! What one drain copied out of all lanes: plain, single-threaded data from here on. The exporter owns one `Batch`
 //! and reuses it, so a drain allocates only while the batch grows to its working size.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::mem;
 
 use crate::record::{Header, SLOT_BYTES, flag, kind};
+
+/// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
+/// belong to records that were lost with a panic of the exporter.
+const MOST_UNCLAIMED: usize = 256;
 
 /// Records of one drain, in each lane's order.
 #[derive(Debug, Default)]
@@ -13,10 +18,10 @@ pub struct Batch {
     begins: Vec<usize>,
     logs: Vec<usize>,
     measurements: Vec<usize>,
-    /// Payloads by ticket; one can be handed out a drain earlier than the record that refers to it.
-    oversize: HashMap<u64, Box<[u8]>>,
-    /// Tickets that records of this batch refer to.
-    tickets: Vec<u64>,
+    /// By ticket, and so by age.
+    oversize: BTreeMap<u64, Box<[u8]>>,
+    /// Tickets that records of this batch hold.
+    claimed: Vec<u64>,
 }
 
 /// A record with its items.
@@ -29,25 +34,25 @@ pub struct RecordRef<'a> {
 }
 
 impl Batch {
-    /// Empties the batch, keeping its memory, and the oversized payloads whose records are still to come.
+    /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
         self.begins.clear();
         self.logs.clear();
         self.measurements.clear();
-        for ticket in self.tickets.drain(..) {
+        for ticket in self.claimed.drain(..) {
             self.oversize.remove(&ticket);
+        }
+        while self.oversize.len() > MOST_UNCLAIMED {
+            self.oversize.pop_first();
         }
     }
 
-    /// Gives unused memory back.
+    /// Frees the memory of an empty batch.
     pub fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
-        for offsets in [&mut self.spans, &mut self.begins, &mut self.logs, &mut self.measurements] {
-            offsets.shrink_to_fit();
-        }
-        self.oversize.shrink_to_fit();
+        debug_assert!(self.is_empty());
+        *self = Self { oversize: mem::take(&mut self.oversize), ..Self::default() };
     }
 
     /// No records.
@@ -65,15 +70,15 @@ impl Batch {
                 at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
                 "a whole record"
             );
-            if header.flags & flag::OVERSIZE != 0 {
-                self.tickets.extend(self.ticket(at));
-            }
             match header.kind {
                 kind::SPAN => self.spans.push(at),
                 kind::SPAN_BEGIN => self.begins.push(at),
                 kind::LOG => self.logs.push(at),
                 kind::MEASUREMENT => self.measurements.push(at),
                 other => debug_assert!(false, "record kind {other}"),
+            }
+            if header.flags & flag::OVERSIZE != 0 {
+                self.claimed.extend(ticket(&self.bytes[at + SLOT_BYTES..]));
             }
             at += Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
         }
@@ -135,24 +140,22 @@ impl Batch {
         bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
     }
 
-    /// Of a record with [`flag::OVERSIZE`].
-    fn ticket(&self, at: usize) -> Option<u64> {
-        let ticket = self.bytes.get(at + SLOT_BYTES..)?.first_chunk()?;
-        Some(u64::from_ne_bytes(*ticket))
-    }
-
     #[inline]
     fn record(&self, at: usize) -> RecordRef<'_> {
         let header = self.header(at);
         let from = at + SLOT_BYTES;
         let payload = &self.bytes[from..from + header.payload_bytes as usize];
         let oversize = header.flags & flag::OVERSIZE != 0;
-        RecordRef { header, payload: if oversize { self.handed_over(at) } else { payload } }
+        RecordRef { header, payload: if oversize { self.handed_over(payload) } else { payload } }
     }
 
-    /// The payload behind the record's ticket; empty when the hand-over never arrived.
+    /// The payload behind the ticket; empty when the hand-over never arrived.
     #[cold]
-    fn handed_over(&self, at: usize) -> &[u8] {
-        self.ticket(at).and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes)
+    fn handed_over(&self, payload: &[u8]) -> &[u8] {
+        ticket(payload).and_then(|ticket| self.oversize.get(&ticket)).map_or(&[][..], |bytes| bytes)
     }
+}
+
+fn ticket(payload: &[u8]) -> Option<u64> {
+    payload.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
 }

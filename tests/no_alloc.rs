@@ -1,2 +1,193 @@
-//! Allocation-free hot path.
-fn main() {}
+//! The promise of the hot path: after warm-up a recording thread allocates nothing. Every allocation of the process goes
+//! through the allocator below, which counts those of the recording thread.
+
+#![expect(unsafe_code, reason = "a global allocator")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use pytracingx::attrs::{self, Items, Link, Text, Value};
+use pytracingx::batch::Batch;
+use pytracingx::config::SamplerConfig;
+use pytracingx::emit::{self, Intake, LiveSpan, Parent, Start, StatusUpdate, Thread};
+use pytracingx::ids::{SpanId, TraceId};
+use pytracingx::intern::Interner;
+use pytracingx::lane::{Drainer, Lanes};
+use pytracingx::limits::SpanLimits;
+use pytracingx::record::{SpanKind, StatusCode};
+use pytracingx::sampler::Sampler;
+use pytracingx::stats::{Counter, DropCounts, Drops};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Fails in a thread that is past its destructors, which is none that we ask about.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: hands every call on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are the system allocator's conditions.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SESSION: u64 = 1;
+const ROUNDS: usize = 20;
+const TREES: usize = 500;
+const SPANS: usize = TREES * SPANS_OF_A_TREE;
+const SPANS_OF_A_TREE: usize = 5;
+
+fn with<R>(f: impl FnOnce(&mut Thread) -> R) -> R {
+    emit::with(emit::session(), f).expect("there is a session")
+}
+
+/// Published with a lane for the calling threads; the other end comes back.
+fn session() -> (Arc<Intake>, Drainer) {
+    let lanes = Lanes::new(32 << 20, 64 << 20).unwrap();
+    let drainer = lanes.drainer().unwrap();
+    let intake = Arc::new(Intake {
+        session: SESSION,
+        pid: std::process::id(),
+        lanes,
+        strings: Arc::new(Interner::default()),
+        sampler: Sampler::new(&[SamplerConfig::AlwaysOn]),
+        limits: SpanLimits::default(),
+        console_spans: false,
+        span_drops: Drops::default(),
+        unusable_times: Counter::default(),
+        spans_abandoned: Counter::default(),
+    });
+    emit::publish(Arc::clone(&intake));
+    (intake, drainer)
+}
+
+/// What the Python calls do once their arguments are converted: a request with a span inside it and three more that
+/// show every other thing a span can hold. Names and keys are looked up each time.
+fn record_tree(index: usize, event: &[u8]) {
+    let name = |text: &'static str| match with(|thread| thread.intake.strings.intern(text.as_bytes())) {
+        Some(id) => Text::Id(id),
+        None => Text::Inline(text.as_bytes()),
+    };
+    let start = |span_name: Text<'_>, parent: Option<&Parent>| {
+        let start = Start {
+            name: span_name,
+            kind: SpanKind::Server,
+            scope: 0,
+            parent,
+            start_unix_nano: None,
+            ids: None,
+        };
+        with(|thread| LiveSpan::start(thread, &start))
+    };
+    let set = |span: &mut LiveSpan, key: &'static str, value: Value<'_>| {
+        let key = name(key);
+        with(|thread| span.set_attribute(thread, key, value));
+    };
+    let end = |span: &mut LiveSpan| with(|thread| span.end(thread, None));
+
+    let mut request = start(name("request"), None);
+    set(&mut request, "http.request.method", Value::Str(b"POST"));
+    set(&mut request, "http.response.status_code", Value::Int(200));
+    let parent = request.as_parent();
+
+    let mut decode = start(name("decode_step"), Some(&parent));
+    set(&mut decode, "gen_ai.request.model", Value::Str(b"qwen3-8b"));
+    set(&mut decode, "batch_size", Value::Int(index as i64));
+    set(&mut decode, "kv_cache_usage", Value::Double(0.5));
+    let token = name("token");
+    with(|thread| decode.add_event(thread, token, None, event, 0));
+    end(&mut decode);
+
+    // Never the same twice, so always inline.
+    let mut unique = *b"request 0000000000, whose name holds an id";
+    for (digit, place) in (8..18).rev().enumerate() {
+        unique[place] = b'0' + (index / 10_usize.pow(digit as u32) % 10) as u8;
+    }
+    let mut inline = start(Text::Inline(&unique), Some(&parent));
+    with(|thread| inline.set_attribute(thread, Text::Inline(&unique), Value::Bool(true)));
+    end(&mut inline);
+
+    let mut failed = start(name("tool_call"), Some(&parent));
+    let link = Link {
+        trace_id: TraceId([7; 16]),
+        span_id: SpanId([7; 8]),
+        flags: 1,
+        dropped_attributes: 0,
+        trace_state: b"vendor=1",
+        attributes: Items::new(event),
+    };
+    with(|thread| {
+        failed.add_link(thread, &link);
+        failed.update_name(thread, Text::Inline(b"tool_call, renamed"));
+        failed.set_status(thread, StatusUpdate { code: StatusCode::Error, description: b"it broke" });
+    });
+    set(&mut failed, "prompt", Value::Str(&[b'x'; 4096]));
+    set(&mut failed, "prompt", Value::Str(&[b'y'; 1024]));
+    end(&mut failed);
+
+    let mut bare = start(name("bare"), Some(&parent));
+    end(&mut bare);
+    end(&mut request);
+}
+
+fn main() {
+    let (intake, mut drainer) = session();
+    let turn = Arc::new(Barrier::new(2));
+    let theirs = Arc::clone(&turn);
+    let recording = thread::spawn(move || {
+        let mut event = Vec::new();
+        attrs::put_attribute(&mut event, Text::Inline(b"index"), Value::Int(1));
+        let mut counts = Vec::with_capacity(ROUNDS);
+        for round in 0..ROUNDS {
+            let before = ALLOCATIONS.get();
+            for index in 0..TREES {
+                record_tree(round * TREES + index, &event);
+            }
+            counts.push(ALLOCATIONS.get() - before);
+            theirs.wait(); // recorded
+            theirs.wait(); // drained
+        }
+        counts
+    });
+    let mut batch = Batch::default();
+    for round in 0..ROUNDS {
+        turn.wait();
+        let into = RefCell::new(&mut batch);
+        drainer.drain(&mut |run| into.borrow_mut().extend(run), &mut |ticket, payload| {
+            into.borrow_mut().add_oversize(ticket, payload);
+        });
+        assert_eq!(batch.span_count(), SPANS, "recorded in round {round}");
+        batch.clear();
+        turn.wait();
+    }
+    let counts = recording.join().expect("the recording thread");
+    emit::retract();
+    assert_eq!(DropCounts::read(&intake.span_drops).total(), 0, "spans lost");
+    let (warm_up, later) = counts.split_first().expect("some rounds");
+    assert!(*warm_up > 0, "the first round allocates its storage; this counter counts nothing");
+    assert!(later.iter().all(|count| *count == 0), "allocations by round of {SPANS} spans: {counts:?}");
+    println!("no allocation in {} spans after {warm_up} of the warm-up", SPANS * (ROUNDS - 1));
+}

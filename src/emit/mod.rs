@@ -75,6 +75,7 @@ pub struct Thread {
     pub ids: IdGenerator,
     producer: Producer,
     /// Attribute storage of ended spans, for the next ones.
+    #[expect(clippy::vec_box, reason = "spans hold the same boxes, so one moves without being allocated")]
     storage: Vec<Box<Storage>>,
 }
 

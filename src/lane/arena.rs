@@ -1,11 +1,14 @@
 //! Lane memory: equal blocks in one reserved region, addressed by index, so nothing in it is a pointer. Taking and
 //! giving back a block is lock-free, allocates nothing and makes no system call; memory is resident only where a
-//! block has been touched. Any thread may take, only the exporter gives back and releases.
+//! block has been touched. Any thread may take and give back, only the exporter releases.
 #![expect(unsafe_code, reason = "blocks are views into raw memory that producers and the drainer share")]
 
 use std::io;
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, release_unless};
+
+/// A weakened build must fail the models.
+const GIVE_BACK: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_give_back"));
 
 /// Bytes of a block, its header included. 64 KiB: a fast thread (0.4 µs and 192 bytes a span) switches blocks every
 /// 340 spans, so what a switch costs does not show, and an idle thread keeps no more than this.
@@ -39,12 +42,20 @@ pub(crate) struct Arena {
     count: u32,
     /// Blocks from here on were never taken. Never above `count`.
     fresh: AtomicU32,
-    /// Top of the stack of free blocks in the low half; a counter against ABA in the high half. Last in, first out:
-    /// a busy session keeps using the few blocks that are warm, and the rest of the region is never touched.
-    free: AtomicU64,
-    /// Blocks taken and not given back. Advisory: read to decide about waking the exporter.
+    /// Free blocks that were used lately. Last in, first out: a busy session keeps using the few blocks that are in
+    /// the cache, and the rest of the region is never touched.
+    warm: Stack,
+    /// Free blocks whose memory went back to the operating system.
+    #[cfg(not(loom))]
+    cold: Stack,
+    /// Blocks taken and not given back. Advisory.
     in_use: AtomicU32,
+    /// Those of them that their lane's writer has left behind. Advisory: read to decide about waking the exporter.
+    waiting: AtomicU32,
 }
+
+/// A stack of free blocks, linked through their headers: the top in the low half, a counter against ABA in the high.
+struct Stack(AtomicU64);
 
 impl Arena {
     pub(crate) fn new(budget_bytes: usize) -> io::Result<Self> {
@@ -61,18 +72,31 @@ impl Arena {
                 .collect(),
             count,
             fresh: AtomicU32::new(0),
-            free: AtomicU64::new(0),
+            warm: Stack(AtomicU64::new(0)),
+            #[cfg(not(loom))]
+            cold: Stack(AtomicU64::new(0)),
             in_use: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
         })
-    }
-
-    pub(crate) fn block_count(&self) -> u32 {
-        self.count
     }
 
     pub(crate) fn in_use(&self) -> u32 {
         // Relaxed: advisory.
         self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// More than a quarter of what lanes do not hold anyway (each keeps the block that it fills) waits to be drained.
+    pub(crate) fn is_pressed(&self) -> bool {
+        // Relaxed: advisory; where the order against parking matters there is a fence (`Doorbell`).
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let kept = self.in_use().saturating_sub(waiting);
+        u64::from(waiting) * 4 > u64::from(self.count.saturating_sub(kept))
+    }
+
+    /// A writer has left a full block behind. Before it links the next one, so that the count is never below zero.
+    pub(crate) fn count_waiting(&self) {
+        // Relaxed: see `is_pressed`; ordered before `give_back_drained` by the link.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The header of a block. `block` came from [`Arena::take`].
@@ -144,7 +168,10 @@ impl Arena {
 
     /// A block with an empty header, owned by the caller; `None` when the budget is used up. Lock-free.
     pub(crate) fn take(&self) -> Option<u32> {
-        let block = self.pop_free().or_else(|| self.take_fresh())?;
+        let block = self.pop(&self.warm);
+        #[cfg(not(loom))]
+        let block = block.or_else(|| self.pop(&self.cold));
+        let block = block.or_else(|| self.take_fresh())?;
         let header = self.header(block);
         // Relaxed: published with the link (or registration) that makes the block reachable.
         header.tail.store(HEADER_BYTES as u32, Ordering::Relaxed);
@@ -161,10 +188,10 @@ impl Arena {
         fresh.ok().map(|n| n + 1)
     }
 
-    fn pop_free(&self) -> Option<u32> {
-        // Acquire: pairs with the Release in `give_back`, so that the drainer's last reads of the block happen before
+    fn pop(&self, stack: &Stack) -> Option<u32> {
+        // Acquire: pairs with the Release in `push`, so that the drainer's last reads of the block happen before
         // our writes to it.
-        let mut top = self.free.load(Ordering::Acquire);
+        let mut top = stack.0.load(Ordering::Acquire);
         loop {
             let block = top as u32;
             if block == NONE {
@@ -174,59 +201,57 @@ impl Arena {
             // the exchange below fail then.
             let below = self.header(block).next.load(Ordering::Relaxed);
             let new = stacked(below, top);
-            match self.free.compare_exchange_weak(top, new, Ordering::Acquire, Ordering::Acquire) {
+            match stack.0.compare_exchange_weak(top, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(block),
                 Err(now) => top = now,
             }
         }
     }
 
-    /// Gives a drained block back.
+    /// Gives a block back that is its lane's last, or never was in a lane.
     pub(crate) fn give_back(&self, block: u32) {
+        // Relaxed: advisory; after the increment in `take`, for the block came from there.
         self.in_use.fetch_sub(1, Ordering::Relaxed);
-        self.push_free(block);
+        self.push(&self.warm, block);
     }
 
-    fn push_free(&self, block: u32) {
+    /// Gives a drained block back that its writer had left behind.
+    pub(crate) fn give_back_drained(&self, block: u32) {
+        // Relaxed: see `count_waiting`.
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.give_back(block);
+    }
+
+    fn push(&self, stack: &Stack, block: u32) {
         // Relaxed: the exchange validates it.
-        let mut top = self.free.load(Ordering::Relaxed);
+        let mut top = stack.0.load(Ordering::Relaxed);
         loop {
+            // Relaxed: published by the exchange.
             self.header(block).next.store(top as u32, Ordering::Relaxed);
             // Release: publishes the link, and that the drainer is done with the block.
-            match self.free.compare_exchange_weak(
-                top,
-                stacked(block, top),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match stack.0.compare_exchange_weak(top, stacked(block, top), GIVE_BACK, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => top = now,
             }
         }
     }
 
-    /// Returns the memory of free blocks above `keep` to the operating system (a page of each stays, for the link).
+    /// Returns the memory of free blocks to the operating system (a page of each stays, for the link). One block at a
+    /// time, so that a writer who needs one meanwhile finds the others.
     #[cfg(not(loom))]
-    pub(crate) fn release_free(&self, keep: usize) {
-        let mut taken = Vec::new();
-        while let Some(block) = self.pop_free() {
-            taken.push(block);
-        }
-        // `taken` is warmest first. The coldest goes back first, so that the warm ones end on top again.
-        for (position, block) in taken.iter().enumerate().rev() {
-            if position >= keep {
-                let page = crate::sys::memory::ALIGN_BYTES;
-                let offset = (block - 1) as usize * BLOCK_BYTES + page;
-                // SAFETY: we took the block off the stack, so nobody reads or writes its records; the header, which
-                // others may still look at, lies in the page before.
-                unsafe { self.region.release(offset, BLOCK_BYTES - page) };
-            }
-            self.push_free(*block);
+    pub(crate) fn release_free(&self) {
+        while let Some(block) = self.pop(&self.warm) {
+            let page = crate::sys::memory::ALIGN_BYTES;
+            let offset = (block - 1) as usize * BLOCK_BYTES + page;
+            // SAFETY: we took the block off its stack, so nobody reads or writes its records; the header, which others
+            // may still look at, lies in the page before.
+            unsafe { self.region.release(offset, BLOCK_BYTES - page) };
+            self.push(&self.cold, block);
         }
     }
 }
 
-/// The free stack's next state: `block` on top, the counter one further.
+/// A stack's next state: `block` on top, the counter one further.
 fn stacked(block: u32, old: u64) -> u64 {
     ((old >> 32).wrapping_add(1) << 32) | u64::from(block)
 }

@@ -9,6 +9,10 @@
 
 use crate::sync::{AtomicBool, Ordering, fence};
 
+/// A weakened build must fail the models.
+const EACH_SEES_THE_OTHER: Ordering =
+    if cfg!(loom_seeded_bug = "weak_fence") { Ordering::AcqRel } else { Ordering::SeqCst };
+
 /// Whether the exporter waits.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
@@ -23,7 +27,7 @@ impl Doorbell {
 
     /// After a block was counted that made its lane pressed. True: the caller must wake the exporter.
     pub(crate) fn must_wake(&self) -> bool {
-        fence(Ordering::SeqCst);
+        fence(EACH_SEES_THE_OTHER);
         // Relaxed: ordered by the fence; nothing is published through the flag. The load first, because the exporter
         // is mostly awake when lanes are pressed, and a swap would take the line from it.
         self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed)
@@ -33,7 +37,7 @@ impl Doorbell {
     pub(crate) fn park(&self, is_pressed: impl FnOnce() -> bool) -> bool {
         // Relaxed: ordered by the fence.
         self.parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(EACH_SEES_THE_OTHER);
         let pressed = is_pressed();
         if pressed {
             self.unpark();

@@ -8,9 +8,8 @@
 //! ```
 //!
 //! A producer never blocks, and allocates or makes a system call in two rare cases only: a payload larger than a
-//! block is copied to an allocation of its own, and a lane that passes a quarter of its bound while the exporter
-//! sleeps wakes it. (A quarter, because a wake-up was measured at up to 12 ms and a fast thread fills half of the
-//! default 8 MiB in 9 ms.)
+//! block is copied to an allocation of its own, and a lane that passes its mark (256 KiB) while the exporter sleeps wakes
+//! it.
 //!
 //! A thread that exits leaves its lane to the next one that starts, so thread churn costs neither memory nor drains.
 
@@ -26,7 +25,7 @@ use std::sync::Arc;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 
 use crate::record::{Header, flag};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::sys::poll::Waker;
 use arena::{Arena, BLOCK_BYTES};
 use doorbell::Doorbell;
@@ -36,9 +35,6 @@ use ring::{MAX_PAYLOAD_BYTES, Reader, Writer};
 const IDLE_LANES: usize = 64;
 /// Oversized payloads that may wait for the exporter at once.
 const OVERSIZE_PAYLOADS: usize = 256;
-/// Free blocks whose memory [`Drainer::shrink`] keeps: 1 MiB.
-#[cfg(not(loom))]
-const WARM_BLOCKS: usize = 16;
 
 /// All lanes of one session: the block arena, the registry of threads, the wake-up of the exporter.
 #[derive(Debug)]
@@ -46,8 +42,6 @@ pub struct Lanes {
     arena: Arc<Arena>,
     /// Blocks one lane may hold.
     max_blocks: u32,
-    /// Lanes that have both ends, or a reader with something left to read.
-    alive: AtomicU32,
     /// Readers of new lanes, on their way to the drainer.
     registered: SegQueue<Reader>,
     /// Writers of exited threads.
@@ -73,13 +67,13 @@ pub enum PushError {
 
 impl Lanes {
     /// Reserves `budget_bytes` of address space; `capacity_bytes` of it one thread may use. Both are rounded to
-    /// blocks of 64 KiB, at least two a thread. Oversized payloads may hold another `budget_bytes`.
+    /// blocks of 64 KiB, at least two a thread. A thread that has recorded keeps a block until it exits, so no more
+    /// threads than blocks can record. Oversized payloads may hold another `budget_bytes`.
     pub fn new(capacity_bytes: usize, budget_bytes: usize) -> io::Result<Arc<Self>> {
         let arena = Arc::new(Arena::new(budget_bytes.max(2 * BLOCK_BYTES))?);
         Ok(Arc::new(Self {
             max_blocks: u32::try_from(capacity_bytes / BLOCK_BYTES).unwrap_or(u32::MAX).max(2),
             arena,
-            alive: AtomicU32::new(0),
             registered: SegQueue::new(),
             idle: ArrayQueue::new(IDLE_LANES),
             oversize: ArrayQueue::new(OVERSIZE_PAYLOADS),
@@ -97,8 +91,6 @@ impl Lanes {
     pub fn attach(self: &Arc<Self>) -> Producer {
         let writer = self.idle.pop().unwrap_or_else(|| {
             let (writer, reader) = ring::lane(&self.arena, self.max_blocks);
-            // Relaxed: advisory, see `is_arena_pressed`.
-            self.alive.fetch_add(1, Ordering::Relaxed);
             self.registered.push(reader);
             writer
         });
@@ -114,14 +106,6 @@ impl Lanes {
     /// Wakes the exporter, wherever it waits.
     pub fn waker(&self) -> &Waker {
         &self.waker
-    }
-
-    /// More than a quarter of the budget waits. The block that each lane keeps does not count.
-    fn is_arena_pressed(&self) -> bool {
-        // Relaxed: advisory.
-        let lanes = self.alive.load(Ordering::Relaxed);
-        let waiting = self.arena.in_use().saturating_sub(lanes);
-        u64::from(waiting) * 4 > u64::from(self.arena.block_count().saturating_sub(lanes).max(4))
     }
 
     #[cold]
@@ -156,7 +140,7 @@ impl Producer {
         match writer.push(head, payload) {
             Ok(false) => Ok(()),
             Ok(true) => {
-                if writer.shared().is_pressed(self.lanes.max_blocks) || self.lanes.is_arena_pressed() {
+                if writer.shared().is_pressed(self.lanes.max_blocks) || self.lanes.arena.is_pressed() {
                     self.lanes.wake_if_parked();
                 }
                 Ok(())
@@ -172,7 +156,8 @@ impl Producer {
     fn push_oversize(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         const TICKET_BYTES: usize = size_of::<u64>();
         let lanes = &*self.lanes;
-        if !self.writer.as_ref().is_some_and(|writer| writer.has_room(TICKET_BYTES)) {
+        // First, so that a payload never waits for a record that found no room.
+        if self.writer.as_mut().is_none_or(|writer| writer.reserve(TICKET_BYTES).is_err()) {
             return Err(PushError::Full);
         }
         let len = payload.len() as u64;
@@ -224,10 +209,6 @@ impl Drainer {
         self.readers.retain_mut(|reader| {
             let closed = reader.is_closed();
             bytes += reader.drain(run);
-            if closed {
-                // Relaxed: advisory.
-                self.lanes.alive.fetch_sub(1, Ordering::Relaxed);
-            }
             !closed
         });
         while let Some((ticket, payload)) = self.lanes.oversize.pop() {
@@ -243,7 +224,7 @@ impl Drainer {
     pub fn park(&self) -> bool {
         self.lanes.doorbell.park(|| {
             !self.lanes.oversize.is_empty()
-                || self.lanes.is_arena_pressed()
+                || self.lanes.arena.is_pressed()
                 || self.readers.iter().any(|reader| reader.shared().is_pressed(self.lanes.max_blocks))
         })
     }
@@ -259,8 +240,9 @@ impl Drainer {
         while let Some(writer) = self.lanes.idle.pop() {
             drop(writer);
         }
+        self.readers.retain(|reader| !(reader.is_closed() && reader.is_drained()));
         #[cfg(not(loom))]
-        self.lanes.arena.release_free(WARM_BLOCKS);
+        self.lanes.arena.release_free();
     }
 
     /// Lanes alive, bytes in use now, most bytes ever in use (as seen at drains).

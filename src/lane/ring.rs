@@ -14,7 +14,17 @@
 use std::sync::Arc;
 
 use super::arena::{Arena, BLOCK_BYTES, HEADER_BYTES, NONE};
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, release_unless};
+
+// What makes records visible; a build with one of them weakened must fail the models.
+const PUBLISH: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_tail"));
+const LINK: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_link"));
+const CLOSE: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_close"));
+
+/// 256 KiB: a burst becomes resident up to here before anybody looks at it, and at 100 000 spans a second it is
+/// reached ten times a second, so what a wake-up costs (about 20 µs) does not show. From there to the default bound a
+/// fast thread has 16 ms; a wake-up was measured at up to 12.
+const MARK_BLOCKS: u32 = 4;
 
 /// What both ends of a lane see, beside its blocks.
 #[derive(Debug)]
@@ -37,9 +47,10 @@ impl Shared {
         self.taken.load(Ordering::Relaxed).wrapping_sub(self.given.load(Ordering::Relaxed))
     }
 
-    /// More than a quarter of the bound waits. The block being filled does not count.
+    /// So much waits that a sleeping exporter should be woken: [`MARK_BLOCKS`], or a quarter of a small lane. The
+    /// block being filled does not count.
     pub(crate) fn is_pressed(&self, max_blocks: u32) -> bool {
-        self.blocks().saturating_sub(1) * 4 > max_blocks
+        self.blocks().saturating_sub(1) > MARK_BLOCKS.min(max_blocks / 4)
     }
 }
 
@@ -52,6 +63,8 @@ pub(crate) struct Writer {
     block: u32,
     /// First free byte in it. `BLOCK_BYTES` when `block` is NONE, so that the first push takes a block.
     at: u32,
+    /// Taken by [`Writer::reserve`] for the next record that begins a block, or NONE. Not in the lane yet.
+    spare: u32,
     /// Bound for blocks between the ends, at least 1.
     max_blocks: u32,
 }
@@ -83,6 +96,7 @@ pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {
         shared: Arc::clone(&shared),
         block: NONE,
         at: BLOCK_BYTES as u32,
+        spare: NONE,
         max_blocks: max_blocks.max(1),
     };
     (writer, Reader { arena: Arc::clone(arena), shared, block: NONE, at: HEADER_BYTES as u32 })
@@ -102,7 +116,7 @@ impl Writer {
         unsafe { self.arena.write(self.block, self.at, head, body) };
         self.at += need;
         // Release: the record's bytes are visible to whoever reads this tail.
-        self.arena.header(self.block).tail.store(self.at, Ordering::Release);
+        self.arena.header(self.block).tail.store(self.at, PUBLISH);
         Ok(false)
     }
 
@@ -112,7 +126,10 @@ impl Writer {
         if self.shared.blocks() >= self.max_blocks {
             return Err(());
         }
-        let block = self.arena.take().ok_or(())?;
+        let block = match std::mem::replace(&mut self.spare, NONE) {
+            NONE => self.arena.take().ok_or(())?,
+            spare => spare,
+        };
         let at = HEADER_BYTES as u32;
         // SAFETY: a block just taken belongs to us alone and has nothing published; a record fits an empty block
         // because its payload is at most MAX_PAYLOAD_BYTES.
@@ -124,18 +141,31 @@ impl Writer {
         // Release: the record and the new block's header are visible to whoever follows the link. The old block's
         // tail was stored before, so a reader that sees the link also sees the final tail.
         match self.block {
-            NONE => self.shared.first.store(block, Ordering::Release),
-            old => self.arena.header(old).next.store(block, Ordering::Release),
+            NONE => self.shared.first.store(block, LINK),
+            old => {
+                self.arena.count_waiting();
+                self.arena.header(old).next.store(block, LINK);
+            }
         }
         (self.block, self.at) = (block, at + need);
         Ok(true)
     }
 
-    /// True if a record with this many payload bytes would be accepted now. Nobody but the writer uses room up, so it
-    /// stays true until the next push (unless other lanes use up the arena).
-    pub(crate) fn has_room(&self, payload_bytes: usize) -> bool {
+    /// Makes sure that the next push, of a record with this many payload bytes, is accepted. `Err` when the lane or the
+    /// arena is full.
+    pub(crate) fn reserve(&mut self, payload_bytes: usize) -> Result<(), ()> {
         let need = 64 + payload_bytes.next_multiple_of(64);
-        need <= BLOCK_BYTES - self.at as usize || self.shared.blocks() < self.max_blocks
+        if need <= BLOCK_BYTES - self.at as usize {
+            return Ok(());
+        }
+        // Nobody but the writer uses a lane's room up, so what holds now holds at the push.
+        if self.shared.blocks() >= self.max_blocks {
+            return Err(());
+        }
+        if self.spare == NONE {
+            self.spare = self.arena.take().ok_or(())?;
+        }
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -146,7 +176,10 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // Release: everything published happens before the flag; the reader looks at the flag *before* its last drain.
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.closed.store(true, CLOSE);
+        if self.spare != NONE {
+            self.arena.give_back(self.spare);
+        }
     }
 }
 
@@ -173,15 +206,16 @@ impl Reader {
             // Acquire: pairs with the writer's Release; the bytes below the tail are visible.
             let tail = header.tail.load(Ordering::Acquire);
             if tail > self.at {
+                // Before `run`: should that panic, its records are lost but not handed out for ever.
+                let from = std::mem::replace(&mut self.at, tail);
                 // SAFETY: we are the lane's only reader and `tail` was read with Acquire.
-                unsafe { self.arena.read(self.block, self.at, tail, run) };
-                bytes += (tail - self.at) as usize;
-                self.at = tail;
+                unsafe { self.arena.read(self.block, from, tail, run) };
+                bytes += (tail - from) as usize;
             }
             if next == NONE {
                 return bytes;
             }
-            self.arena.give_back(self.block);
+            self.arena.give_back_drained(self.block);
             // Relaxed: a lagging count only makes the writer more careful.
             self.shared.given.fetch_add(1, Ordering::Relaxed);
             (self.block, self.at) = (next, HEADER_BYTES as u32);
@@ -198,16 +232,28 @@ impl Reader {
         self.shared.closed.load(Ordering::Acquire)
     }
 
+    /// Nothing is left to read; for good, if the lane was closed before.
+    pub(crate) fn is_drained(&self) -> bool {
+        // Acquire: pairs with the writer's Release, as in `drain`.
+        match self.block {
+            NONE => self.shared.first.load(Ordering::Acquire) == NONE,
+            block => {
+                let header = self.arena.header(block);
+                header.next.load(Ordering::Acquire) == NONE && header.tail.load(Ordering::Acquire) == self.at
+            }
+        }
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 }
 
 impl Drop for Reader {
-    /// A reader is dropped when its lane is closed and drained, or with the whole session; the block it stands on
-    /// goes back only in the first case.
+    /// A reader is dropped when its lane is closed and drained, and gives its last block back; or with the whole
+    /// session, where a writer may still be at work, and where the arena goes anyway.
     fn drop(&mut self) {
-        if self.block != NONE && self.is_closed() {
+        if self.block != NONE && self.is_closed() && self.is_drained() {
             self.arena.give_back(self.block);
         }
     }

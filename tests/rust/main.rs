@@ -1,7 +1,6 @@
 //! One binary for all integration tests of the core: cheap to link.
 
 mod attrs;
-mod batch;
 mod chunk;
 mod clock;
 mod config;

@@ -1,0 +1,6 @@
+//! The part of the core below the network, in a binary that needs no C code: sanitizer builds take it.
+
+mod batch;
+mod lane;
+mod lane_threads;
+mod layering;
