@@ -127,8 +127,8 @@ pub fn is_initialized() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
 
-/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of the exporter's last turn, at most 250 ms ago;
-/// after a flush they hold all of it.
+/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of
+/// the exporter's last turn, at most 250 ms ago; after a flush they hold all of it.
 pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
