@@ -49,14 +49,14 @@ fn propagates(bit: u8) -> bool {
 /// What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
 ///
 /// Args:
-///     trace_id: 32 hexadecimal digits, not all zero.
-///     span_id: 16 hexadecimal digits, not all zero.
+///     trace_id: 32 hexadecimal digits.
+///     span_id: 16 hexadecimal digits.
 ///     trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
 ///     trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
 ///     is_remote: Whether it came from another process; default True.
 ///
 /// Raises:
-///     ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255. All zeros are allowed for
+///     ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
 ///         both ids together: the invalid context.
 #[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
 #[derive(Clone)]
@@ -243,7 +243,7 @@ impl SpanContext {
     ///
     /// Args:
     ///     traceparent: The header's value.
-    ///     trace_state: The tracestate header's value, default empty. A malformed one counts as empty.
+    ///     trace_state: The tracestate header's value, default none. A malformed one counts as empty.
     ///
     /// Returns:
     ///     A remote SpanContext, or None when the traceparent is malformed.
@@ -275,7 +275,6 @@ impl SpanContext {
         )
     }
 
-    #[expect(clippy::type_complexity, reason = "what pickle wants")]
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, (String, String, u8, String, bool)) {
         let this = slf.get();
         let arguments =
@@ -299,7 +298,7 @@ pub(super) unsafe fn context_of(object: *mut ffi::PyObject) -> Option<SpanContex
         } else {
             let object = Bound::from_borrowed_ptr(Python::assume_attached(), object);
             match object.cast::<ExtractedContext>() {
-                Ok(extracted) => extracted.try_borrow().ok()?.span_context.clone()?,
+                Ok(extracted) => extracted.borrow().span_context.clone()?,
                 Err(_) => object.cast::<SpanContext>().ok()?.get().clone(),
             }
         }
@@ -467,7 +466,7 @@ impl Activation {
             let is_ours = current.0 == self.value.as_ptr() || is_below(self.value.as_ptr(), current.0);
             if is_ours && !self.variable.reset(token.as_ptr()) {
                 // A copy of the context that the token belongs to.
-                self.variable.replace(previous.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr));
+                self.variable.replace(previous.map_or(std::ptr::null_mut(), |previous| previous.as_ptr()));
             }
         }
     }

@@ -222,8 +222,11 @@ unsafe fn deactivate(span: *mut SpanObject) {
 }
 
 unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
-    // SAFETY: alive when not null.
-    if object.is_null() { None } else { unsafe { as_span(object) } }
+    if object.is_null() {
+        return None;
+    }
+    // SAFETY: alive, since not null.
+    unsafe { as_span(object) }
 }
 
 /// Whether `previous`, below `span`, is passed over when `span` ends.
