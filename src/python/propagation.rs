@@ -56,7 +56,7 @@ fn propagates(bit: u8) -> bool {
 ///     is_remote: Whether it came from another process; default True.
 ///
 /// Raises:
-///     ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255. All zeros are allowed for
+///     ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
 ///         both ids together: the invalid context.
 #[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
 #[derive(Clone)]
@@ -298,7 +298,7 @@ pub(super) unsafe fn context_of(object: *mut ffi::PyObject) -> Option<SpanContex
         } else {
             let object = Bound::from_borrowed_ptr(Python::assume_attached(), object);
             match object.cast::<ExtractedContext>() {
-                Ok(extracted) => extracted.try_borrow().ok()?.span_context.clone()?,
+                Ok(extracted) => extracted.borrow().span_context.clone()?,
                 Err(_) => object.cast::<SpanContext>().ok()?.get().clone(),
             }
         }
@@ -466,7 +466,7 @@ impl Activation {
             let is_ours = current.0 == self.value.as_ptr() || is_below(self.value.as_ptr(), current.0);
             if is_ours && !self.variable.reset(token.as_ptr()) {
                 // A copy of the context that the token belongs to.
-                self.variable.replace(previous.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr));
+                self.variable.replace(previous.map_or(std::ptr::null_mut(), |previous| previous.as_ptr()));
             }
         }
     }
