@@ -456,7 +456,7 @@ class SpanContext:
         is_remote: Whether it came from another process; default True.
 
     Raises:
-        ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255. All zeros are allowed for
+        ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
             both ids together: the invalid context.
     """
     def __new__(
@@ -792,10 +792,10 @@ def is_initialized() -> bool:
     """Whether there is a session: between init() and shutdown(), also in a child forked in between."""
 
 def stats() -> _Stats:
-    """Counters of the current session, by signal and sink; after shutdown() those of the one that ended.
+    """Counters of the current session, by signal and sink.
 
     Returns:
-        An empty dict before the first init(), else one with these keys:
+        An empty dict before the first init(); after shutdown() the counters of the session that ended. The keys:
 
         spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
             `abandoned`, collected without having been ended (they are recorded).
