@@ -21,11 +21,10 @@ use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 pub(super) const TRACE_CONTEXT: u8 = 1;
 pub(super) const W3C_BAGGAGE: u8 = 2;
 
-/// Which headers are read and written: `OTEL_PROPAGATORS`, set by `init`.
+/// Which headers are read and written: `OTEL_PROPAGATORS`, set by `init`. Relaxed: a setting by itself.
 static PROPAGATORS: AtomicU8 = AtomicU8::new(TRACE_CONTEXT | W3C_BAGGAGE);
 
 pub(super) fn set_propagators(bits: u8) {
-    // Relaxed: a setting by itself.
     PROPAGATORS.store(bits, Ordering::Relaxed);
 }
 

@@ -38,8 +38,9 @@ pub(super) struct SpanObject {
     pub(super) live: LiveSpan,
 }
 
+/// `Span`. Relaxed, here and below: stored at import, before anybody has the module.
 static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
-/// The span that `current_span()` gives when there is none, and `start_span` when recording is off.
+/// The span that `current_span()` gives when there is none, and `start_span` when recording is off. Relaxed: as above.
 static NON_RECORDING: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// The object as a span, if it is one.

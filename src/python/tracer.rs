@@ -30,10 +30,11 @@ struct TracerObject {
     base: ffi::PyObject,
     /// Never null once constructed.
     scope: *mut Scope,
-    /// Session in the high 48 bits, index in the low 16; 0 before the first use.
+    /// Session in the high 48 bits, index in the low 16; 0 before the first use. Relaxed: one word, complete in itself.
     index: AtomicU64,
 }
 
+/// `Tracer`. Relaxed: stored at import, before anybody has the module.
 static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 const START_SPAN_DOC: &std::ffi::CStr = c"start_span($self, /, name, attributes=None, kind='internal', *, parent=None, links=None, start_time=None, activate=True)
