@@ -140,6 +140,30 @@ pub fn parse_baggage<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bagg
     entries
 }
 
+/// The values of all `baggage` headers as one, for passing on what is not ours to understand: members as they came, in
+/// order, but for those that no header may hold, up to [`MAX_BAGGAGE_MEMBERS`] and [`MAX_BAGGAGE_BYTES`].
+pub fn forward_baggage<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut out = String::new();
+    let mut count = 0;
+    for member in values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')) {
+        let printable = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+        let Some(member) =
+            std::str::from_utf8(trim(member)).ok().filter(|text| text.as_bytes().iter().all(printable))
+        else {
+            continue;
+        };
+        if member.is_empty() {
+            continue;
+        }
+        if count == MAX_BAGGAGE_MEMBERS || out.len() + 1 + member.len() > MAX_BAGGAGE_BYTES {
+            break;
+        }
+        count += 1;
+        out.extend([if out.is_empty() { "" } else { "," }, member]);
+    }
+    out
+}
+
 /// One `baggage` value. Values are percent-encoded where needed. Entries whose key is no token are left out, and
 /// those that would exceed [`MAX_BAGGAGE_MEMBERS`] or [`MAX_BAGGAGE_BYTES`]. Empty for nothing.
 pub fn format_baggage(entries: &[BaggageEntry]) -> String {

@@ -13,6 +13,10 @@
     reason = "one owned pointer that must be readable without a lock that a fork could leave held"
 )]
 
+mod check;
+
+pub use check::Report;
+
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,10 +53,15 @@ const CONTENT_TYPE: &str = "application/x-protobuf";
 
 /// From `Arc::into_raw`, or null. Changed only under the lifecycle lock.
 static CURRENT: AtomicPtr<Session> = AtomicPtr::new(ptr::null_mut());
+/// The last session that was shut down, until the next `init`: who calls `shutdown` again waits for the same end, and
+/// `stats` can still be read. Like [`CURRENT`]; never both.
+static ENDED: AtomicPtr<Session> = AtomicPtr::new(ptr::null_mut());
 /// A child goes on counting where its parent was, so an id is unique along a line of forks.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 struct Session {
+    /// [`fork::process`].
+    process: u64,
     config: Config,
     /// Built by a recording call in a forked child, not by `init`.
     revived: bool,
@@ -91,7 +100,8 @@ pub fn init(config: Config) -> Result<(), Error> {
 
 /// Stops recording, sends what was recorded, ends the exporter. Returns within `timeout` and a tenth of a second, sooner
 /// when `should_stop` (asked every 50 ms) says so; the exporter then ends by itself. True: everything accepted was
-/// delivered, or finally refused by its server. Without a session: true.
+/// delivered, or finally refused by its server. Again: waits for the same end, and returns the same. Without a session
+/// ever: true.
 pub fn shutdown(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
     take().is_none_or(|session| session.close(Goal::Shutdown, timeout, should_stop))
 }
@@ -117,15 +127,27 @@ pub fn is_initialized() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
 
-/// The counters, `None` without a session. Those behind the lanes are as of the exporter's last turn, at most 250 ms ago;
-/// after a flush they hold all of it.
+/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of
+/// the exporter's last turn, at most 250 ms ago; after a flush they hold all of it.
 pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
         Current::None => None,
         Current::Inherited(parent) => Some(empty_stats(&parent)),
-        Current::Own(session) => Some(session.stats()),
+        Current::Own(session) | Current::Ended(session) => Some(session.stats()),
     }
+}
+
+/// Sends a span named `pytracingx.check` to each trace sink, apart from the exporter, and reports on each, in order. All at
+/// once, within `timeout` and each sink's own; gives up when `should_stop` (asked every 50 ms) says so. Empty without a
+/// session, or when it records nothing (`Config.disabled`).
+pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
+    let config = match current(&lifecycle_lock()) {
+        Current::None | Current::Ended(_) => return Vec::new(),
+        Current::Inherited(config) => *config,
+        Current::Own(session) => session.config.clone(),
+    };
+    if config.disabled { Vec::new() } else { check::run(&config, timeout, should_stop) }
 }
 
 /// What a recording thread calls in a forked child.
@@ -145,44 +167,63 @@ enum Current {
     /// What the parent was told: this process has no session of its own yet.
     Inherited(Box<Config>),
     Own(Arc<Session>),
+    /// Shut down, or on the way to it.
+    Ended(Arc<Session>),
 }
 
 fn current(_guard: &Guard) -> Current {
-    // Acquire: pairs with the store in `install`.
-    let pointer = CURRENT.load(Ordering::Acquire);
-    if pointer.is_null() {
-        return Current::None;
+    match (held_by(&CURRENT), held_by(&ENDED)) {
+        (Some(Ok(session)), _) => Current::Own(session),
+        (Some(Err(parent)), _) => Current::Inherited(Box::new(parent.clone())),
+        (None, Some(Ok(session))) => Current::Ended(session),
+        (None, _) => Current::None,
     }
-    // SAFETY: comes from `Arc::into_raw`; its count is released only after it has left `CURRENT`, which needs the
-    // lock. In a forked child nobody ever releases the parent's count.
-    let session = unsafe { &*pointer };
-    if session.running.as_ref().is_some_and(|running| running.intake.session != fork::session()) {
-        return Current::Inherited(Box::new(session.config.clone()));
-    }
-    // SAFETY: as above: the count is at least one.
-    Current::Own(unsafe {
-        Arc::increment_strong_count(pointer);
-        Arc::from_raw(pointer)
-    })
 }
 
-/// Replaces the current session, and lets go of the one before unless it is the parent's.
-fn install(guard: &Guard, session: Option<Session>) {
-    let before = current(guard);
+/// The session that `holder` holds; only the configuration of one that is the parent's. Under the lifecycle lock.
+fn held_by(holder: &AtomicPtr<Session>) -> Option<Result<Arc<Session>, &Config>> {
+    // Acquire: pairs with the store in `install`.
+    let pointer = holder.load(Ordering::Acquire);
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: comes from `Arc::into_raw`; its count is released only after it has left its holder, which needs the
+    // lock. In a forked child nobody ever releases the parent's count.
+    let session = unsafe { &*pointer };
+    if session.process != fork::process() {
+        return Some(Err(&session.config));
+    }
+    // SAFETY: as above: the count is at least one.
+    Some(Ok(unsafe {
+        Arc::increment_strong_count(pointer);
+        Arc::from_raw(pointer)
+    }))
+}
+
+/// Replaces the current session. The one before is [`ENDED`] if nothing follows it; otherwise, or when it is the
+/// parent's, it is let go of.
+fn install(_guard: &Guard, session: Option<Session>) {
     match session.as_ref().and_then(|session| session.running.as_ref()) {
         Some(running) => emit::publish(running.intake.clone()),
         None => emit::retract(),
     }
     let pointer = session.map_or(ptr::null(), |session| Arc::into_raw(Arc::new(session)));
-    // Release: pairs with the load in `current`.
-    CURRENT.store(pointer.cast_mut(), Ordering::Release);
-    if let Current::Own(before) = before {
-        // SAFETY: the count that `CURRENT` held.
+    let before = held_by(&CURRENT).and_then(Result::ok).filter(|_| pointer.is_null());
+    replace(&ENDED, before.map_or(ptr::null(), Arc::into_raw));
+    replace(&CURRENT, pointer);
+}
+
+fn replace(holder: &AtomicPtr<Session>, pointer: *const Session) {
+    let before = held_by(holder);
+    // Release: pairs with the load in `held_by`.
+    holder.store(pointer.cast_mut(), Ordering::Release);
+    if let Some(Ok(before)) = before {
+        // SAFETY: the count that `holder` held.
         unsafe { Arc::decrement_strong_count(Arc::as_ptr(&before)) };
     }
 }
 
-/// Turns recording off. The session that was on, if it is this process's own.
+/// Turns recording off. The session that was on, or has been turned off before, if it is this process's own.
 fn take() -> Option<Arc<Session>> {
     let guard = lifecycle_lock();
     match current(&guard) {
@@ -195,6 +236,7 @@ fn take() -> Option<Arc<Session>> {
             install(&guard, None);
             Some(session)
         }
+        Current::Ended(session) => Some(session),
     }
 }
 
@@ -208,9 +250,11 @@ impl Session {
         revived: bool,
         exchanges: impl FnOnce(&[TraceSinkConfig]) -> Vec<MaybeExchange> + Send + 'static,
     ) -> Result<Self, Error> {
+        let process = fork::process();
         if config.disabled {
-            return Ok(Self { config, revived, running: None });
+            return Ok(Self { process, config, revived, running: None });
         }
+        stderr::reserve();
         let no_lanes =
             |reason: &dyn std::fmt::Display| Error::Thread(format!("no memory for lanes: {reason}"));
         let lanes =
@@ -221,7 +265,7 @@ impl Session {
         let intake = Arc::new(Intake {
             // Relaxed: only the number matters.
             session: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            pid: std::process::id(),
+            process,
             lanes: lanes.clone(),
             strings: Arc::new(Interner::default()),
             sampler: Sampler::new(&samplers),
@@ -231,8 +275,7 @@ impl Session {
             unusable_times: Counter::default(),
             spans_abandoned: Counter::default(),
         });
-        let resource = resource::complete(&config.resource, |name| std::env::var(name).ok());
-        let resource: Arc<[u8]> = otlp::resource(&resource).into();
+        let resource: Arc<[u8]> = encoded_resource(&config).into();
         let sinks = config.trace_sinks.clone();
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
         let layout = Layout { format: config.console_format, color: wants_color() };
@@ -257,7 +300,7 @@ impl Session {
         let thread =
             exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
         let running = Running { intake, shared, thread: Mutex::new(Some(thread)) };
-        Ok(Self { config, revived, running: Some(running) })
+        Ok(Self { process, config, revived, running: Some(running) })
     }
 
     fn exit_timeout(&self) -> Duration {
@@ -332,6 +375,11 @@ fn trace_sink(config: &TraceSinkConfig, resource: &Arc<[u8]>, exchange: MaybeExc
         seed: IdGenerator::from_entropy().trace_id().low64(),
     };
     TraceSink { limits: config.limits, sink: Sink::new(settings, exchange) }
+}
+
+/// What the user, the environment and detection say about this process.
+fn encoded_resource(config: &Config) -> Vec<u8> {
+    otlp::resource(&resource::complete(&config.resource, |name| std::env::var(name).ok()))
 }
 
 fn empty_stats(config: &Config) -> Snapshot {

@@ -3,7 +3,10 @@
 use crate::attrs::{self, Item, Items, Text, Value};
 use crate::intern::Interner;
 
-/// Attribute items with unique keys, in the order in which they were last set.
+/// All attributes of one span or event: more would not fit a request.
+pub(super) const MAX_BYTES: usize = 64 << 20;
+
+/// Attribute items with unique keys, in the order in which they were first set: the limits keep the first ones.
 #[derive(Debug, Default)]
 pub struct AttributeList {
     items: Vec<u8>,
@@ -12,17 +15,32 @@ pub struct AttributeList {
 }
 
 impl AttributeList {
-    /// Sets an attribute. False when it is new and `limit` attributes are there already.
+    /// Sets an attribute. False, changing nothing, when it is new and `limit` attributes are there already, or when all
+    /// together would be too large.
     #[inline]
     pub fn set(&mut self, key: Text<'_>, value: Value<'_>, limit: u32, strings: Option<&Interner>) -> bool {
+        if self.items.len() + size_bound(key, value) > MAX_BYTES {
+            return false;
+        }
         let same = |(from, _): &(u32, u32)| has_key(&self.items[*from as usize..], key, strings);
         if let Some(position) = self.places.iter().position(same) {
-            self.remove(position);
-        } else if self.places.len() as u32 >= limit {
+            self.replace(position, key, value);
+            return true;
+        }
+        if self.places.len() as u32 >= limit {
             return false;
         }
         self.push(key, value);
         true
+    }
+
+    /// Sets attributes that have inline keys, all new to the list, of which one may occur twice.
+    pub fn set_all(&mut self, items: Items<'_>, limit: u32) {
+        for item in items {
+            if let Item::Attribute(attribute) = item {
+                self.set(attribute.key, attribute.value, limit, None);
+            }
+        }
     }
 
     /// Appends an attribute whose key is known to be new.
@@ -33,21 +51,19 @@ impl AttributeList {
         self.places.push((from as u32, self.items.len() as u32));
     }
 
-    /// Appends attributes whose keys are known to be new and unique.
-    pub fn extend(&mut self, items: Items<'_>) {
-        for item in items {
-            if let Item::Attribute(attribute) = item {
-                self.push(attribute.key, attribute.value);
-            }
-        }
-    }
-
-    fn remove(&mut self, position: usize) {
-        let (from, to) = self.places.remove(position);
-        self.items.drain(from as usize..to as usize);
-        for (other_from, other_to) in &mut self.places[position..] {
-            *other_from -= to - from;
-            *other_to -= to - from;
+    /// Puts another value, of any size, where the attribute is.
+    fn replace(&mut self, position: usize, key: Text<'_>, value: Value<'_>) {
+        let (from, to) = self.places[position];
+        let end = self.items.len();
+        attrs::put_attribute(&mut self.items, key, value);
+        let new = self.items.len() - end;
+        self.items[from as usize..].rotate_right(new);
+        let old = from as usize + new..to as usize + new;
+        self.items.drain(old);
+        self.places[position].1 = from + new as u32;
+        for (other_from, other_to) in &mut self.places[position + 1..] {
+            *other_from = *other_from - to + from + new as u32;
+            *other_to = *other_to - to + from + new as u32;
         }
     }
 
@@ -73,6 +89,19 @@ impl AttributeList {
         self.items.clear();
         self.places.clear();
     }
+}
+
+/// At least the bytes of an attribute item.
+#[inline]
+fn size_bound(key: Text<'_>, value: Value<'_>) -> usize {
+    let key = if let Text::Inline(key) = key { key.len() } else { 0 };
+    let value = match value {
+        Value::Str(bytes) | Value::Bytes(bytes) => bytes.len(),
+        Value::Array(values) => values.as_bytes().len(),
+        Value::Map(items) => items.as_bytes().len(),
+        _ => 8,
+    };
+    16 + key + value
 }
 
 /// Whether the attribute item at the beginning of `item` has this key. A key may have been inline at its first

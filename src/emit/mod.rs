@@ -36,8 +36,8 @@ use span::Storage;
 pub struct Intake {
     /// Never 0; unique along a line of forks.
     pub session: u64,
-    /// The process that built it.
-    pub pid: u32,
+    /// The process that built it ([`sys::fork::process`]).
+    pub process: u64,
     /// Where records go.
     pub lanes: Arc<Lanes>,
     /// Names, keys, scopes.
@@ -119,7 +119,18 @@ impl Thread {
 thread_local! {
     /// `Some` once the thread has recorded. Only [`with`] touches it, and nothing it runs calls back into Python or
     /// into `with`, so there is never a second reference.
-    static THREAD: UnsafeCell<Option<Thread>> = const { UnsafeCell::new(None) };
+    static THREAD: Slot = const { Slot(UnsafeCell::new(None)) };
+}
+
+struct Slot(UnsafeCell<Option<Thread>>);
+
+impl Drop for Slot {
+    /// The thread exits. In a forked child that recorded nothing it still holds the parent's state.
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.get_mut().take() {
+            release(thread, sys::fork::process());
+        }
+    }
 }
 
 /// The intake that new threads attach to, guarded by the intake lock of the fork-wiped page: an ordinary lock could be
@@ -153,7 +164,7 @@ pub fn with<R>(session: u64, f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
         return None;
     }
     THREAD
-        .try_with(|cell| {
+        .try_with(|Slot(cell)| {
             // SAFETY: the cell belongs to this thread, and `with` is not re-entered (see THREAD), so this is the only
             // reference.
             let thread = unsafe { &mut *cell.get() };
@@ -178,15 +189,15 @@ fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
         current.as_ref().filter(|intake| intake.session == session).map(Arc::clone)?
     };
     if let Some(old) = thread.take() {
-        release(old, intake.pid);
+        release(old, intake.process);
     }
     Some(thread.insert(Thread::new(intake)))
 }
 
 /// Lets go of another session's state. In a forked child the parent's is leaked: dropping it would touch queues that
 /// the parent's threads may have been changing at the fork.
-fn release(old: Thread, pid: u32) {
-    if old.intake.pid == pid { drop(old) } else { std::mem::forget(old) }
+fn release(old: Thread, process: u64) {
+    if old.intake.process == process { drop(old) } else { std::mem::forget(old) }
 }
 
 /// In a forked child whose parent recorded: builds the child's own session.
@@ -234,7 +245,7 @@ pub fn retract() {
 }
 
 fn forget_if_inherited(intake: Option<Arc<Intake>>) {
-    if let Some(intake) = intake.filter(|intake| intake.pid != std::process::id()) {
+    if let Some(intake) = intake.filter(|intake| intake.process != sys::fork::process()) {
         std::mem::forget(intake);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::attributes::MAX_BYTES;
 use super::{AttributeList, Thread};
 use crate::attrs::{self, Items, Link, Text, Value, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
@@ -20,10 +21,26 @@ pub struct Parent {
     pub span_id: SpanId,
     /// Its W3C flags.
     pub trace_flags: u8,
-    /// The sampling decision of a local parent; `None` for a remote one, whose flag is then asked.
-    pub mask: Option<u16>,
+    /// The sampling decision, and the session that took it. In another session, or with `None`, the flag is asked.
+    pub decision: Option<(u64, u16)>,
+    /// It came from another process.
+    pub is_remote: bool,
     /// Its tracestate, if any.
     pub trace_state: Option<Arc<str>>,
+}
+
+impl Parent {
+    /// The sampling decision for its children.
+    #[inline]
+    pub fn mask(&self, thread: &Thread) -> u16 {
+        match self.decision {
+            Some((session, mask)) if session == thread.intake.session => mask,
+            _ => {
+                let sampled = self.trace_flags & FLAG_SAMPLED != 0;
+                thread.intake.sampler.decide(self.trace_id, Some(sampled))
+            }
+        }
+    }
 }
 
 /// What a span starts with.
@@ -133,12 +150,8 @@ impl LiveSpan {
                 span.trace_id = parent.trace_id;
                 span.parent_span_id = parent.span_id;
                 span.trace_state.clone_from(&parent.trace_state);
-                let remote = parent.trace_flags & FLAG_SAMPLED != 0;
-                span.mask = match parent.mask {
-                    Some(mask) => mask,
-                    None => thread.intake.sampler.decide(parent.trace_id, Some(remote)),
-                };
-                if parent.mask.is_none() {
+                span.mask = parent.mask(thread);
+                if parent.is_remote {
                     span.flags |= flag::PARENT_IS_REMOTE;
                 }
                 parent.trace_flags & FLAG_RANDOM
@@ -204,7 +217,8 @@ impl LiveSpan {
             trace_id: self.trace_id,
             span_id: self.span_id,
             trace_flags: self.trace_flags(),
-            mask: Some(self.mask),
+            decision: Some((self.session, self.mask)),
+            is_remote: false,
             trace_state: self.trace_state.clone(),
         }
     }
@@ -292,7 +306,7 @@ impl LiveSpan {
         }
         let limit = thread.intake.limits.events;
         let storage = self.storage(thread);
-        if storage.events >= limit {
+        if storage.events >= limit || storage.events_and_links.len() + attributes.len() > MAX_BYTES {
             storage.dropped_events = storage.dropped_events.saturating_add(1);
             return;
         }
@@ -309,7 +323,8 @@ impl LiveSpan {
         }
         let limit = thread.intake.limits.links;
         let storage = self.storage(thread);
-        if storage.links >= limit {
+        let attributes = link.attributes.as_bytes().len();
+        if storage.links >= limit || storage.events_and_links.len() + attributes > MAX_BYTES {
             storage.dropped_links = storage.dropped_links.saturating_add(1);
             return;
         }

@@ -45,8 +45,8 @@ pub struct Asks {
 #[derive(Debug, Default)]
 struct State {
     asked: Vec<Ask>,
-    /// The exporter has ended: nothing is answered any more.
-    ended: bool,
+    /// The exporter has ended: this is the answer to whatever is asked.
+    ended: Option<bool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,17 +61,17 @@ impl Asks {
         ticket
     }
 
-    /// Waits for the answer until `until` at the latest; `Some(false)` if there will be none.
+    /// Waits for the answer until `until` at the latest.
     pub fn wait(&self, ticket: &Ticket, until: Instant) -> Option<bool> {
-        self.wait_until(until, |ended| lock(&ticket.0).or(ended.then_some(false)))
+        self.wait_until(until, |ended| lock(&ticket.0).or(ended))
     }
 
     /// Waits for the exporter's end until `until` at the latest.
     pub fn wait_for_end(&self, until: Instant) -> bool {
-        self.wait_until(until, |ended| ended.then_some(())).is_some()
+        self.wait_until(until, |ended| ended).is_some()
     }
 
-    fn wait_until<T>(&self, until: Instant, ready: impl Fn(bool) -> Option<T>) -> Option<T> {
+    fn wait_until(&self, until: Instant, ready: impl Fn(Option<bool>) -> Option<bool>) -> Option<bool> {
         let mut state = lock(&self.state);
         loop {
             if let Some(value) = ready(state.ended) {
@@ -98,9 +98,9 @@ impl Asks {
         self.changed.notify_all();
     }
 
-    /// The exporter ends; whoever still waits is told false.
-    pub fn end(&self) {
-        lock(&self.state).ended = true;
+    /// The exporter ends; whoever still waits, or asks again, is told `verdict`. The first call counts.
+    pub fn end(&self, verdict: bool) {
+        lock(&self.state).ended.get_or_insert(verdict);
         self.changed.notify_all();
     }
 }

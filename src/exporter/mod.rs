@@ -29,7 +29,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::console::Console;
-use self::flush::{Ask, Asks, Flush, Goal};
+use self::flush::{Asks, Flush, Goal};
 use self::request::{Now, Scratch, after};
 use self::select::{count_masks, selections};
 use self::sink::Sink;
@@ -131,7 +131,7 @@ struct EndOnDrop<'a>(&'a Shared);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.asks.end();
+        self.0.asks.end(false);
     }
 }
 
@@ -384,20 +384,20 @@ impl<'a> Exporter<'a> {
                 Some(verdict) if flush.ask.goal == Goal::Flush => {
                     self.shared.asks.answer(&flush.ask, verdict)
                 }
-                Some(verdict) => end = Some((flush.ask, verdict)),
+                Some(verdict) => end = end.or(Some(verdict)),
             }
         }
         match end {
             None => Flow::Continue,
-            Some((ask, verdict)) => {
-                self.end(&ask, verdict, now);
+            Some(verdict) => {
+                self.end(verdict, now);
                 Flow::End
             }
         }
     }
 
     /// Whatever is left, and what was recorded while recording was being turned off, is counted as lost.
-    fn end(&mut self, ask: &Ask, verdict: bool, now: Instant) {
+    fn end(&mut self, verdict: bool, now: Instant) {
         self.ending = true;
         self.drain(now);
         for sink in &mut self.sinks {
@@ -405,7 +405,7 @@ impl<'a> Exporter<'a> {
         }
         self.publish(now, true);
         self.console.step(now);
-        self.shared.asks.answer(ask, verdict);
+        self.shared.asks.end(verdict);
     }
 }
 

@@ -6,6 +6,7 @@
 //! an `Exception` out of user code is swallowed, a `BaseException` (KeyboardInterrupt) is passed on as [`Raised`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::ptr;
 
@@ -21,6 +22,9 @@ use crate::emit::Thread;
 const MAX_STR_BYTES: usize = 4096;
 /// Elements of one value, over all levels. Bounds what a cyclic or self-similar structure can cost.
 const MAX_ELEMENTS: u32 = 65_536;
+/// No further elements once a value is this large: it would not fit a request, and one large text can be an element
+/// many times over.
+const MAX_VALUE_BYTES: usize = 64 << 20;
 
 /// A value that converts without running Python code; `None` otherwise. Borrows from the object.
 ///
@@ -106,7 +110,9 @@ pub(super) struct Encoder {
     count: u32,
     /// Attributes that were given and cannot be kept (empty key, beyond the limit).
     dropped: u32,
+    /// Of the attribute being encoded: elements so far, and where it begins.
     elements: u32,
+    start: usize,
 }
 
 impl Encoder {
@@ -132,7 +138,7 @@ impl Encoder {
                 return Ok(());
             };
             for (key, value) in entries.pairs() {
-                if self.count >= limit {
+                if self.count >= limit || self.items.len() > MAX_VALUE_BYTES {
                     self.dropped += u32::from(value != ffi::Py_None());
                     continue;
                 }
@@ -162,8 +168,14 @@ impl Encoder {
                 return Ok(());
             }
             self.elements = 0;
-            self.count += 1;
-            self.value(value, Some(Text::Inline(&key)), 0)
+            self.start = self.items.len();
+            let raised = self.value(value, Some(Text::Inline(&key)), 0);
+            match raised {
+                Ok(()) => self.count += 1,
+                // Containers that were being filled are not closed.
+                Err(_) => self.items.truncate(self.start),
+            }
+            raised
         }
     }
 
@@ -184,17 +196,22 @@ impl Encoder {
                 self.put(key, Value::Empty);
                 return Ok(());
             }
+            let is_dict = ffi::PyDict_Check(object) != 0;
+            if !is_dict && ffi::PyList_Check(object) == 0 && ffi::PyTuple_Check(object) == 0 {
+                return self.scalar(object, key);
+            }
             if depth < MAX_DEPTH {
-                if ffi::PyDict_Check(object) != 0
-                    && let Some(entries) = Entries::of(object)?
-                {
-                    return self.map(&entries, key, depth);
-                }
-                if ffi::PyList_Check(object) != 0 || ffi::PyTuple_Check(object) != 0 {
+                if !is_dict {
                     return self.array(&Elements::of(object), key, depth);
                 }
+                if let Some(entries) = Entries::of(object)? {
+                    return self.map(&entries, key, depth);
+                }
             }
-            self.scalar(object, key)
+            // Not as text: that of a structure which contains one thing several times can be of any length.
+            let text = type_name(object);
+            self.put(key, Value::Str(&text));
+            Ok(())
         }
     }
 
@@ -203,15 +220,15 @@ impl Encoder {
             Some(key) => attrs::open_map(&mut self.items, key),
             None => attrs::open_element(&mut self.items, tag::MAP),
         };
-        for (key, value) in entries.pairs() {
+        // SAFETY: as promised by the caller.
+        let keys = unsafe { entries.keys()? };
+        for ((_, value), key) in entries.pairs().zip(&keys) {
+            let Some(key) = key else { continue };
             if !self.may_add() {
                 break;
             }
             // SAFETY: as promised by the caller.
-            unsafe {
-                let key = text_of(key)?;
-                self.value(value, Some(Text::Inline(&key)), depth + 1)?;
-            }
+            unsafe { self.value(value, Some(Text::Inline(key)), depth + 1)? };
         }
         attrs::close(&mut self.items, open);
         Ok(())
@@ -227,12 +244,12 @@ impl Encoder {
             Some(key) => attrs::open_array(&mut self.items, key),
             None => attrs::open_element(&mut self.items, tag::ARRAY),
         };
-        for element in &elements.0 {
+        for index in 0..elements.len {
             if !self.may_add() {
                 break;
             }
             // SAFETY: as promised by the caller.
-            unsafe { self.value(*element, None, depth + 1)? };
+            unsafe { self.value(elements.get(index), None, depth + 1)? };
         }
         attrs::close(&mut self.items, open);
         Ok(())
@@ -240,7 +257,7 @@ impl Encoder {
 
     fn may_add(&mut self) -> bool {
         self.elements += 1;
-        self.elements <= MAX_ELEMENTS
+        self.elements <= MAX_ELEMENTS && self.items.len() - self.start <= MAX_VALUE_BYTES
     }
 
     fn put(&mut self, key: Option<Text<'_>>, value: Value<'_>) {
@@ -447,48 +464,56 @@ impl Drop for Owned {
     }
 }
 
-/// The elements of a list or tuple, with a reference to each: user code that runs between may change the list.
-struct Elements(Vec<*mut ffi::PyObject>);
+/// The first elements of a list or tuple, copied: user code that runs between may change the list. A subclass is read
+/// as what it holds, whatever its `__iter__` says.
+struct Elements {
+    copy: Owned,
+    is_list: bool,
+    len: ffi::Py_ssize_t,
+}
 
 impl Elements {
     unsafe fn of(sequence: *mut ffi::PyObject) -> Self {
-        // SAFETY: a list or tuple; appending to a Vec runs no Python code, so the length holds. On a free-threaded
-        // build the list is copied first.
+        // SAFETY: attached; a list or tuple. Slices of either are exact lists and tuples that only we change.
         unsafe {
-            let tuple = Owned(ffi::PySequence_Tuple(sequence));
-            if tuple.0.is_null() {
+            let is_list = ffi::PyList_Check(sequence) != 0;
+            let end = MAX_ELEMENTS as ffi::Py_ssize_t;
+            let copy = Owned(if is_list {
+                ffi::PyList_GetSlice(sequence, 0, end)
+            } else {
+                ffi::PyTuple_GetSlice(sequence, 0, end)
+            });
+            if copy.0.is_null() {
                 ffi::PyErr_Clear();
-                return Self(Vec::new());
+                return Self { copy, is_list, len: 0 };
             }
-            let len = ffi::PyTuple_Size(tuple.0).min(MAX_ELEMENTS as ffi::Py_ssize_t);
-            Self(
-                (0..len)
-                    .map(|index| {
-                        let element = ffi::PyTuple_GetItem(tuple.0, index);
-                        ffi::Py_INCREF(element);
-                        element
-                    })
-                    .collect(),
-            )
+            let len = if is_list { ffi::PyList_Size(copy.0) } else { ffi::PyTuple_Size(copy.0) };
+            Self { copy, is_list, len }
         }
     }
-}
 
-impl Drop for Elements {
-    fn drop(&mut self) {
-        for element in &self.0 {
-            // SAFETY: taken in `of`.
-            unsafe { ffi::Py_DECREF(*element) };
+    /// Borrowed; `index` is below `len`.
+    unsafe fn get(&self, index: ffi::Py_ssize_t) -> *mut ffi::PyObject {
+        // SAFETY: in range, and nobody else has the copy.
+        unsafe {
+            if self.is_list {
+                ffi::PyList_GetItem(self.copy.0, index)
+            } else {
+                ffi::PyTuple_GetItem(self.copy.0, index)
+            }
         }
     }
 }
 
 /// The entries of a mapping, with a reference to each: user code that runs between may change it.
-struct Entries(Vec<*mut ffi::PyObject>);
+pub(super) struct Entries(Vec<*mut ffi::PyObject>);
 
 impl Entries {
     /// `None` when the object is no mapping.
-    unsafe fn of(mapping: *mut ffi::PyObject) -> Result<Option<Self>, Raised> {
+    ///
+    /// # Safety
+    /// Attached, not inside `emit::with`; `mapping` is alive.
+    pub(super) unsafe fn of(mapping: *mut ffi::PyObject) -> Result<Option<Self>, Raised> {
         // SAFETY: attached, alive. A dict's copy is private to us, so nothing changes it while we read.
         unsafe {
             let copy = if ffi::PyDict_CheckExact(mapping) != 0 {
@@ -516,7 +541,31 @@ impl Entries {
         }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (*mut ffi::PyObject, *mut ffi::PyObject)> {
+    /// The keys as text. `None` for all but the last of those that are the same then (`1` and `'1'`).
+    unsafe fn keys(&self) -> Result<Vec<Option<Vec<u8>>>, Raised> {
+        let mut texts = Vec::with_capacity(self.0.len() / 2);
+        let mut may_repeat = false;
+        for (key, _) in self.pairs() {
+            // SAFETY: attached; kept alive by us.
+            unsafe {
+                may_repeat |= ffi::PyUnicode_CheckExact(key) == 0 || utf8(key).is_none();
+                texts.push(Some(text_of(key)?));
+            }
+        }
+        if may_repeat {
+            let mut seen = HashSet::with_capacity(texts.len());
+            for text in texts.iter_mut().rev() {
+                if text.as_ref().is_some_and(|text| seen.contains(text)) {
+                    *text = None;
+                }
+                seen.extend(text.clone());
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Keys and values, borrowed.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (*mut ffi::PyObject, *mut ffi::PyObject)> {
         self.0.chunks_exact(2).map(|pair| (pair[0], pair[1]))
     }
 }

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use super::capi;
 use super::convert::Owned;
-use super::propagation::SpanContext;
+use super::propagation::context_of;
 use super::span::{SpanObject, as_span};
 use crate::emit::Parent;
 
@@ -138,7 +138,5 @@ unsafe fn parent_of_span(span: *mut SpanObject) -> Option<Parent> {
 #[cold]
 unsafe fn remote_parent(value: *mut ffi::PyObject) -> Option<Parent> {
     // SAFETY: attached; borrowed for this call.
-    let value = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), value) };
-    let context = value.cast::<SpanContext>().ok()?.get();
-    context.is_valid().then(|| context.as_parent())
+    unsafe { context_of(value) }.map(|context| context.as_parent())
 }

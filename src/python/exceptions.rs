@@ -1,7 +1,7 @@
 //! Exceptions on spans: the event, the status, and which ones do not count. Cold; runs Python code.
 #![expect(unsafe_code, reason = "written against the C API")]
 
-use pyo3::exceptions::{PyGeneratorExit, PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyException, PyGeneratorExit, PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -33,17 +33,18 @@ pub(super) unsafe fn record(
         }
         // SAFETY: attached, alive.
         let message = text_of(exception.as_ptr())?;
+        let limit = emit::with(session, |thread| thread.intake.limits.attributes_per_event).unwrap_or(0);
         let mut event = AttributeList::default();
         let mut set = |key: Text<'_>, value: Value<'_>| event.set(key, value, u32::MAX, None);
         set(Text::Inline(b"exception.type"), Value::Str(type_name(exception).as_bytes()));
         set(Text::Inline(b"exception.message"), Value::Str(&message));
-        if let Some(stacktrace) = stacktrace(exception) {
+        if let Some(stacktrace) = stacktrace(exception)? {
             set(Text::Inline(b"exception.stacktrace"), Value::Str(stacktrace.as_bytes()));
         }
         set(Text::Inline(b"exception.escaped"), Value::Bool(escaped));
         let mut given = Encoder::default();
         if !attributes.is_null() {
-            given.mapping(attributes, u32::MAX)?;
+            given.mapping(attributes, limit)?;
         }
         for item in attrs::Items::new(given.items()) {
             if let attrs::Item::Attribute(attribute) = item {
@@ -52,7 +53,6 @@ pub(super) unsafe fn record(
         }
         let live = &mut (*span).live;
         emit::with(session, |thread| {
-            let limit = thread.intake.limits.attributes_per_event;
             let (items, cut) = event.within(limit);
             let dropped = cut + given.dropped();
             live.add_event(thread, Text::Inline(b"exception"), time_unix_nano, items, dropped);
@@ -135,8 +135,8 @@ fn type_name(exception: &Bound<'_, PyAny>) -> String {
     }
 }
 
-/// As `traceback.format_exception` gives it; `None` when that raises.
-fn stacktrace(exception: &Bound<'_, PyAny>) -> Option<String> {
+/// As `traceback.format_exception` gives it; `None` when that raises an `Exception`.
+fn stacktrace(exception: &Bound<'_, PyAny>) -> Result<Option<String>, Raised> {
     let py = exception.py();
     let format = || -> PyResult<String> {
         let traceback = exception.getattr("__traceback__")?;
@@ -148,5 +148,9 @@ fn stacktrace(exception: &Bound<'_, PyAny>) -> Option<String> {
         let text = PyString::new(py, "").call_method1("join", (lines.cast::<PyList>()?,))?;
         Ok(text.cast::<PyString>()?.to_string_lossy().into_owned())
     };
-    format().ok()
+    match format() {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_instance_of::<PyException>(py) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

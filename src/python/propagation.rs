@@ -5,13 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use pyo3::exceptions::{PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyException, PyStopIteration, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use super::arguments::Text;
 use super::current::{BAGGAGE, SPAN, Variable};
-use super::span::as_span;
+use super::span::{as_span, is_below};
 use crate::config::Propagator;
 use crate::context;
 use crate::emit::{LiveSpan, Parent, Thread};
@@ -47,14 +48,15 @@ fn propagates(bit: u8) -> bool {
 /// What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
 ///
 /// Args:
-///     trace_id: 32 hexadecimal digits.
-///     span_id: 16 hexadecimal digits.
-///     trace_flags: W3C flags; 1 is "sampled".
-///     trace_state: W3C tracestate header value.
-///     is_remote: Whether it came from another process.
+///     trace_id: 32 hexadecimal digits, not all zero.
+///     span_id: 16 hexadecimal digits, not all zero.
+///     trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
+///     trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
+///     is_remote: Whether it came from another process; default True.
 ///
 /// Raises:
-///     ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255.
+///     ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255. All zeros are allowed for
+///         both ids together: the invalid context.
 #[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
 #[derive(Clone)]
 pub(super) struct SpanContext {
@@ -63,10 +65,11 @@ pub(super) struct SpanContext {
     pub(super) flags: u8,
     pub(super) trace_state: Option<Arc<str>>,
     remote: bool,
-    /// The sampling decision, for contexts drawn in this process.
-    mask: Option<u16>,
+    /// The sampling decision and its session, for contexts drawn in this process.
+    decision: Option<(u64, u16)>,
     /// For contexts drawn in advance.
     parent_span_id: SpanId,
+    parent_is_remote: bool,
 }
 
 impl SpanContext {
@@ -76,8 +79,9 @@ impl SpanContext {
         flags: 0,
         trace_state: None,
         remote: false,
-        mask: None,
+        decision: None,
         parent_span_id: SpanId::NONE,
+        parent_is_remote: false,
     };
 
     /// Of a span of this process.
@@ -87,7 +91,7 @@ impl SpanContext {
             span_id: live.span_id,
             flags: live.trace_flags(),
             trace_state: live.trace_state.clone(),
-            mask: Some(live.mask),
+            decision: Some((live.session, live.mask)),
             ..Self::INVALID.clone()
         }
     }
@@ -95,17 +99,18 @@ impl SpanContext {
     /// Ids and decision of a span to be recorded later.
     pub(super) fn drawn(thread: &mut Thread, parent: Option<&Parent>) -> Self {
         let trace_id = parent.map_or_else(|| thread.ids.trace_id(), |parent| parent.trace_id);
-        let remote = parent.map(|parent| parent.trace_flags & FLAG_SAMPLED != 0);
-        let mask = parent
-            .and_then(|parent| parent.mask)
-            .unwrap_or_else(|| thread.intake.sampler.decide(trace_id, remote));
+        let mask = match parent {
+            Some(parent) => parent.mask(thread),
+            None => thread.intake.sampler.decide(trace_id, None),
+        };
         let random = parent.map_or(FLAG_RANDOM, |parent| parent.trace_flags & FLAG_RANDOM);
         Self {
             trace_id,
             span_id: thread.ids.span_id(),
             flags: random | if mask == 0 { 0 } else { FLAG_SAMPLED },
             trace_state: parent.and_then(|parent| parent.trace_state.clone()),
-            mask: Some(mask),
+            decision: Some((thread.intake.session, mask)),
+            parent_is_remote: parent.is_some_and(|parent| parent.is_remote),
             parent_span_id: parent.map_or(SpanId::NONE, |parent| parent.span_id),
             ..Self::INVALID.clone()
         }
@@ -120,7 +125,8 @@ impl SpanContext {
             trace_id: self.trace_id,
             span_id: self.span_id,
             trace_flags: self.flags,
-            mask: self.mask,
+            decision: self.decision,
+            is_remote: self.remote,
             trace_state: self.trace_state.clone(),
         }
     }
@@ -130,7 +136,8 @@ impl SpanContext {
         let parent = parent.filter(|parent| parent.trace_id == self.trace_id);
         Parent {
             span_id: parent.as_ref().map_or(self.parent_span_id, |parent| parent.span_id),
-            mask: self.mask.or_else(|| parent.as_ref().and_then(|parent| parent.mask)),
+            is_remote: parent.as_ref().map_or(self.parent_is_remote, |parent| parent.is_remote),
+            decision: self.decision.or_else(|| parent.as_ref().and_then(|parent| parent.decision)),
             ..self.as_parent()
         }
     }
@@ -170,6 +177,11 @@ impl SpanContext {
                 "{name} must be {digits} hexadecimal digits, not all zero, got '{value}'"
             ))
         };
+        if [trace_id, span_id].map(|id| id.bytes().all(|digit| digit == b'0')) == [true; 2]
+            && (trace_id.len(), span_id.len()) == (32, 16)
+        {
+            return Ok(Self::INVALID.clone());
+        }
         Ok(Self {
             trace_id: TraceId::from_hex(trace_id.to_ascii_lowercase().as_bytes())
                 .ok_or_else(|| hexadecimal("trace_id", trace_id, 32))?,
@@ -226,11 +238,19 @@ impl SpanContext {
         self.traceparent_text()
     }
 
-    /// Parses a W3C traceparent (and optionally tracestate) header value; None when it is malformed.
+    /// Parses header values, by W3C Trace Context level 2.
+    ///
+    /// Args:
+    ///     traceparent: The header's value.
+    ///     trace_state: The tracestate header's value, default empty. A malformed one counts as empty.
+    ///
+    /// Returns:
+    ///     A remote SpanContext, or None when the traceparent is malformed.
     #[staticmethod]
-    #[pyo3(signature = (traceparent, trace_state = ""))]
-    fn from_traceparent(traceparent: &str, trace_state: &str) -> Option<Self> {
-        remote_context(&[traceparent.as_bytes().to_vec()], &[trace_state.as_bytes().to_vec()])
+    #[pyo3(signature = (traceparent, trace_state = None))]
+    fn from_traceparent(traceparent: Text, trace_state: Option<Text>) -> Option<Self> {
+        let trace_state = trace_state.map(|Text(text)| text.into_bytes());
+        remote_context(&[traceparent.0.into_bytes()], trace_state.as_slice())
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
@@ -318,23 +338,25 @@ struct Headers {
 impl Headers {
     /// Reads any mapping, or iterable of pairs, of `str` or `bytes`; names in any case. What cannot be read is not
     /// there.
-    fn read(carrier: &Bound<'_, PyAny>) -> Self {
+    fn read(carrier: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut headers = Self::default();
-        let entries = match carrier.getattr("items") {
-            Ok(items) => items.call0(),
-            Err(_) => Ok(carrier.clone()),
+        quiet(carrier.py(), headers.fill(carrier))?;
+        Ok(headers)
+    }
+
+    fn fill(&mut self, carrier: &Bound<'_, PyAny>) -> PyResult<()> {
+        let entries = match carrier.getattr_opt("items")? {
+            Some(items) => items.call0()?,
+            None => carrier.clone(),
         };
-        let Ok(iterator) = entries.and_then(|entries| entries.try_iter()) else {
-            return headers;
-        };
-        for entry in iterator {
-            let Ok(entry) = entry else { break };
+        for entry in entries.try_iter()? {
+            let entry = entry?;
             let pair = || Some((bytes(&entry.get_item(0).ok()?)?, entry.get_item(1).ok()?));
             let Some((name, value)) = pair() else { continue };
             let values = match name.to_ascii_lowercase().as_slice() {
-                b"traceparent" => &mut headers.traceparent,
-                b"tracestate" => &mut headers.tracestate,
-                b"baggage" => &mut headers.baggage,
+                b"traceparent" => &mut self.traceparent,
+                b"tracestate" => &mut self.tracestate,
+                b"baggage" => &mut self.baggage,
                 _ => continue,
             };
             match value.cast::<PyList>() {
@@ -342,8 +364,13 @@ impl Headers {
                 Err(_) => values.extend(bytes(&value)),
             }
         }
-        headers
+        Ok(())
     }
+}
+
+/// Swallows an `Exception` out of a carrier; any other `BaseException` (KeyboardInterrupt) is passed on.
+fn quiet(py: Python<'_>, result: PyResult<()>) -> PyResult<()> {
+    result.or_else(|error| if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) })
 }
 
 /// A header name or value.
@@ -362,24 +389,27 @@ fn bytes(object: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
 /// Returns:
 ///     A remote SpanContext, or None without exactly one valid `traceparent`.
 #[pyfunction]
-pub(super) fn extract_context(carrier: &Bound<'_, PyAny>) -> Option<SpanContext> {
+pub(super) fn extract_context(carrier: &Bound<'_, PyAny>) -> PyResult<Option<SpanContext>> {
     if !propagates(TRACE_CONTEXT) {
-        return None;
+        return Ok(None);
     }
-    let headers = Headers::read(carrier);
-    remote_context(&headers.traceparent, &headers.tracestate)
+    let headers = Headers::read(carrier)?;
+    Ok(remote_context(&headers.traceparent, &headers.tracestate))
 }
 
-/// Makes the context that a carrier's headers name current: spans started next continue that trace.
-///
-/// Without a valid `traceparent`, what follows starts a new trace. Ends with restore(), by leaving `with`, or with the
-/// task or thread. Never raises.
+/// Makes the context that a carrier's headers name current, at this call: spans started next continue that trace.
 ///
 /// Args:
-///     carrier: A mapping, or an iterable of pairs, of str or bytes; header names in any case.
+///     carrier: A mapping, or an iterable of pairs, of str or bytes (ASGI); header names in any case.
+///
+/// Returns:
+///     An ExtractedContext: a context manager, whose restore() ends it too. Without either it lasts as long as the task.
+///
+/// W3C Trace Context level 2 and W3C Baggage. Without exactly one valid `traceparent`, what follows starts a new trace.
+/// Never raises.
 #[pyfunction]
 pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyResult<ExtractedContext> {
-    let headers = Headers::read(carrier);
+    let headers = Headers::read(carrier)?;
     let span_context = if propagates(TRACE_CONTEXT) {
         remote_context(&headers.traceparent, &headers.tracestate)
     } else {
@@ -389,8 +419,9 @@ pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyR
         Some(context) => Py::new(py, context.clone())?.into_any(),
         None => py.None(),
     };
-    let baggage = if propagates(W3C_BAGGAGE) && !headers.baggage.is_empty() {
-        PyString::new(py, &String::from_utf8_lossy(&headers.baggage.join(&b','))).into_any().unbind()
+    let baggage = context::forward_baggage(headers.baggage.iter().map(Vec::as_slice));
+    let baggage = if propagates(W3C_BAGGAGE) && !baggage.is_empty() {
+        PyString::new(py, &baggage).into_any().unbind()
     } else {
         py.None()
     };
@@ -423,22 +454,33 @@ impl Activation {
         Self { variable, value, before }
     }
 
-    /// Restores, if the value is still the current one.
+    /// Restores, if the value is still the current one or below it: what else is current was made so by somebody who
+    /// restores after us.
     fn restore(&mut self) {
         let Some((token, previous)) = self.before.take() else {
             return;
         };
         // SAFETY: attached (called from Python only).
         unsafe {
-            if self.variable.get().0 == self.value.as_ptr() && !self.variable.reset(token.as_ptr()) {
+            let current = self.variable.get();
+            let is_ours = current.0 == self.value.as_ptr() || is_below(self.value.as_ptr(), current.0);
+            if is_ours && !self.variable.reset(token.as_ptr()) {
                 // A copy of the context that the token belongs to.
                 self.variable.replace(previous.map_or(std::ptr::null_mut(), |previous| previous.as_ptr()));
             }
         }
     }
+
+    /// Restores at the end of a block, whatever was made current in it.
+    fn leave(&mut self) {
+        // SAFETY: attached (called from Python only).
+        let is_reset =
+            self.before.as_ref().is_some_and(|(token, _)| unsafe { self.variable.reset(token.as_ptr()) });
+        if is_reset { self.before = None } else { self.restore() }
+    }
 }
 
-/// What extract_headers() made current. A context manager; restore() does the same as leaving it.
+/// What extract_headers() made current. A context manager: leaving it is restore().
 #[pyclass(module = "pytracingx", name = "ExtractedContext")]
 pub(super) struct ExtractedContext {
     span: Activation,
@@ -466,10 +508,13 @@ impl ExtractedContext {
         self.span.restore();
     }
 
+    /// The context itself.
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
+    /// As restore(); lets exceptions pass.
+    #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
         &mut self,
         _exc_type: &Bound<'_, PyAny>,
@@ -481,7 +526,10 @@ impl ExtractedContext {
     }
 }
 
-/// Makes current again what was before extract_headers(). Takes what that returned, or a contextvars.Token.
+/// Makes current again what was before extract_headers().
+///
+/// Args:
+///     token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
 #[pyfunction]
 pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
     if let Ok(extracted) = token.cast::<ExtractedContext>() {
@@ -495,6 +543,11 @@ pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
 }
 
 /// Makes a Span or SpanContext current while a `with` block runs, without ending it: for executors and callbacks.
+///
+/// Args:
+///     span: What spans started in the block get as their parent. `with` gives it back.
+///
+/// May be entered again, also while entered. Never raises.
 #[pyclass(module = "pytracingx", name = "use_span")]
 pub(super) struct UseSpan {
     value: Py<PyAny>,
@@ -509,11 +562,14 @@ impl UseSpan {
         Self { value: span, activations: Vec::new() }
     }
 
+    /// Makes it current; gives it back.
     fn __enter__(&mut self, py: Python<'_>) -> Py<PyAny> {
         self.activations.push(Activation::new(&SPAN, self.value.clone_ref(py)));
         self.value.clone_ref(py)
     }
 
+    /// Makes current again what was before; lets exceptions pass.
+    #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
         &mut self,
         _exc_type: &Bound<'_, PyAny>,
@@ -521,7 +577,7 @@ impl UseSpan {
         _exc_tb: &Bound<'_, PyAny>,
     ) -> bool {
         if let Some(mut activation) = self.activations.pop() {
-            activation.restore();
+            activation.leave();
         }
         false
     }
@@ -535,10 +591,10 @@ impl UseSpan {
 ///     carrier: A mutable mapping, or a list that gets (name, value) pairs appended (bytes pairs if it holds such).
 ///     context: A Span or SpanContext instead of the current one.
 ///
-/// Without a current context it writes nothing. Never raises.
+/// Without a current context it writes nothing. W3C Trace Context level 2 and W3C Baggage. Never raises.
 #[pyfunction]
 #[pyo3(signature = (carrier, context = None))]
-pub(super) fn inject_headers(carrier: &Bound<'_, PyAny>, context: Option<&Bound<'_, PyAny>>) {
+pub(super) fn inject_headers(carrier: &Bound<'_, PyAny>, context: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     // SAFETY: attached; what is borrowed is alive for the call.
     let (span_context, baggage) = unsafe {
         let span_context = match context {
@@ -550,24 +606,25 @@ pub(super) fn inject_headers(carrier: &Bound<'_, PyAny>, context: Option<&Bound<
     if propagates(TRACE_CONTEXT)
         && let Some(context) = span_context
     {
-        put(carrier, "traceparent", &context.traceparent_text());
+        put(carrier, "traceparent", &context.traceparent_text())?;
         if !context.state_text().is_empty() {
-            put(carrier, "tracestate", context.state_text());
+            put(carrier, "tracestate", context.state_text())?;
         }
     }
     if propagates(W3C_BAGGAGE) && !baggage.0.is_null() {
         // SAFETY: attached, owned by `baggage`.
         let text = unsafe { Bound::from_borrowed_ptr(carrier.py(), baggage.0) };
         if let Ok(text) = text.cast::<PyString>() {
-            put(carrier, "baggage", &text.to_string_lossy());
+            put(carrier, "baggage", &text.to_string_lossy())?;
         }
     }
+    Ok(())
 }
 
-fn put(carrier: &Bound<'_, PyAny>, name: &str, value: &str) {
+fn put(carrier: &Bound<'_, PyAny>, name: &str, value: &str) -> PyResult<()> {
     let py = carrier.py();
     // A carrier that refuses is the caller's affair; telemetry does not raise.
-    let _ = match carrier.cast::<PyList>() {
+    let put = match carrier.cast::<PyList>() {
         Err(_) => carrier.set_item(name, value),
         Ok(list) => {
             let first = list.get_item(0).and_then(|pair| pair.get_item(0));
@@ -578,11 +635,14 @@ fn put(carrier: &Bound<'_, PyAny>, name: &str, value: &str) {
             }
         }
     };
+    quiet(py, put)
 }
 
 // ---------------------------------------------------------------------------------------------- what is current
 
-/// The current span, never None: without one, a shared span that records nothing.
+/// The current span of this task or thread, never None: without one, a shared span that records nothing.
+///
+/// Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
 #[pyfunction]
 pub(super) fn current_span(py: Python<'_>) -> Bound<'_, PyAny> {
     // SAFETY: attached; both branches give a new reference.
@@ -597,7 +657,10 @@ pub(super) fn current_span(py: Python<'_>) -> Bound<'_, PyAny> {
     }
 }
 
-/// Trace and span id of the current context: always a dict with `trace_id` and `span_id`, None when there is none.
+/// Ids of the current span or remote context, for log records and messages.
+///
+/// Returns:
+///     Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
 #[pyfunction]
 pub(super) fn current_trace_context(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     // SAFETY: attached.

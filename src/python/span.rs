@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::{Encoder, Owned, Simple, simple};
+use super::convert::{Encoder, Entries, Owned, Simple, simple};
 use super::fastcall::Raised;
-use super::{current, freelist, methods};
+use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
 
@@ -34,6 +34,10 @@ pub(super) struct SpanObject {
     previous_had_ended: bool,
     /// `end()` was called.
     ended: bool,
+    /// It ended while something else was current, or in another context than the one it was activated in: whoever is
+    /// above it skips it on the way down. One that ended at home may still be what a task inherited, and stays current
+    /// there.
+    ended_out_of_order: bool,
     /// Initialised before the object is handed out.
     pub(super) live: LiveSpan,
 }
@@ -64,6 +68,7 @@ pub(super) fn non_recording() -> *mut ffi::PyObject {
 /// Makes the type. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let slots = [
+        slot(ffi::Py_tp_new, capi::no_new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
@@ -74,7 +79,7 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         slot(0, ptr::null_mut()),
     ];
     let mut spec = ffi::PyType_Spec {
-        name: c"pytracingx._native.Span".as_ptr(),
+        name: c"pytracingx.Span".as_ptr(),
         basicsize: size_of::<SpanObject>() as c_int,
         itemsize: 0,
         flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC) as _,
@@ -88,7 +93,6 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: a new reference; the static keeps another for ever.
     let span_type = unsafe { Bound::from_owned_ptr(module.py(), span_type) };
     TYPE.store(span_type.clone().into_ptr().cast(), Ordering::Relaxed);
-    // There is no `Span()`: spans come from `start_span`.
     module.add("Span", &span_type)?;
     // SAFETY: attached, the type exists.
     let shared = unsafe { allocate() };
@@ -98,7 +102,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: just allocated, nobody else has it.
     unsafe { (*shared).ended = true };
     NON_RECORDING.store(shared.cast(), Ordering::Relaxed);
-    Ok(())
+    // SAFETY: a borrowed reference to an object that is never freed.
+    module.add("_non_recording", unsafe { Bound::from_borrowed_ptr(module.py(), shared.cast()) })
 }
 
 fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
@@ -129,6 +134,7 @@ pub(super) unsafe fn allocate() -> *mut SpanObject {
         (&raw mut (*span).exception).write(ptr::null_mut());
         (&raw mut (*span).previous_had_ended).write(false);
         (&raw mut (*span).ended).write(false);
+        (&raw mut (*span).ended_out_of_order).write(false);
         (&raw mut (*span).live).write(LiveSpan::NONE);
         if !reused.is_null() {
             ffi::PyObject_GC_Track(span.cast());
@@ -154,7 +160,8 @@ pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
     }
 }
 
-/// Ends the span now or at a given time, and restores the context. A second call does nothing.
+/// Ends the span now or at a given time, and restores the context. A second call does nothing, except that it restores
+/// the context if the first one could not (on another thread or task).
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive.
@@ -163,6 +170,9 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
     // SAFETY: alive, attached; the reference to `live` ends before the context is restored, which may run Python code.
     unsafe {
         if (*span).ended {
+            if !(*span).token.is_null() {
+                deactivate(span);
+            }
             return;
         }
         (*span).ended = true;
@@ -173,6 +183,10 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
         }
         if !(*span).token.is_null() {
             deactivate(span);
+        }
+        if !(*span).exception.is_null() {
+            // Its traceback may hold a frame that holds the span.
+            drop(Owned(std::mem::replace(&mut (*span).exception, ptr::null_mut())));
         }
     }
 }
@@ -188,22 +202,21 @@ fn end_elsewhere(live: &mut LiveSpan) {
 unsafe fn deactivate(span: *mut SpanObject) {
     // SAFETY: alive, attached. References are taken out of the object before they are dropped.
     unsafe {
-        let token = Owned(std::mem::replace(&mut (*span).token, ptr::null_mut()));
         let is_current = current::SPAN.get().0 == span.cast();
-        if !is_current {
-            // Somebody else is current, or this is another task or thread: leave it. `previous` stays, for spans
-            // above this one that end later.
-            return;
-        }
-        let previous_ended = as_span_or_null((*span).previous)
-            .is_some_and(|previous| (*previous).ended && !(*span).previous_had_ended);
-        if previous_ended {
+        // Not at home: somebody else is current, which we leave alone, or this is a copy of the context that the token
+        // belongs to (another task), or another thread. The rest stays for another `end()` there, and for spans above.
+        let is_home = is_current && current::SPAN.reset((*span).token);
+        if is_current && as_span_or_null((*span).previous).is_some_and(|previous| is_skipped(previous, span))
+        {
             current::SPAN.replace(nearest_open(span));
-        } else if !current::SPAN.reset(token.0) {
-            // A copy of the context that the token belongs to: the same effect without the token.
+        } else if is_current && !is_home {
             current::SPAN.replace((*span).previous);
         }
-        drop(Owned(std::mem::replace(&mut (*span).previous, ptr::null_mut())));
+        (*span).ended_out_of_order = !is_home;
+        if is_home {
+            drop(Owned(std::mem::replace(&mut (*span).token, ptr::null_mut())));
+            drop(Owned(std::mem::replace(&mut (*span).previous, ptr::null_mut())));
+        }
     }
 }
 
@@ -212,13 +225,37 @@ unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject>
     if object.is_null() { None } else { unsafe { as_span(object) } }
 }
 
-/// The nearest ancestor that has not ended (or had ended when its child started), borrowed; null for none.
+/// Whether `previous`, below `span`, is passed over when `span` ends.
+unsafe fn is_skipped(previous: *mut SpanObject, span: *mut SpanObject) -> bool {
+    // SAFETY: both are alive.
+    unsafe { (*previous).ended_out_of_order && !(*span).previous_had_ended }
+}
+
+/// Whether `value` is what was current when `above`, or a span below it, started.
+///
+/// # Safety
+/// Attached; both are alive or null.
+pub(super) unsafe fn is_below(value: *mut ffi::PyObject, above: *mut ffi::PyObject) -> bool {
+    // SAFETY: each object keeps the one below alive.
+    unsafe {
+        let mut above = as_span_or_null(above);
+        while let Some(span) = above {
+            if (*span).previous == value {
+                return true;
+            }
+            above = as_span_or_null((*span).previous);
+        }
+        false
+    }
+}
+
+/// The nearest ancestor that has not ended out of order (or had ended when its child started), borrowed; null for none.
 unsafe fn nearest_open(span: *mut SpanObject) -> *mut ffi::PyObject {
     // SAFETY: each object keeps the one below alive.
     unsafe {
         let mut span = span;
         while let Some(previous) = as_span_or_null((*span).previous) {
-            if !(*previous).ended || (*span).previous_had_ended {
+            if !is_skipped(previous, span) {
                 return previous.cast();
             }
             span = previous;
@@ -320,10 +357,16 @@ pub(super) unsafe fn set_attributes(
             });
             return Ok(());
         }
-        let mut encoder = Encoder::default();
-        let raised = encoder.mapping(attributes, u32::MAX);
-        adopt(span, &encoder);
-        raised
+        let Some(entries) = Entries::of(attributes)? else {
+            let live = &mut (*span).live;
+            emit::with(session, |thread| live.drop_attributes(thread, 1));
+            return Ok(());
+        };
+        // One by one: what the limits do not let in is freed at once.
+        for (key, value) in entries.pairs() {
+            set_attribute(span, key, value)?;
+        }
+        Ok(())
     }
 }
 

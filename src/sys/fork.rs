@@ -1,5 +1,5 @@
-//! One page that a forked child finds zeroed: the current session's id and the lock around starting and stopping
-//! sessions.
+//! One page that a forked child finds zeroed: the current session's id, a number for the process, and the lock around
+//! starting and stopping sessions.
 //!
 //! [`session`] is the on/off, the fork and the re-init check of every recording call in two loads. Linux wipes the
 //! page itself (`MADV_WIPEONFORK`, also for a bare `clone`); elsewhere, and on kernels before 4.14, a
@@ -17,13 +17,18 @@ use std::time::Duration;
 #[repr(C, align(64))]
 struct Page {
     session: AtomicU64,
+    process: AtomicU64,
     lifecycle: AtomicBool,
     intake: AtomicBool,
 }
 
 /// What [`PAGE`] points to before the page is mapped, and for ever where the kernel does not wipe pages.
-static UNMAPPED: Page =
-    Page { session: AtomicU64::new(0), lifecycle: AtomicBool::new(false), intake: AtomicBool::new(false) };
+static UNMAPPED: Page = Page {
+    session: AtomicU64::new(0),
+    process: AtomicU64::new(0),
+    lifecycle: AtomicBool::new(false),
+    intake: AtomicBool::new(false),
+};
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::from_ref(&UNMAPPED).cast_mut());
 
@@ -46,6 +51,25 @@ pub fn session() -> u64 {
 pub fn set_session(id: u64) {
     // Release costs nothing here and pairs with whoever reads the id with Acquire.
     wiped_on_fork().session.store(id, Ordering::Release);
+}
+
+/// A number that tells this process from all those it descends from by forks. Not its pid, which is the same again in
+/// another namespace.
+pub fn process() -> u64 {
+    /// A child goes on counting where its parent was.
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let word = &wiped_on_fork().process;
+    // Relaxed (all three): numbers that stand for themselves.
+    match word.load(Ordering::Relaxed) {
+        0 => {
+            let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
+            match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => fresh,
+                Err(number) => number,
+            }
+        }
+        number => number,
+    }
 }
 
 /// Unlocks when dropped.
@@ -120,6 +144,7 @@ mod os {
     extern "C" fn wipe() {
         // Relaxed: the child has one thread.
         UNMAPPED.session.store(0, Ordering::Relaxed);
+        UNMAPPED.process.store(0, Ordering::Relaxed);
         UNMAPPED.lifecycle.store(false, Ordering::Relaxed);
         UNMAPPED.intake.store(false, Ordering::Relaxed);
     }

@@ -12,6 +12,13 @@ pub fn is_terminal() -> bool {
     io::IsTerminal::is_terminal(&io::stderr())
 }
 
+/// Opens `/dev/null` wherever standard input, output or error is closed, as `std` does in programs of its own. Otherwise
+/// the next socket of ours would be standard error, and take its text.
+pub fn reserve() {
+    #[cfg(unix)]
+    os::reserve();
+}
+
 /// Writes a part of `bytes`. [`io::ErrorKind::WouldBlock`]: nobody reads just now; other errors: it is gone.
 pub fn write_some(bytes: &[u8]) -> io::Result<usize> {
     os::write_some(bytes)
@@ -25,6 +32,17 @@ mod os {
     use std::time::Duration;
 
     use crate::sys::poll::{PollFd, wait};
+
+    pub(super) fn reserve() {
+        for fd in 0..=2 {
+            // SAFETY: takes numbers and a string that lives for ever. `open` takes the lowest number that is free.
+            unsafe {
+                if libc::fcntl(fd, libc::F_GETFD) == -1 {
+                    libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+                }
+            }
+        }
+    }
 
     #[cfg(target_os = "linux")]
     pub(super) fn write_some(bytes: &[u8]) -> io::Result<usize> {

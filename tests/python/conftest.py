@@ -4,6 +4,7 @@
   official protobufs.
 `run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per
   process.
+`recording`   a session of this very process, for tests of what spans hold (recording.py).
 
     def test_a_span_arrives(collector, run_python):
         run_python('''
@@ -32,6 +33,7 @@ from typing import Any, Protocol
 
 import pytest
 from otlp_server import OtlpServer
+from recording import Recording
 
 PRELUDE = """\
 import json, os, sys, threading, time
@@ -119,3 +121,11 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
         return Finished(done.returncode, done.stdout, done.stderr, value)
 
     return run
+
+
+@pytest.fixture
+def recording(collector: OtlpServer) -> Iterator[Recording]:
+    """A session of this process, see recording.py."""
+    session = Recording(collector)
+    yield session
+    session.close()

@@ -1,0 +1,418 @@
+"""Which span is current: tasks, threads, generators, executors, and spans that end where or when they should not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from recording import Recording, current, ids
+
+import pytracingx as ptx
+
+Runner = Callable[[Awaitable[Any]], Any]
+
+
+def loops() -> list[Any]:
+    """asyncio.run, and uvloop's where there is one."""
+    runners = [pytest.param(asyncio.run, id="asyncio")]
+    try:
+        import uvloop
+    except ImportError:
+        return runners
+    return [*runners, pytest.param(uvloop.run, id="uvloop")]
+
+
+every_loop = pytest.mark.parametrize("run", loops())
+
+
+def parent_of(recording: Recording, name: str) -> tuple[str, str]:
+    """Trace id and parent's span id."""
+    span = recording.span(name)
+    return span["trace_id"], span["parent_span_id"]
+
+
+def test_nesting(recording: Recording) -> None:
+    """A span is current from its start to its end, then what was before."""
+    with ptx.start_span("a") as a:
+        with ptx.start_span("b") as b:
+            assert current() == ids(b)
+            assert ptx.current_span() is b
+        assert current() == ids(a)
+        ptx.start_span("c").end()
+    assert current() == (None, None)
+    recording.expect("b", a)
+    recording.expect("c", a)
+
+
+def test_nothing_current(recording: Recording) -> None:
+    """`current_span()` is then a shared span that records nothing and has no ids."""
+    span = ptx.current_span()
+    assert span is ptx.current_span()
+    assert (span.trace_id(), span.span_id(), span.is_recording()) == (None, None, False)
+    assert not span.context.is_valid
+    with span:
+        span.set_attribute("a", 1)
+    span.end()
+
+
+def test_ended_out_of_order(recording: Recording) -> None:
+    """Ending what is not current leaves the current one alone; then the nearest open ancestor is current."""
+    a, b, c, d = (ptx.start_span(name) for name in "abcd")
+    c.end()
+    b.end()
+    assert current() == ids(d)
+    d.end()
+    assert current() == ids(a)
+    a.end()
+    assert current() == (None, None)
+
+
+def test_ended_out_of_order_to_nothing(recording: Recording) -> None:
+    """Without an open ancestor nothing is current."""
+    a, b = ptx.start_span("a"), ptx.start_span("b")
+    a.end()
+    b.end()
+    assert current() == (None, None)
+
+
+def test_ended_inside_with(recording: Recording) -> None:
+    """A span that ended in its own `with` block stays ended, and the outer one current."""
+    with ptx.start_span("outer") as outer:
+        with ptx.start_span("inner") as inner:
+            inner.end()
+            assert current() == ids(outer)
+        assert current() == ids(outer)
+
+
+@every_loop
+def test_tasks_inherit(recording: Recording, run: Runner) -> None:
+    """A task's spans are children of what was current where it was created; siblings do not see each other."""
+
+    async def work(n: int) -> None:
+        for step in range(3):
+            with ptx.start_span(f"work{n}.{step}") as span:
+                await asyncio.sleep(0)
+                assert current() == ids(span)
+            assert current() == ids(parent)
+
+    async def main() -> None:
+        await asyncio.gather(*(work(n) for n in range(5)))
+        assert current() == ids(parent)
+
+    with ptx.start_span("parent") as parent:
+        run(main())
+    for n in range(5):
+        for step in range(3):
+            recording.expect(f"work{n}.{step}", parent)
+
+
+@every_loop
+def test_a_task_outlives_its_parent(recording: Recording, run: Runner) -> None:
+    """All children of a task that runs after the span it was created in ended are that span's."""
+    parents = []
+
+    async def work() -> None:
+        for name in ("first", "second"):
+            with ptx.start_span(name):
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        with ptx.start_span("outer"), ptx.start_span("parent") as parent:
+            parents.append(parent)
+            task = asyncio.create_task(work())
+        await task
+
+    run(main())
+    for name in ("first", "second"):
+        recording.expect(name, parents[0])
+
+
+@every_loop
+def test_a_parent_ends_during_a_child(recording: Recording, run: Runner) -> None:
+    """So are those that start after it ended during a child of the task."""
+    parents = []
+
+    async def work(started: asyncio.Event, ended: asyncio.Event) -> None:
+        with ptx.start_span("first"):
+            started.set()
+            await ended.wait()
+        with ptx.start_span("second"):
+            pass
+
+    async def main() -> None:
+        started, ended = asyncio.Event(), asyncio.Event()
+        with ptx.start_span("outer"), ptx.start_span("parent") as parent:
+            parents.append(parent)
+            task = asyncio.create_task(work(started, ended))
+            await started.wait()
+        ended.set()
+        await task
+
+    run(main())
+    for name in ("first", "second"):
+        recording.expect(name, parents[0])
+
+
+@every_loop
+def test_ended_in_a_task(recording: Recording, run: Runner) -> None:
+    """A span ended by a task it is current in leaves that task's context and, at its own exit, its own."""
+
+    async def work(span: ptx.Span) -> None:
+        span.end()
+        assert current() == ids(outer)
+
+    async def main() -> None:
+        with ptx.start_span("op") as span:
+            await asyncio.create_task(work(span))
+            assert not span.is_recording()
+        assert current() == ids(outer)
+
+    with ptx.start_span("outer") as outer:
+        run(main())
+    recording.expect("op", outer)
+
+
+def test_ended_on_a_thread(recording: Recording) -> None:
+    """A span ended on a thread records there, and leaves its own context at its own exit."""
+    with ptx.start_span("op") as span:
+        thread = threading.Thread(target=lambda: (span.set_attribute("k", 1), span.end()))
+        thread.start()
+        thread.join()
+        assert not span.is_recording()
+    assert current() == (None, None)
+    recording.expect("op", attributes={"k": 1})
+
+
+def test_threads_inherit_nothing(recording: Recording) -> None:
+    """A new thread begins with nothing current."""
+    seen = []
+    with ptx.start_span("parent"):
+        thread = threading.Thread(target=lambda: (seen.append(current()), ptx.start_span("op").end()))
+        thread.start()
+        thread.join()
+    assert seen == [(None, None)]
+    recording.expect("op")
+
+
+def test_copy_context(recording: Recording) -> None:
+    """A copied context keeps what was current, and what happens in it stays in it."""
+    with ptx.start_span("parent") as parent:
+        copy = contextvars.copy_context()
+    assert copy.run(current) == ids(parent)
+    left_open = copy.run(ptx.start_span, "op")
+    assert current() == (None, None)
+    assert copy.run(current) == ids(left_open)
+    copy.run(left_open.end)
+    assert copy.run(current) == ids(parent)
+    recording.expect("op", parent)
+
+
+def test_executor(recording: Recording) -> None:
+    """`use_span` makes a span current on a pool's thread, and leaves nothing behind."""
+    with ThreadPoolExecutor(1) as pool, ptx.start_span("parent") as parent:
+
+        def work() -> None:
+            with ptx.use_span(parent), ptx.start_span("op"):
+                pass
+
+        pool.submit(work).result()
+        assert pool.submit(current).result() == (None, None)
+        assert parent.is_recording()
+    recording.expect("op", parent)
+
+
+@pytest.mark.parametrize("how", ["span", "context"])
+def test_use_span(recording: Recording, how: str) -> None:
+    """`use_span` takes a Span or a SpanContext, gives it, does not end it, and may be used again."""
+    span = ptx.start_span("used", activate=False)
+    value = span if how == "span" else span.context
+    using = ptx.use_span(value)
+    for name in ("x", "y"):
+        with using as given:
+            assert given is value
+            assert current() == ids(span)
+            ptx.start_span(name).end()
+            with using:
+                pass
+            assert current() == ids(span)
+        assert current() == (None, None)
+    assert span.is_recording()
+    for name in ("x", "y"):
+        recording.expect(name, span)
+
+
+def test_use_span_that_ends(recording: Recording) -> None:
+    """A span that ends while it is used stays the parent until the block ends, also below a child."""
+    span = ptx.start_span("used", activate=False)
+    with ptx.use_span(span):
+        with ptx.start_span("a"):
+            span.end()
+        ptx.start_span("b").end()
+    assert current() == (None, None)
+    recording.expect("b", span)
+
+
+def test_use_span_restores_whatever_happened(recording: Recording) -> None:
+    """Leaving `use_span` restores though something was left open in it."""
+    with ptx.start_span("outer") as outer:
+        with ptx.use_span(ptx.start_span("used", activate=False)):
+            ptx.start_span("left open")
+        assert current() == ids(outer)
+
+
+def test_use_span_on_a_thread_that_ends_it(recording: Recording) -> None:
+    """A pool's thread that ends the span it uses is left clean for the next job."""
+    with ptx.start_span("outer"), ThreadPoolExecutor(1) as pool, ptx.start_span("op") as span:
+
+        def work() -> None:
+            with ptx.use_span(span):
+                span.end()
+
+        pool.submit(work).result()
+        assert pool.submit(current).result() == (None, None)
+
+
+@pytest.mark.parametrize("odd", [None, 5, "x"])
+def test_use_span_of_nothing(recording: Recording, odd: Any) -> None:
+    """What is no context makes nothing current while the block runs."""
+    with ptx.start_span("op") as span:
+        with ptx.use_span(odd):
+            assert current() == (None, None)
+            ptx.start_span("root").end()
+        assert current() == ids(span)
+    recording.expect("root")
+
+
+def test_generators(recording: Recording) -> None:
+    """A generator runs in its caller's context, so its open span is current there until it ends."""
+
+    def numbers() -> Iterator[int]:
+        with ptx.start_span("generator"):
+            yield 1
+            yield 2
+
+    with ptx.start_span("outer") as outer:
+        for number in numbers():
+            ptx.start_span(f"in{number}").end()
+        assert current() == ids(outer)
+        unfinished = numbers()
+        next(unfinished)
+        del unfinished
+        assert current() == ids(outer)
+    assert current() == (None, None)
+
+
+def test_interleaved_generators(recording: Recording) -> None:
+    """Generators that end in the order they began leave what was current before."""
+
+    def one(name: str) -> Iterator[None]:
+        with ptx.start_span(name):
+            yield
+
+    with ptx.start_span("outer") as outer:
+        a, b = one("a"), one("b")
+        next(a)
+        next(b)
+        assert list(a) == []
+        assert list(b) == []
+        assert current() == ids(outer)
+
+
+@every_loop
+def test_async_generators(recording: Recording, run: Runner) -> None:
+    """An async generator's span ends with it, on exhaustion as on aclose()."""
+
+    async def numbers(name: str) -> AsyncIterator[int]:
+        with ptx.start_span(name):
+            yield 1
+            await asyncio.sleep(0)
+            yield 2
+
+    async def main() -> None:
+        assert [number async for number in numbers("all")] == [1, 2]
+        assert current() == ids(outer)
+        some: Any = numbers("some")
+        await some.__anext__()
+        await some.aclose()
+        assert current() == ids(outer)
+
+    with ptx.start_span("outer") as outer:
+        run(main())
+    recording.expect("all", outer)
+    recording.expect("some", outer)
+
+
+@every_loop
+def test_an_async_generator_closed_by_another_task(recording: Recording, run: Runner) -> None:
+    """One whose span another task ends leaves that task's context alone."""
+
+    async def numbers() -> AsyncIterator[int]:
+        with ptx.start_span("generator"):
+            yield 1
+
+    async def main() -> None:
+        generator: Any = numbers()
+
+        async def begin() -> None:
+            await generator.__anext__()
+
+        await asyncio.create_task(begin())
+        with ptx.start_span("mine") as mine:
+            await generator.aclose()
+            assert current() == ids(mine)
+        assert current() == (None, None)
+
+    run(main())
+    recording.expect("generator")
+
+
+@every_loop
+def test_cancelled_task(recording: Recording, run: Runner) -> None:
+    """Cancellation ends a task's spans and leaves the canceller's context alone."""
+
+    async def work() -> None:
+        with ptx.start_span("a"), ptx.start_span("b"):
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        with ptx.start_span("outer") as outer:
+            task = asyncio.create_task(work())
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert current() == ids(outer)
+
+    run(main())
+    assert [event["name"] for event in recording.span("b")["events"]] == ["cancelled"]
+    assert parent_of(recording, "a")[1] == recording.span("outer")["span_id"]
+
+
+def test_to_thread(recording: Recording) -> None:
+    """`asyncio.to_thread` carries the context over."""
+
+    async def main() -> None:
+        with ptx.start_span("parent") as parent:
+            assert await asyncio.to_thread(current) == ids(parent)
+
+    asyncio.run(main())
+
+
+@every_loop
+def test_loop_callbacks(recording: Recording, run: Runner) -> None:
+    """`call_soon` keeps what was current when the call was scheduled."""
+    parents = []
+
+    async def main() -> None:
+        done = asyncio.Event()
+        with ptx.start_span("parent") as parent:
+            parents.append(parent)
+            asyncio.get_running_loop().call_soon(lambda: (ptx.start_span("op").end(), done.set()))
+        await done.wait()
+
+    run(main())
+    recording.expect("op", parents[0])

@@ -1,0 +1,411 @@
+"""init, force_flush, shutdown, stats and our lines on stderr: each test in a fresh interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunPython
+from faults import black_hole, hung, trickling
+from otlp_server import Answer, OtlpServer, closed_port
+
+# What a promised deadline may be late by on a machine that is busy with something else.
+LATE_S = 1.0
+
+
+def test_calls_without_a_session_do_nothing(collector: OtlpServer, run_python: RunPython) -> None:
+    done = run_python("""
+        tracer = ptx.get_tracer("early")
+        def record():
+            with tracer.start_span("lost") as span:
+                span.set_attribute("k", 1)
+                span.add_event("e")
+            ptx.record_span("lost", 1, 2)
+        record()
+        assert ptx.stats() == {} and not ptx.is_initialized()
+        assert ptx.force_flush() is True and ptx.shutdown() is True
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")]))
+        assert ptx.is_initialized()
+        tracer.start_span("kept").end()
+        assert ptx.force_flush() is True and ptx.force_flush() is True
+        assert ptx.shutdown() is True and ptx.shutdown() is True
+        assert not ptx.is_initialized()
+        record()
+        assert ptx.force_flush() is True
+    """)
+    assert [span["name"] for span in collector.spans] == ["kept"]
+    assert done.stderr == ""
+
+
+def test_init_twice_is_an_error_and_changes_nothing(collector: OtlpServer, run_python: RunPython) -> None:
+    done = run_python("""
+        ptx.init(ptx.Config("first", sinks=[ptx.TraceSink(endpoint, "http")]))
+        try:
+            ptx.init(ptx.Config("second"))
+        except ptx.ConfigError as error:
+            answer(str(error))
+        ptx.start_span("op").end()
+        assert ptx.shutdown()
+    """)
+    assert "already initialized" in done.answer
+    assert collector.span("op")["resource"]["service.name"] == "first"
+
+
+def test_a_failed_init_leaves_nothing_behind(
+    collector: OtlpServer, run_python: RunPython, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    run_python(
+        """
+        try:
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink("https://localhost/v1/traces", ca_file=sys.argv[1])]))
+        except ptx.ConfigError as error:
+            assert "ca_file" in str(error) and sys.argv[1] in str(error), error
+        else:
+            raise AssertionError("no error")
+        assert not ptx.is_initialized() and ptx.stats() == {} and threading.active_count() == 1
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")]))
+        ptx.start_span("op").end()
+        assert ptx.shutdown()
+        """,
+        str(tmp_path / "ca.pem"),
+    )
+    assert collector.span("op")
+
+
+def test_init_after_shutdown_takes_another_configuration(
+    collector: OtlpServer, run_python: RunPython
+) -> None:
+    run_python("""
+        tracer = ptx.get_tracer("scope", "1")
+        for name in "one", "two", "three":
+            ptx.init(ptx.Config(name, sinks=[ptx.TraceSink(endpoint + "/" + name + "/v1/traces")]))
+            with tracer.start_span("op", {"key": name}):
+                ptx.start_span("inner").end()
+            assert ptx.shutdown() is True
+    """)
+    seen = [
+        (request.path, span["resource"]["service.name"])
+        for request in collector.requests
+        for span in request.spans
+    ]
+    assert seen == [(f"/{name}/v1/traces", name) for name in ("one", "two", "three") for _ in "ab"]
+    ops = [span for span in collector.spans if span["name"] == "op"]
+    assert [span["attributes"] for span in ops] == [{"key": name} for name in ("one", "two", "three")]
+    assert {span["scope"]["name"] for span in ops} == {"scope"}
+
+
+def test_a_span_ended_in_a_later_session_is_counted_there(
+    collector: OtlpServer, run_python: RunPython
+) -> None:
+    done = run_python("""
+        config = ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")])
+        ptx.init(config)
+        span = ptx.start_span("across")
+        assert ptx.shutdown()
+        ptx.init(config)
+        span.set_attribute("k", 1)
+        span.end()
+        assert ptx.current_trace_context()["trace_id"] is None
+        ptx.start_span("after").end()
+        ptx.force_flush()
+        answer(ptx.stats()["spans"])
+    """)
+    assert [span["name"] for span in collector.spans] == ["after"]
+    assert done.answer == {"recorded": 2, "dropped": {"other_session": 1}, "abandoned": 0}
+
+
+def test_a_flush_sends_what_other_threads_recorded_before_it(
+    collector: OtlpServer, run_python: RunPython
+) -> None:
+    done = run_python("""
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http", batch_schedule_delay_ms=60_000)]))
+        recorded, over = threading.Barrier(9), threading.Event()
+        def work():
+            for number in range(100):
+                ptx.start_span("op").end()
+            recorded.wait()
+            over.wait()
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads: thread.start()
+        recorded.wait()
+        assert ptx.force_flush() is True
+        answer(ptx.stats()["trace_sinks"][0]["exported"])
+        over.set()
+    """)
+    assert done.answer == 800
+    assert len({span["span_id"] for span in collector.spans}) == 800
+
+
+@pytest.mark.parametrize("fault", [hung, black_hole, trickling])
+@pytest.mark.parametrize("call", ["force_flush", "shutdown"])
+def test_a_deadline_is_kept(
+    call: str, fault: Callable[[], AbstractContextManager[str]], run_python: RunPython
+) -> None:
+    with fault() as bad:
+        done = run_python(
+            """
+            call = getattr(ptx, sys.argv[1])
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[2])]))
+            ptx.start_span("op").end()
+            begun = time.monotonic()
+            verdict = call(300)
+            answer([verdict, time.monotonic() - begun])
+            # The interpreter's end must not wait for what was given up here.
+            ptx.shutdown(0)
+            """,
+            call,
+            bad,
+        )
+    verdict, seconds = done.answer
+    assert verdict is False
+    assert 0.25 < seconds < 0.3 + LATE_S
+
+
+def test_a_deadline_of_zero_and_one_beyond_the_clock(collector: OtlpServer, run_python: RunPython) -> None:
+    done = run_python("""
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")]))
+        ptx.start_span("op").end()
+        begun = time.monotonic()
+        ptx.force_flush(0)
+        zero = time.monotonic() - begun
+        answer([zero, ptx.force_flush(2**64 - 1), ptx.shutdown(2**64 - 1)])
+    """)
+    zero, *verdicts = done.answer
+    assert zero < LATE_S
+    assert verdicts == [True, True]
+    assert collector.span("op")
+
+
+@pytest.mark.parametrize("call", ["force_flush", "shutdown"])
+def test_ctrl_c_ends_the_wait(call: str, run_python: RunPython) -> None:
+    with hung() as bad:
+        done = run_python(
+            """
+            import signal
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[2])], exit_timeout_ms=0))
+            ptx.start_span("op").end()
+            interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+            begun = time.monotonic()
+            interrupt.start()
+            try:
+                getattr(ptx, sys.argv[1])(60_000)
+            except KeyboardInterrupt:
+                answer(time.monotonic() - begun)
+            """,
+            call,
+            bad,
+        )
+    assert done.answer is not None and done.answer < 0.2 + LATE_S
+
+
+def test_a_signal_handler_that_returns_does_not_end_the_wait(run_python: RunPython) -> None:
+    with hung() as bad:
+        done = run_python(
+            """
+            import signal
+            handled = []
+            signal.signal(signal.SIGALRM, lambda *_: handled.append(1) or ptx.start_span("in handler").end())
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1])], exit_timeout_ms=0))
+            ptx.start_span("op").end()
+            begun = time.monotonic()
+            verdict = ptx.force_flush(500)
+            seconds = time.monotonic() - begun
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            answer([verdict, seconds, len(handled)])
+            """,
+            bad,
+        )
+    verdict, seconds, handled = done.answer
+    assert verdict is False and 0.45 < seconds < 0.5 + LATE_S and handled >= 2
+
+
+@pytest.mark.parametrize("call", ["force_flush", "shutdown"])
+def test_other_threads_run_during_the_wait(call: str, run_python: RunPython) -> None:
+    with hung() as bad:
+        done = run_python(
+            """
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[2])], exit_timeout_ms=0))
+            ptx.start_span("op").end()
+            steps, over = 0, False
+            def work():
+                global steps
+                while not over:
+                    steps += 1
+                    time.sleep(0.001)
+            thread = threading.Thread(target=work)
+            thread.start()
+            before = steps
+            getattr(ptx, sys.argv[1])(400)
+            after, over = steps, True
+            answer(after - before)
+            """,
+            call,
+            bad,
+        )
+    assert done.answer > 10
+
+
+def test_a_second_shutdown_waits_for_the_first(collector: OtlpServer, run_python: RunPython) -> None:
+    collector.default_answer = Answer(delay_s=0.3)
+    done = run_python("""
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")]))
+        ptx.start_span("op").end()
+        threading.Thread(target=ptx.shutdown, daemon=True).start()
+        while ptx.is_initialized(): pass
+        answer(ptx.shutdown())
+        os._exit(0)
+    """)
+    assert done.answer is True
+    assert collector.span("op")
+
+
+def test_a_shutdown_that_lost_says_so_again(run_python: RunPython) -> None:
+    with hung() as bad:
+        done = run_python(
+            """
+            config = ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1])])
+            ptx.init(config)
+            ptx.start_span("op").end()
+            verdicts = [ptx.shutdown(50), ptx.shutdown(10_000)]
+            ptx.init(config)
+            answer(verdicts + [ptx.shutdown(10_000)])
+            """,
+            bad,
+        )
+    assert done.answer == [False, False, True]
+
+
+def books(sink: dict[str, Any]) -> int:
+    return int(sink["exported"] + sum(sink["dropped"].values()) + sink["held_records"])
+
+
+def test_stats(collector: OtlpServer, run_python: RunPython) -> None:
+    collector.answer_next(Answer(400), Answer(200))
+    with hung() as bad:
+        done = run_python(
+            """
+            sinks = [ptx.TraceSink(endpoint + "/v1/traces?token=canary"), ptx.TraceSink(sys.argv[1], sampler="always_off"),
+                     ptx.TraceSink(sys.argv[1], batch_max_export=10)]
+            ptx.init(ptx.Config("svc", sinks=sinks, diagnostics="off"))
+            for count in 10, 20:
+                for _ in range(count): ptx.start_span("op").end()
+                ptx.force_flush(200)
+            ptx.start_span("bad times", start_time=1.5).end()
+            ptx.start_span("abandoned", activate=False)
+            ptx.force_flush(200)
+            seen = [ptx.stats()]
+            ptx.shutdown(200)
+            seen.append(ptx.stats())
+            answer(seen)
+            """,
+            bad,
+        )
+    before, after = done.answer
+    assert before["spans"] == {"recorded": 32, "dropped": {}, "abandoned": 1}
+    assert before["unusable_times"] == 1
+    assert before["exporter_restarts"] == 0
+    assert before["lanes"]["lanes"] == 1 and before["lanes"]["bytes"] <= before["lanes"]["bytes_max"]
+    assert before["console"] == {"entries": 0, "dropped": 0}
+    first, second, third = before["trace_sinks"]
+    assert set(first) == {
+        *(
+            "endpoint",
+            "state",
+            "wanted",
+            "exported",
+            "dropped",
+            "held_records",
+            "held_records_max",
+            "held_bytes",
+        ),
+        *(
+            "held_bytes_max",
+            "requests",
+            "retried",
+            "body_bytes",
+            "sent_bytes",
+            "failures_in_a_row",
+            "last_error",
+        ),
+    }
+    assert first["endpoint"] == f"{collector.endpoint}/…"
+    assert (first["wanted"], first["exported"], first["dropped"]) == (32, 22, {"refused": 10})
+    assert "400" in first["last_error"] and "canary" not in str(done.answer)
+    assert (second["wanted"], second["requests"]) == (0, 0)
+    assert (third["wanted"], third["exported"], third["held_records"]) == (32, 0, 32)
+    assert third["state"] == "sending" and third["held_bytes"] > 0
+    # What a session lost at its end can be read until the next one begins.
+    assert after["spans"] == before["spans"]
+    assert after["trace_sinks"][2]["dropped"] == {"shutdown": 32}
+    for sink in before["trace_sinks"] + after["trace_sinks"]:
+        assert sink["wanted"] == books(sink)
+
+
+def test_a_loss_is_told_when_it_begins_and_when_it_ends(collector: OtlpServer, run_python: RunPython) -> None:
+    collector.default_answer = Answer(400)
+    code = """
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint + "/path-with-token")], diagnostics=sys.argv[1]))
+        for _ in range(3):
+            ptx.start_span("op").end()
+            assert ptx.force_flush() is True  # refused for good
+        assert ptx.shutdown() is True
+    """
+    lines = run_python(code, "warn").stderr.splitlines()
+    assert len(lines) == 2, lines
+    assert lines[0].startswith(f"pytracingx: losing records for {collector.endpoint}/…: refused: ")
+    assert lines[1] == f"pytracingx: lost 3 records for {collector.endpoint}/…: refused"
+    assert run_python(code, "off").stderr == ""
+
+
+def test_an_endpoint_out_of_reach_is_told_once(run_python: RunPython) -> None:
+    done = run_python(
+        """
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1])]))
+        ptx.start_span("op").end()
+        for _ in range(6):
+            assert ptx.force_flush(100) is False
+        assert ptx.shutdown(100) is False
+        """,
+        f"http://127.0.0.1:{closed_port()}/v1/traces",
+    )
+    lines = done.stderr.splitlines()
+    assert len([line for line in lines if "cannot export to" in line]) == 1, lines
+    assert lines[-1].endswith("lost 1 records for " + lines[0].split(" ")[4].rstrip(":") + ": shutdown"), (
+        lines
+    )
+
+
+def test_init_without_arguments_reads_the_environment(collector: OtlpServer, run_python: RunPython) -> None:
+    code = """
+        ptx.init()
+        assert ptx.is_initialized()
+        ptx.start_span("op").end()
+        assert ptx.shutdown() is True
+    """
+    settings = {"OTEL_SERVICE_NAME": "from-env", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    run_python(code, env=settings)
+    assert collector.span("op")["resource"]["service.name"] == "from-env"
+    run_python(code, env={**settings, "OTEL_SDK_DISABLED": "true"})
+    assert len(collector.spans) == 1
+
+
+def test_grpc_is_not_there_yet_and_says_so_once(collector: OtlpServer, run_python: RunPython) -> None:
+    done = run_python("""
+        sinks = [ptx.TraceSink(endpoint, protocol="grpc"), ptx.TraceSink(endpoint, protocol="http")]
+        ptx.init(ptx.Config("svc", sinks=sinks))
+        for _ in range(3):
+            ptx.start_span("op").end()
+            assert ptx.force_flush() is False
+        answer(ptx.stats()["trace_sinks"])
+        assert ptx.shutdown() is True
+    """)
+    grpc, http = done.answer
+    assert grpc["state"] == "unsupported" and grpc["dropped"] == {"unsupported": 3}
+    assert http["exported"] == 3 == len(collector.spans)
+    begun = [line for line in done.stderr.splitlines() if "losing" in line]
+    assert len(begun) == 1 and "grpc" in begun[0], done.stderr

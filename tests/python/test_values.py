@@ -1,0 +1,473 @@
+"""Attribute values: what becomes of each kind, what is never touched, and that nothing raises or leaks."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import decimal
+import enum
+import itertools
+import math
+import sys
+import threading
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recording import Recording
+
+import pytracingx as ptx
+
+MAX_ELEMENTS = 65_536  # of one value, over all levels
+MAX_DEPTH = 64
+MAX_STR_BYTES = 4096
+
+
+def encoded(value: bytes) -> dict[str, str]:
+    """Bytes as the decoder shows them."""
+    return {"base64": base64.b64encode(value).decode()}
+
+
+class Number(enum.IntEnum):
+    SEVEN = 7
+
+
+class Word(str, enum.Enum):
+    WORD = "word"
+
+
+class Text(str):
+    def __str__(self) -> str:
+        return "not this"
+
+
+class Float(float):
+    def __repr__(self) -> str:
+        return "not this"
+
+
+class Plain:
+    def __str__(self) -> str:
+        return "as text"
+
+
+class Raising:
+    """Its text raises."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Wrong:
+    """Its `__str__` gives no text."""
+
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class Tensor:
+    """Anything but its type fails the test."""
+
+    __dlpack__ = None
+
+    def _touched(self, *_: Any) -> Any:
+        pytest.fail("touched")
+
+    __str__ = __repr__ = __float__ = __int__ = __bool__ = __len__ = __getattr__ = item = _touched  # type: ignore
+
+
+class CudaArray(Tensor):
+    __cuda_array_interface__ = property(Tensor._touched)
+
+
+VALUES = {
+    "str": ("text", "text"),
+    "str_empty": ("", ""),
+    "str_nul": ("a\0b", "a\0b"),
+    "str_wide": ("näh ⚡ 𝄞", "näh ⚡ 𝄞"),
+    "str_surrogates": ("a\ud800b\udfff", "a\ufffdb\ufffd"),
+    "str_subclass": (Text("text"), "text"),
+    "str_enum": (Word.WORD, "word"),
+    "true": (True, True),
+    "false": (False, False),
+    "int": (-5, -5),
+    "int_min": (-(2**63), -(2**63)),
+    "int_max": (2**63 - 1, 2**63 - 1),
+    "int_beyond": (2**63, str(2**63)),
+    "int_beyond_negative": (-(2**63) - 1, str(-(2**63) - 1)),
+    "int_huge": (1 << 40_000, hex(1 << 40_000)),
+    "int_enum": (Number.SEVEN, 7),
+    "float": (2.5, 2.5),
+    "float_inf": (math.inf, math.inf),
+    "float_subclass": (Float(1.5), 1.5),
+    "bytes": (b"a\0\xff", encoded(b"a\0\xff")),
+    "bytearray": (bytearray(b"x"), encoded(b"x")),
+    "list": ([1, "a", 2.5, True, b"x"], [1, "a", 2.5, True, encoded(b"x")]),
+    "list_empty": ([], []),
+    "tuple": ((1, 2), [1, 2]),
+    "namedtuple": (collections.namedtuple("P", "x y")(1, 2), [1, 2]),
+    "none_inside": ([None, {"a": None}], [None, {"a": None}]),
+    "nested": ([[1, [2]], (3,), {"a": [{"b": 4}]}], [[1, [2]], [3], {"a": [{"b": 4}]}]),
+    "dict": ({"a": 1, "b": {"c": [1]}}, {"a": 1, "b": {"c": [1]}}),
+    "dict_empty": ({}, {}),
+    "dict_keys": ({1: "a", None: "b", "": "c"}, {"1": "a", "None": "b", "": "c"}),
+    "dict_same_keys": ({1: "a", "1": "b", "a\ud800": 1, "a\ufffd": 2}, {"1": "b", "a\ufffd": 2}),  # noqa: F601
+    "dict_subclass": (collections.OrderedDict(a=1), {"a": 1}),
+    "mapping": (types.MappingProxyType({"a": 1}), "{'a': 1}"),
+    "set": ({1}, "{1}"),
+    "object": (Plain(), "as text"),
+    "class": (Plain, str(Plain)),
+    "decimal": (decimal.Decimal("1.50"), "1.50"),
+    "raising": (Raising(), "Raising"),
+    "wrong": (Wrong(), "Wrong"),
+    "inside": ([Raising(), {"a": Plain()}], ["Raising", {"a": "as text"}]),
+    "np_float64": (np.float64(1.5), 1.5),
+    "np_float32": (np.float32(1.5), 1.5),
+    "np_int64": (np.int64(-7), -7),
+    "np_uint64": (np.uint64(2**64 - 1), str(2**64 - 1)),
+    "np_bool": (np.bool_(True), True),
+    "np_str": (np.str_("x"), "x"),
+    "np_bytes": (np.bytes_(b"x"), encoded(b"x")),
+    "np_datetime": (np.datetime64("2024-01-02"), "2024-01-02"),
+    "np_array": (np.array([1, 2]), "ndarray"),
+    "tensor": (Tensor(), "Tensor"),
+    "cuda": ([CudaArray()], ["CudaArray"]),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_value(recording: Recording, name: str) -> None:
+    """Each kind of value, in every way of giving it."""
+    value, expected = VALUES[name]
+    with ptx.start_span("op", {"start": value}) as span:
+        span.set_attribute("one", value)
+        span.set_attributes({"several": value, "twice": 0})
+        span.set_attribute("twice", value)
+        span.add_event("e", {"k": value})
+        span.add_link(span, {"k": value})
+    ptx.record_span("recorded", ptx.now(), ptx.now(), {"k": value})
+    sent = recording.span("op")
+    assert sent["attributes"] == dict.fromkeys(("start", "one", "several", "twice"), expected)
+    assert [entry["attributes"] for entry in (*sent["events"], *sent["links"])] == [{"k": expected}] * 2
+    assert recording.attributes("recorded") == {"k": expected}
+    assert type(sent["attributes"]["one"]) is type(expected)
+
+
+def test_nan(recording: Recording) -> None:
+    """NaN stays NaN."""
+    ptx.start_span("op", {"nan": math.nan, "list": [math.nan]}).end()
+    sent = recording.attributes()
+    assert math.isnan(sent["nan"]) and math.isnan(sent["list"][0])
+
+
+def test_none_is_dropped(recording: Recording) -> None:
+    """A None attribute is none, and counts as nothing."""
+    with ptx.start_span("op", {"a": None, "b": 1}) as span:
+        span.set_attribute("c", None)
+        span.set_attribute("b", None)
+        span.set_attributes({"d": None})
+        span.set_attributes(None)  # type: ignore[arg-type]
+    recording.expect("op", attributes={"b": 1})
+
+
+def test_last_value_wins(recording: Recording) -> None:
+    """A key set again keeps its place and has the last value, of any type."""
+    keys: list[Any] = ["a", "b", "a", "1", 1, "c"]
+    with ptx.start_span("op") as span:
+        for n, key in enumerate(keys):
+            span.set_attribute(key, [n] * n)
+            span.set_attribute(key, n)
+    sent = recording.expect("op", attributes={"a": 2, "b": 1, "1": 4, "c": 5})
+    assert list(sent["attributes"]) == ["a", "b", "1", "c"]
+
+
+@pytest.mark.parametrize("many", [1, 40])
+def test_odd_keys(recording: Recording, many: int) -> None:
+    """Keys become text; an empty key is no attribute, and counted."""
+    odd: dict[Any, Any] = {"": 1, 5: 2, None: 3, (1, 2): 4, "k" * 5000: 5, "a\0": 6, b"x": 7, Text("t"): 8}
+    filler = {f"filler{n}": n for n in range(many)}
+    with ptx.start_span("op", {**odd, **filler}) as span:
+        span.set_attribute("", 1)
+        span.set_attribute(Raising(), 9)  # type: ignore[arg-type]
+        span.add_event("e", odd)
+    kept = {"5": 2, "None": 3, "(1, 2)": 4, "k" * 5000: 5, "a\0": 6, "b'x'": 7, "t": 8}
+    sent = recording.span("op")
+    assert sent["attributes"] == {**kept, **filler, "Raising": 9}
+    assert sent["dropped_attributes_count"] == 2
+    assert sent["events"][0]["attributes"] == kept
+    assert sent["events"][0]["dropped_attributes_count"] == 1
+
+
+@pytest.mark.parametrize(
+    "odd", [5, "text", [("a", 1)], object(), Raising()], ids=lambda odd: type(odd).__name__
+)
+def test_attributes_that_are_no_mapping(recording: Recording, odd: Any) -> None:
+    """They count as one dropped; a mapping that is no dict is read."""
+    with ptx.start_span("op", odd) as span:
+        span.set_attributes(types.MappingProxyType({"a": 1}))
+    recording.expect("op", attributes={"a": 1}, dropped_attributes_count=1)
+
+
+def test_large_text(recording: Recording) -> None:
+    """A text of 10 MiB arrives whole; the text of an object is cut at 4 KiB, between characters."""
+
+    class Large:
+        def __str__(self) -> str:
+            return "x" + "ä" * 10_000_000
+
+    text = "0123456789abcdef" * (10 << 16)
+    ptx.start_span("op", {"text": text, "object": Large()}).end()
+    sent = recording.attributes()
+    assert sent["text"] == text
+    assert sent["object"] == "x" + "ä" * ((MAX_STR_BYTES - 1) // 2)
+
+
+def test_ten_thousand_attributes(recording: Recording) -> None:
+    """The first 128 are kept, the rest counted, in one call or in many."""
+    many: dict[str, Any] = {f"k{n}": n for n in range(10_000)}
+    with ptx.start_span("op", many) as span:
+        for key in many:
+            span.set_attribute(key + "!", 1)
+        span.add_event("e", many)
+    first = dict(itertools.islice(many.items(), 128))
+    sent = recording.span("op")
+    assert (sent["attributes"], sent["dropped_attributes_count"]) == (first, 2 * 10_000 - 128)
+    event = sent["events"][0]
+    assert (event["attributes"], event["dropped_attributes_count"]) == (first, 10_000 - 128)
+
+
+def size(value: Any) -> int:
+    """Elements over all levels."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(1 + size(child) for child in children)
+
+
+def depth(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if children is None else 1 + max(map(depth, children), default=0)
+
+
+def structures() -> dict[str, Any]:
+    cyclic_list: list[Any] = []
+    cyclic_list.append(cyclic_list)
+    cyclic_dict: dict[str, Any] = {"a": 1}
+    cyclic_dict["self"] = cyclic_dict
+    similar: dict[str, Any] = {}
+    similar.update(a=similar, b=similar)
+    shared: Any = "leaf"
+    for _ in range(100):
+        shared = {"a": shared, "b": [shared, shared]}
+    deep: Any = 1
+    for _ in range(50_000):
+        deep = [deep]
+    chain: Any = "leaf"
+    for _ in range(200):
+        chain = (chain,)
+    return {
+        **{"cyclic_list": cyclic_list, "cyclic_dict": cyclic_dict, "similar": similar, "shared": shared},
+        **{"deep": deep, "chain": chain, "wide": list(range(100_000)), "large": ["x" * (1 << 20)] * 60_000},
+    }
+
+
+@pytest.mark.parametrize("name", structures())
+def test_bounded_structures(recording: Recording, name: str) -> None:
+    """Cyclic, self-similar, deep, wide and repeated structures cost a bounded time and memory."""
+    value = structures()[name]
+    with ptx.start_span("op", {"k": value, "after": 1}) as span:
+        if name != "large":
+            span.add_event("e", {"k": value})
+    if name == "large":
+        # More than a request may hold: dropped by the exporter or cut, but the process lives.
+        ptx.force_flush()
+        return
+    sent = recording.attributes()
+    assert sent["after"] == 1
+    assert size(sent["k"]) <= MAX_ELEMENTS
+    assert depth(sent["k"]) <= MAX_DEPTH
+    if name == "wide":
+        assert sent["k"] == list(range(MAX_ELEMENTS))
+
+
+def test_str_changes_what_is_read(recording: Recording) -> None:
+    """A `__str__` that changes the containers it is in does not disturb their reading."""
+
+    class Clearing:
+        def __str__(self) -> str:
+            attributes.clear()
+            items.clear()
+            return "cleared"
+
+    items: list[Any] = [Clearing(), "kept"]
+    attributes: dict[str, Any] = {"a": Clearing(), "b": items, "c": "kept"}
+    ptx.start_span("op", attributes).end()
+    recording.expect("op", attributes={"a": "cleared", "b": [], "c": "kept"})
+
+
+def test_str_calls_back(recording: Recording) -> None:
+    """A `__str__` may use the span whose attribute it is, and start others."""
+
+    class Calling:
+        def __str__(self) -> str:
+            span.set_attributes({"inner": 1, "nested": [Plain()]})
+            span.add_event("inner", {"k": Plain()})
+            ptx.start_span("other", {"k": Plain()}).end()
+            return "called"
+
+    with ptx.start_span("op") as span:
+        span.set_attribute("k", Calling())
+        span.add_event("outer", {"k": [Calling()]})
+    sent = recording.span("op")
+    assert sent["attributes"] == {"inner": 1, "nested": ["as text"], "k": "called"}
+    assert [event["name"] for event in sent["events"]] == ["inner", "inner", "outer"]
+
+
+def test_str_ends_the_span(recording: Recording) -> None:
+    """What a span is given while its end comes in between is lost, and nothing else."""
+
+    class Ending:
+        def __str__(self) -> str:
+            span.end()
+            return "ended"
+
+    span = ptx.start_span("op", {"a": 1})
+    span.set_attributes({"k": Ending(), "b": 2})
+    span.add_event("e", {"k": Ending()})
+    recording.expect("op", attributes={"a": 1})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_base_exceptions_pass(recording: Recording, error: type[BaseException]) -> None:
+    """What is no Exception passes through every call, and leaves the span as it was before that value."""
+
+    class Interrupting:
+        def __str__(self) -> str:
+            raise error
+
+    bad: Any = Interrupting()
+    with ptx.start_span("op", {"a": 1}) as span:
+        for call in (
+            lambda: span.set_attribute("k", bad),
+            lambda: span.set_attribute("k", {"deep": [1, {"er": bad}]}),
+            lambda: span.set_attribute(bad, 1),
+            lambda: span.set_attributes({"b": 2, "k": [bad], "c": 3}),
+            lambda: span.add_event("e", {"k": bad}),
+            lambda: span.add_event(bad),
+            lambda: span.add_link(span, {"k": bad}),
+            lambda: span.update_name(bad),
+            lambda: span.set_status("error", bad),
+            lambda: ptx.start_span(bad),
+        ):
+            with pytest.raises(error):
+                call()
+    recording.expect("op", attributes={"a": 1, "b": 2})
+
+
+def test_subclasses_are_read_as_what_they_hold(recording: Recording) -> None:
+    """A list's or tuple's own `__iter__` is not asked."""
+
+    class Endless(list):  # type: ignore[type-arg]
+        def __iter__(self) -> Any:
+            return itertools.count()
+
+    class Pair(tuple):  # type: ignore[type-arg]
+        def __iter__(self) -> Any:
+            raise KeyboardInterrupt
+
+    ptx.start_span("op", {"list": Endless([1]), "tuple": Pair((2,))}).end()
+    recording.expect("op", attributes={"list": [1], "tuple": [2]})
+
+
+def test_dict_changed_by_another_thread(recording: Recording) -> None:
+    """Attributes read while another thread changes the dict: nothing raises, every entry is one that was there."""
+    changing: dict[str, Any] = {"k0": 0}
+    stop = threading.Event()
+
+    def change() -> None:
+        for n in itertools.count():
+            if stop.is_set():
+                return
+            changing[f"k{n % 300}"] = n if n % 7 else [Plain()]
+            changing.pop(f"k{(n + 150) % 300}", None)
+
+    thread = threading.Thread(target=change)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        with ptx.start_span("op") as span:
+            for _ in range(2000):
+                span.set_attributes(changing)
+                span.set_attribute("nested", [changing])
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    sent = recording.attributes()
+    assert all(
+        value == ["as text"] or isinstance(value, int) for key, value in sent.items() if key != "nested"
+    )
+
+
+texts = st.text(st.characters(), max_size=20) | st.text(st.characters(categories=["Cs", "Cc"]), max_size=3)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | texts
+    | st.binary(max_size=20)
+    | st.decimals()
+    | st.sampled_from([Plain(), Raising(), Number.SEVEN, Word.WORD, np.float32(0.5)])
+)
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.tuples(inner, inner)
+        | st.dictionaries(texts | st.integers() | st.none(), inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+
+
+def mapped(value: Any) -> Any:
+    """What the documentation says becomes of a value, written without a look at the implementation."""
+    if value is None or isinstance(value, (bool, np.float32)):
+        return value
+    if isinstance(value, bytes):
+        return encoded(value)
+    if isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**63 else str(int(value))
+    if isinstance(value, float):
+        return value
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in value)
+    if isinstance(value, (list, tuple)):
+        return [mapped(element) for element in value]
+    if isinstance(value, dict):
+        return {
+            mapped(key) if isinstance(key, str) else str(key): mapped(each) for key, each in value.items()
+        }
+    return "Raising" if isinstance(value, Raising) else str(value)
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
+)
+@given(st.dictionaries(texts.filter(bool), values, max_size=20))
+def test_any_value(recording: Recording, attributes: dict[str, Any]) -> None:
+    """Any nested value is recorded without raising, and arrives as the documentation says."""
+    before = len(recording.collector.requests)
+    ptx.start_span("op", attributes).end()
+    assert ptx.force_flush()
+    (sent,) = [span for request in recording.collector.requests[before:] for span in request.spans]
+    expected = {mapped(key): mapped(value) for key, value in attributes.items() if value is not None}
+    assert sent["attributes"] == expected
+    assert sent["dropped_attributes_count"] == 0
