@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::{Encoder, Entries, Owned, Simple, simple};
+use super::convert::{Encoder, Simple, simple};
 use super::fastcall::Raised;
+use super::objects::{Entries, Owned};
 use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
@@ -221,8 +222,11 @@ unsafe fn deactivate(span: *mut SpanObject) {
 }
 
 unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
-    // SAFETY: alive when not null.
-    if object.is_null() { None } else { unsafe { as_span(object) } }
+    if object.is_null() {
+        return None;
+    }
+    // SAFETY: alive, as it is not null.
+    unsafe { as_span(object) }
 }
 
 /// Whether `previous`, below `span`, is passed over when `span` ends.

@@ -75,7 +75,14 @@ pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMu
     let body = body(config);
     let until = after(Instant::now(), timeout);
     let mut probes: Vec<_> = config.trace_sinks.iter().map(|sink| Probe::begin(sink, &body, until)).collect();
-    while probes.iter_mut().fold(false, |busy, probe| probe.step() || busy) && !should_stop() {
+    loop {
+        let mut busy = false;
+        for probe in &mut probes {
+            busy |= probe.step();
+        }
+        if !busy || should_stop() {
+            break;
+        }
         wait_for(&probes);
     }
     probes.into_iter().map(|probe| probe.report).collect()
