@@ -449,14 +449,15 @@ class SpanContext:
     """What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
 
     Args:
-        trace_id: 32 hexadecimal digits, not all zero.
-        span_id: 16 hexadecimal digits, not all zero.
+        trace_id: 32 hexadecimal digits.
+        span_id: 16 hexadecimal digits.
         trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
         trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
         is_remote: Whether it came from another process; default True.
 
     Raises:
-        ValueError: an id that is not hexadecimal digits of that length, or flags out of range.
+        ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
+            both ids together: the invalid context.
     """
     def __new__(
         cls,
@@ -488,12 +489,12 @@ class SpanContext:
     def traceparent(self) -> str:
         """The W3C traceparent header value."""
     @staticmethod
-    def from_traceparent(traceparent: str, trace_state: str = "") -> SpanContext | None:
+    def from_traceparent(traceparent: str, trace_state: str | None = None) -> SpanContext | None:
         """Parses header values, by W3C Trace Context level 2.
 
         Args:
             traceparent: The header's value.
-            trace_state: The tracestate header's value, default empty. A malformed one counts as empty.
+            trace_state: The tracestate header's value, default none. A malformed one counts as empty.
 
         Returns:
             A remote SpanContext, or None when the traceparent is malformed.
@@ -772,7 +773,7 @@ def shutdown(timeout_ms: int = 5000) -> bool:
         True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
         in stats() as dropped for `shutdown`.
 
-    Idempotent; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+    Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
     """
 
 def force_flush(timeout_ms: int = 5000) -> bool:
@@ -794,7 +795,7 @@ def stats() -> _Stats:
     """Counters of the current session, by signal and sink.
 
     Returns:
-        An empty dict without a session, else one with these keys:
+        An empty dict before the first init(); after shutdown() the counters of the session that ended. The keys:
 
         spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
             `abandoned`, collected without having been ended (they are recorded).

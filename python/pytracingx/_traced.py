@@ -163,8 +163,8 @@ def _async_generator(function: Any, *span_arguments: Any) -> Any:
 
 
 def _first_step(steps: AsyncGenerator[Any, Any]) -> Any:
-    # An async generator meets the event loop's hooks at its first step, and the loop then closes it at its own
-    # end. That is for the wrapper, which closes this one: two at it at once would be in each other's way.
+    # An async generator meets the event loop's hooks at its first step, and the loop closes it at its own
+    # end. That is for the wrapper, which closes this one: two at once would be in each other's way.
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
     try:

@@ -97,13 +97,17 @@ impl Variable {
         }
     }
 
-    /// Makes `value` current for good, or nothing current when it is null.
+    /// Makes `value` current for good, or nothing current when it is null. Setting may start a collection, which may end
+    /// spans: whoever lent us the value may let go of it meanwhile.
     ///
     /// # Safety
     /// Attached; `value` is alive or null.
     pub(super) unsafe fn replace(&self, value: *mut ffi::PyObject) {
         // SAFETY: attached; `None` stands for "not set".
-        unsafe { drop(Owned(self.set(if value.is_null() { ffi::Py_None() } else { value }))) }
+        unsafe {
+            let value = Owned::new(if value.is_null() { ffi::Py_None() } else { value });
+            drop(Owned(self.set(value.0)));
+        }
     }
 }
 

@@ -133,10 +133,10 @@ pub(super) fn is_initialized() -> bool {
     session::is_initialized()
 }
 
-/// Counters of the current session, by signal and sink; after shutdown() those of the one that ended.
+/// Counters of the current session, by signal and sink.
 ///
 /// Returns:
-///     An empty dict before the first init(), else one with these keys:
+///     An empty dict before the first init(); after shutdown() the counters of the session that ended. The keys:
 ///
 ///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
 ///         `abandoned`, collected without having been ended (they are recorded).

@@ -163,6 +163,18 @@ pub(super) unsafe fn swallow() -> Result<(), Raised> {
 /// A strong reference or null.
 pub(super) struct Owned(pub(super) *mut ffi::PyObject);
 
+impl Owned {
+    /// Another reference to what `object` refers to.
+    ///
+    /// # Safety
+    /// Attached; `object` is alive or null.
+    pub(super) unsafe fn new(object: *mut ffi::PyObject) -> Self {
+        // SAFETY: as promised by the caller.
+        unsafe { ffi::Py_XINCREF(object) };
+        Self(object)
+    }
+}
+
 impl Drop for Owned {
     fn drop(&mut self) {
         // SAFETY: we own the reference; values never leave the attached thread.

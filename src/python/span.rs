@@ -206,7 +206,9 @@ unsafe fn deactivate(span: *mut SpanObject) {
         let is_current = current::SPAN.get().0 == span.cast();
         // Not at home: somebody else is current, which we leave alone, or this is a copy of the context that the token
         // belongs to (another task), or another thread. The rest stays for another `end()` there, and for spans above.
-        let is_home = is_current && current::SPAN.reset((*span).token);
+        // Resetting may start a collection that runs code which ends this very span again: our own reference.
+        let token = Owned::new((*span).token);
+        let is_home = is_current && current::SPAN.reset(token.0);
         if is_current && as_span_or_null((*span).previous).is_some_and(|previous| is_skipped(previous, span))
         {
             current::SPAN.replace(nearest_open(span));

@@ -18,14 +18,14 @@ use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 /// What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
 ///
 /// Args:
-///     trace_id: 32 hexadecimal digits, not all zero.
-///     span_id: 16 hexadecimal digits, not all zero.
+///     trace_id: 32 hexadecimal digits.
+///     span_id: 16 hexadecimal digits.
 ///     trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
 ///     trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
 ///     is_remote: Whether it came from another process; default True.
 ///
 /// Raises:
-///     ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255. All zeros are allowed for
+///     ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
 ///         both ids together: the invalid context.
 #[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
 #[derive(Clone)]
@@ -212,7 +212,7 @@ impl SpanContext {
     ///
     /// Args:
     ///     traceparent: The header's value.
-    ///     trace_state: The tracestate header's value, default empty. A malformed one counts as empty.
+    ///     trace_state: The tracestate header's value, default none. A malformed one counts as empty.
     ///
     /// Returns:
     ///     A remote SpanContext, or None when the traceparent is malformed.
