@@ -45,7 +45,7 @@ pub fn run(options: Options) -> Report {
         Candidate::new("rtrb: two threads", move || rival.round(records)),
     ];
     // Ours keeps blocks of any record size, in memory that grows and shrinks; it may cost a little for that.
-    compare("record", records, options, candidates, (OURS, RIVAL, 0.5))
+    compare("record", records, options, candidates, (OURS, RIVAL, 0.8))
 }
 
 pub fn lane() -> (Producer, Drainer) {
