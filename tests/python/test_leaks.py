@@ -203,16 +203,19 @@ def test_finalizers_that_use_spans(run_python: RunPython) -> None:
 kept = []
 
 class Cycle:
-    def __init__(self):
+    def __init__(self, depth):
         self.me = self
+        self.depth = depth
     def __del__(self):
+        if self.depth:
+            Cycle(self.depth - 1)
         ptx.start_span("left open")
         kept.append([b"content " * size for size in range(1, 20) for _ in range(20)])
         del kept[:-50]
 
 gc.set_threshold(1)
 for _ in range(5_000):
-    Cycle()
+    Cycle(8)
     with ptx.start_span("op"):
         pass
 """
