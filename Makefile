@@ -75,8 +75,9 @@ fuzz: tools ## each fuzz target for FUZZ_SECONDS
 	done
 
 .PHONY: stubs
-stubs: install ## _native.pyi says what the module has
+stubs: install ## _native.pyi says what the module has, and type checkers understand it
 	$(bin)/python -m mypy.stubtest pytracingx
+	$(bin)/mypy tests/typing
 
 .PHONY: lint-python
 lint-python: install ## ruff and mypy

@@ -66,14 +66,20 @@ pub enum SpanKind {
 impl SpanKind {
     /// Case-insensitive OpenTelemetry name.
     pub fn parse(text: &str) -> Option<Self> {
-        const NAMES: [(&str, SpanKind); 5] = [
-            ("internal", SpanKind::Internal),
-            ("server", SpanKind::Server),
-            ("client", SpanKind::Client),
-            ("producer", SpanKind::Producer),
-            ("consumer", SpanKind::Consumer),
-        ];
-        NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, kind)| *kind)
+        const ALL: [SpanKind; 5] =
+            [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
+        ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text))
+    }
+
+    /// OpenTelemetry name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
     }
 }
 

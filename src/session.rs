@@ -13,6 +13,10 @@
     reason = "one owned pointer that must be readable without a lock that a fork could leave held"
 )]
 
+mod check;
+
+pub use check::Report;
+
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,8 +127,8 @@ pub fn is_initialized() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
 
-/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of the exporter's last turn, at most 250 ms ago;
-/// after a flush they hold all of it.
+/// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of
+/// the exporter's last turn, at most 250 ms ago; after a flush they hold all of it.
 pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
@@ -132,6 +136,18 @@ pub fn stats() -> Option<Snapshot> {
         Current::Inherited(parent) => Some(empty_stats(&parent)),
         Current::Own(session) | Current::Ended(session) => Some(session.stats()),
     }
+}
+
+/// Sends a span named `pytracingx.check` to each trace sink, apart from the exporter, and reports on each, in order. All at
+/// once, within `timeout` and each sink's own; gives up when `should_stop` (asked every 50 ms) says so. Empty without a
+/// session, or when it records nothing (`Config.disabled`).
+pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
+    let config = match current(&lifecycle_lock()) {
+        Current::None | Current::Ended(_) => return Vec::new(),
+        Current::Inherited(config) => *config,
+        Current::Own(session) => session.config.clone(),
+    };
+    if config.disabled { Vec::new() } else { check::run(&config, timeout, should_stop) }
 }
 
 /// What a recording thread calls in a forked child.
@@ -259,8 +275,7 @@ impl Session {
             unusable_times: Counter::default(),
             spans_abandoned: Counter::default(),
         });
-        let resource = resource::complete(&config.resource, |name| std::env::var(name).ok());
-        let resource: Arc<[u8]> = otlp::resource(&resource).into();
+        let resource: Arc<[u8]> = encoded_resource(&config).into();
         let sinks = config.trace_sinks.clone();
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
         let layout = Layout { format: config.console_format, color: wants_color() };
@@ -360,6 +375,11 @@ fn trace_sink(config: &TraceSinkConfig, resource: &Arc<[u8]>, exchange: MaybeExc
         seed: IdGenerator::from_entropy().trace_id().low64(),
     };
     TraceSink { limits: config.limits, sink: Sink::new(settings, exchange) }
+}
+
+/// What the user, the environment and detection say about this process.
+fn encoded_resource(config: &Config) -> Vec<u8> {
+    otlp::resource(&resource::complete(&config.resource, |name| std::env::var(name).ok()))
 }
 
 fn empty_stats(config: &Config) -> Snapshot {

@@ -70,7 +70,7 @@ fn session() -> (Arc<Intake>, Drainer) {
     let drainer = lanes.drainer().unwrap();
     let intake = Arc::new(Intake {
         session: SESSION,
-        pid: std::process::id(),
+        process: pytracingx::sys::fork::process(),
         lanes,
         strings: Arc::new(Interner::default()),
         sampler: Sampler::new(&[SamplerConfig::AlwaysOn]),

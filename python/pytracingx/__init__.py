@@ -1,4 +1,13 @@
-"""OpenTelemetry traces, metrics and logs at minimal cost, from one native exporter thread."""
+"""OpenTelemetry traces, metrics and logs at minimal cost, from one native exporter thread.
+
+    import pytracingx as ptx
+
+    ptx.init(ptx.Config("my-service", sinks=[ptx.TraceSink("http://localhost:4318")]))
+    with ptx.start_span("work", {"items": 3}):
+        ...
+
+After ``init`` nothing that records raises or blocks; what is lost is counted in ``stats()``.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +21,10 @@ from ._native import (
     SlsLogSink,
     Span,
     SpanContext,
-    TraceSink,
     Tracer,
+    TraceSink,
     __version__,
+    check,
     current_span,
     current_trace_context,
     extract_context,
@@ -35,6 +45,24 @@ from ._native import (
     use_span,
 )
 
+TYPE_CHECKING = False  # type checkers take it for typing's, which would cost every process 2 MB
+if TYPE_CHECKING:
+    from ._traced import traced
+else:
+
+    def __getattr__(name: str) -> object:
+        # Imported when first used: it needs `inspect`, which takes longer than all the rest.
+        if name != "traced":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ._traced import traced
+
+        globals()[name] = traced
+        return traced
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "Config",
     "ConfigError",
@@ -48,6 +76,7 @@ __all__ = [
     "TraceSink",
     "Tracer",
     "__version__",
+    "check",
     "current_span",
     "current_trace_context",
     "extract_context",
@@ -65,5 +94,6 @@ __all__ = [
     "shutdown",
     "start_span",
     "stats",
+    "traced",
     "use_span",
 ]

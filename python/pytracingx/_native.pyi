@@ -1,21 +1,50 @@
-"""Types of the extension module; the classes' own docstrings have units, defaults and errors."""
+"""Types of the extension module. Docstrings are those of the module, copied by tests/stub_docs.py."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, final
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, final
 
 from typing_extensions import Self, TypeAlias
 
 __all__ = [
     "Config",
     "ConfigError",
+    "ExtractedContext",
     "MetricSink",
     "OtlpLogSink",
     "RawOtlp",
     "SlsLogSink",
+    "Span",
+    "SpanContext",
     "TraceSink",
+    "Tracer",
+    "_Body",
     "__version__",
+    "_non_recording",
     "_restore_config",
+    "_shutdown_at_exit",
+    "_span_kind",
+    "check",
+    "current_span",
+    "current_trace_context",
+    "extract_context",
+    "extract_headers",
+    "force_flush",
+    "from_monotonic",
+    "get_tracer",
+    "init",
+    "inject_headers",
+    "is_initialized",
+    "new_context",
+    "now",
+    "record_span",
+    "restore_context",
+    "shutdown",
+    "start_span",
+    "stats",
+    "use_span",
 ]
 
 __version__: Final[str]
@@ -37,6 +66,86 @@ _ConsoleFormat: TypeAlias = Literal["compact", "pretty", "json"]
 _Scalar: TypeAlias = str | bool | int | float
 _ResourceValue: TypeAlias = _Scalar | Sequence[_Scalar] | None
 _Sink: TypeAlias = TraceSink | MetricSink | OtlpLogSink | SlsLogSink
+
+_SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
+_StatusCode: TypeAlias = Literal["unset", "ok", "error"]
+_AttributeValue: TypeAlias = (
+    str | bool | int | float | bytes | Sequence[_AttributeValue] | Mapping[str, _AttributeValue] | None
+)
+_Attributes: TypeAlias = Mapping[str, _AttributeValue]
+_Context: TypeAlias = Span | SpanContext
+_Current = TypeVar("_Current", Span, SpanContext)
+_Links: TypeAlias = Iterable[_Context | tuple[_Context, _Attributes | None]]
+_Header: TypeAlias = str | bytes
+_CarrierIn: TypeAlias = Mapping[Any, Any] | Iterable[tuple[_Header, _Header]]
+_CarrierOut: TypeAlias = MutableMapping[str, str] | list[tuple[str, str]] | list[tuple[bytes, bytes]]
+_DropReason: TypeAlias = Literal[
+    "ring_full",
+    "oversize_full",
+    "queue_full",
+    "refused",
+    "rejected",
+    "too_large",
+    "retry_timeout",
+    "shutdown",
+    "other_session",
+    "thread_exit",
+    "unsupported",
+    "internal",
+]
+
+class _SpanStats(TypedDict):
+    recorded: int
+    dropped: dict[_DropReason, int]
+    abandoned: int
+
+class _SinkStats(TypedDict):
+    endpoint: str
+    state: Literal["idle", "sending", "backing_off", "circuit_open", "unsupported"]
+    wanted: int
+    exported: int
+    dropped: dict[_DropReason, int]
+    held_records: int
+    held_records_max: int
+    held_bytes: int
+    held_bytes_max: int
+    requests: int
+    retried: int
+    body_bytes: int
+    sent_bytes: int
+    failures_in_a_row: int
+    last_error: str | None
+
+class _ConsoleStats(TypedDict):
+    entries: int
+    dropped: int
+
+class _LaneStats(TypedDict):
+    lanes: int
+    bytes: int
+    bytes_max: int
+
+class _Stats(TypedDict, total=False):
+    spans: _SpanStats
+    unusable_times: int
+    trace_sinks: list[_SinkStats]
+    console: _ConsoleStats
+    lanes: _LaneStats
+    exporter_restarts: int
+
+class _Check(TypedDict):
+    endpoint: str
+    protocol: Literal["http/protobuf", "grpc"]
+    ok: bool
+    phase: Literal["resolve", "connect", "tls", "send", "receive", "done"] | None
+    status: int | None
+    latency_ms: float | None
+    clock_skew_s: float | None
+    error: str | None
+
+class _TraceContext(TypedDict):
+    trace_id: str | None
+    span_id: str | None
 
 class _Description(TypedDict):
     service_name: str
@@ -66,15 +175,57 @@ class _Description(TypedDict):
     sinks: list[dict[str, Any]]
     warnings: list[str]
 
-class ConfigError(ValueError, RuntimeError): ...
+class ConfigError(ValueError, RuntimeError):
+    """A setting that is not allowed. The text names the argument, the value and what is allowed."""
 
 @final
 class RawOtlp:
+    """Low-level OTLP settings, kept for code written for earlier versions.
+
+    Args:
+        compression: "gzip", "zstd" or "none" (default), in any case. A sink's own `compression` wins over it.
+
+    Raises:
+        ConfigError: unknown compression.
+    """
     def __new__(cls, compression: _Compression | None = None) -> Self: ...
     def __getnewargs__(self) -> tuple[str | None]: ...
 
 @final
 class TraceSink:
+    """Sends spans to an OTLP endpoint.
+
+    Args:
+        endpoint: `[http(s)://]host[:port][/path]`. Without a scheme TLS is used unless the host is a loopback one or
+            `insecure` is set. An HTTP endpoint without a path gets `/v1/traces`; one with a path is used as it is.
+        protocol: "http/protobuf" (also "http") or "grpc". Default: http/protobuf when the endpoint has a path or port
+            4318, else grpc.
+        headers: sent with each request (gRPC: metadata). Values are never printed.
+        timeout_ms: one request, in milliseconds. Default 10000.
+        sampler: "parent_based_traceid_ratio" (default), "always_on", "always_off", "traceidratio",
+            "parentbased_always_on", "parentbased_always_off" or "parentbased_traceidratio".
+        sampler_arg: share of traces that ratio samplers keep, 0 to 1. Default 1.0.
+        batch_max_queue: spans that may wait. Default None: only `max_queue_bytes` bounds them.
+        batch_max_export: spans in one request at most. Default 512.
+        batch_schedule_delay_ms: a span waits at most this long before its batch is sent, in milliseconds. Default 1000.
+        max_export_timeout_ms: a batch with its retries, in milliseconds. Default 300000.
+        max_attributes_per_span: attributes kept of a span. Default 128, as the next four.
+        max_events_per_span: events kept of a span.
+        max_links_per_span: links kept of a span.
+        max_attributes_per_event: attributes kept of an event.
+        max_attributes_per_link: attributes kept of a link.
+        raw_otlp: low-level settings.
+        ca_file: PEM file with the only accepted roots. Default: the system's.
+        client_cert_file: PEM certificate chain for mutual TLS; needs `client_key_file`.
+        client_key_file: PEM private key for mutual TLS.
+        insecure: no TLS, for endpoints without a scheme. Default: only for loopback hosts.
+        compression: "gzip", "zstd" or "none" (default).
+        max_queue_bytes: bytes of encoded spans that may wait for this sink. Default 64 MiB.
+        max_attribute_value_length: characters kept of a string value. Default: Config's.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         endpoint: str,
@@ -106,6 +257,18 @@ class TraceSink:
 
 @final
 class MetricSink:
+    """Sends metrics to an OTLP endpoint.
+
+    Args:
+        endpoint, protocol, headers, timeout_ms: as TraceSink's; the path is `/v1/metrics`.
+        export_interval_ms: between collections, in milliseconds. Default 60000.
+        export_timeout_ms: a collection's requests with their retries, in milliseconds. Default 30000.
+        temporality: "cumulative" (default), "delta" or "lowmemory".
+        raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes: as TraceSink's.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         endpoint: str,
@@ -128,6 +291,20 @@ class MetricSink:
 
 @final
 class OtlpLogSink:
+    """Sends log records to an OTLP endpoint.
+
+    Args:
+        endpoint, protocol, headers, timeout_ms: as TraceSink's; the path is `/v1/logs`.
+        batch_max_queue, batch_max_export, batch_schedule_delay_ms, max_export_timeout_ms: as TraceSink's, in records.
+        raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes: as TraceSink's.
+        log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
+        sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
+        max_attributes_per_record: attributes kept of a record. Default 128.
+        max_attribute_value_length: characters kept of a string value. Default: Config's.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         endpoint: str,
@@ -155,6 +332,31 @@ class OtlpLogSink:
 
 @final
 class SlsLogSink:
+    """Sends log records to an Aliyun SLS logstore.
+
+    Args:
+        endpoint: regional endpoint, `https` unless it says otherwise.
+        project, logstore: where, both of letters, digits, "-" and "_".
+        ak_id, ak_secret: access key pair; never printed.
+        topic: of every log group. Default "".
+        source: of every log group. Default: the host name.
+        credentials: callable returning `(ak_id, ak_secret, security_token)`, instead of a key pair.
+        security_token: STS token that belongs to the key pair.
+        region: selects signature V4. Default: V1.
+        compression: "lz4" (default), "zstd", "deflate" or "none".
+        batch_max_export: records in one request at most. Default 4096.
+        batch_schedule_delay_ms: a record waits at most this long, in milliseconds. Default 3000.
+        timeout_ms: one request, in milliseconds. Default 10000.
+        tags: of every log group.
+        attributes: "flat" (default), each under its own key, or "json", all in one field.
+        field_names: renames columns; "0.3" restores the columns of pytracingx 0.3.
+        max_queue_bytes: bytes of encoded records that may wait. Default 64 MiB.
+        log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
+        sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         endpoint: str,
@@ -183,6 +385,34 @@ class SlsLogSink:
 
 @final
 class Config:
+    """What `init` is told.
+
+    Args:
+        service_name: `service.name` of everything recorded.
+        resource_attributes: of the entity that produces telemetry (str, bool, int, float, lists of these). The
+            environment's OTEL_RESOURCE_ATTRIBUTES and detected attributes are added, arguments win.
+        console_output: None (default): log records go to the console, spans and metrics only when there are no sinks.
+            True: everything. False: nothing.
+        console_level: least severe log record on the console: "trace", "debug", "info" (default), "warn", "error",
+            "fatal" or "off".
+        console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
+        log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
+            environment's RUST_LOG, else "info".
+        sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16 TraceSinks.
+        views: not supported in this version; must be None.
+        redact: not supported in this version; must be None.
+        sdk_metrics: metrics about pytracingx itself. Default False.
+        default_histogram: "explicit" (default) or "exponential", for histograms that do not choose.
+        exemplar_filter: "trace_based" (default), "always_on" or "always_off".
+        max_attribute_value_length: characters kept of a string value. Default None: all.
+        exit_timeout_ms: how long the flush at interpreter exit may take, in milliseconds. Default 2000.
+        ring_capacity: bytes of records that may wait in one thread, at least 262144. Default 8 MiB.
+        lane_budget_bytes: the same for all threads together. Default 64 MiB.
+        diagnostics: "warn" (default): lines `pytracingx: …` on stderr tell what is lost; "off": none.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         service_name: str,
@@ -205,7 +435,571 @@ class Config:
         diagnostics: Literal["warn", "off"] = "warn",
     ) -> Self: ...
     @staticmethod
-    def from_env() -> Config: ...
-    def describe(self) -> _Description: ...
+    def from_env() -> Config:
+        """What the OpenTelemetry environment variables say, with one OTLP sink per signal unless they say otherwise. A
+        value that cannot be used is ignored, and told when a session starts.
+        """
+    def describe(self) -> _Description:
+        """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
+        sink's settings under `sinks`, and what was odd under `warnings`. No secret and no path of an endpoint.
+        """
 
-def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config: ...
+@final
+class SpanContext:
+    """What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
+
+    Args:
+        trace_id: 32 hexadecimal digits.
+        span_id: 16 hexadecimal digits.
+        trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
+        trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
+        is_remote: Whether it came from another process; default True.
+
+    Raises:
+        ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
+            both ids together: the invalid context.
+    """
+    def __new__(
+        cls,
+        trace_id: str,
+        span_id: str,
+        trace_flags: int = 1,
+        trace_state: str = "",
+        is_remote: bool = True,
+    ) -> Self: ...
+    @property
+    def trace_id(self) -> str:
+        """32 lower-case hexadecimal digits."""
+    @property
+    def span_id(self) -> str:
+        """16 lower-case hexadecimal digits."""
+    @property
+    def trace_flags(self) -> int:
+        """W3C trace flags."""
+    @property
+    def trace_state(self) -> str:
+        """W3C tracestate, empty when there is none."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether it came from another process."""
+    @property
+    def is_valid(self) -> bool:
+        """Whether both ids are there."""
+    @property
+    def traceparent(self) -> str:
+        """The W3C traceparent header value."""
+    @staticmethod
+    def from_traceparent(traceparent: str, trace_state: str | None = None) -> SpanContext | None:
+        """Parses header values, by W3C Trace Context level 2.
+
+        Args:
+            traceparent: The header's value.
+            trace_state: The tracestate header's value, default none. A malformed one counts as empty.
+
+        Returns:
+            A remote SpanContext, or None when the traceparent is malformed.
+        """
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[type[SpanContext], tuple[str, str, int, str, bool]]: ...
+
+@final
+class Span:
+    """A span that has begun. Made by start_span(); ends with end(), or by leaving `with` or `async with`.
+
+    May be used and ended on any thread or task. No method raises for odd values; what cannot be kept is counted. After the
+    end, and when no sink wants it, calls do nothing. Unreferenced and unended it is ended when collected, and counted.
+
+    Leaving `with` on an exception records it and sets status error, unless a status was set; KeyboardInterrupt, SystemExit
+    and GeneratorExit do not count, asyncio.CancelledError leaves an event `cancelled`.
+
+    As OpenTelemetry's Span.
+    """
+    @property
+    def context(self) -> SpanContext:
+        """The span's SpanContext: immutable, picklable; the same after the end."""
+    def set_attribute(self, key: str, value: _AttributeValue) -> None:
+        """Sets an attribute; the last value for a key wins.
+
+        Args:
+            key: The name; an empty one is dropped and counted.
+            value: str, bool, int, float, bytes, or a list, tuple or dict of these. None is dropped; ints beyond 64 bits and other
+                objects become text (at most 4 KiB), tensors and arrays their type's name.
+        """
+    def set_attributes(self, attributes: _Attributes) -> None:
+        """Sets several attributes.
+
+        Args:
+            attributes: A mapping; keys and values as for set_attribute(). Anything else is counted.
+        """
+    def set_status(self, code: _StatusCode, description: str | None = None) -> None:
+        """Sets the status.
+
+        Args:
+            code: 'ok' (final: later ones are ignored), 'error' or 'unset' (ignored), in any case.
+            description: Kept with 'error' only.
+
+        Raises:
+            ValueError: unknown code.
+        """
+    def update_name(self, name: str) -> None:
+        """Replaces the name. Sampling is not decided again.
+
+        Args:
+            name: As for start_span().
+        """
+    def add_event(
+        self, name: str, attributes: _Attributes | None = None, timestamp: int | None = None
+    ) -> None:
+        """Adds an event. 128 are kept unless the sinks say otherwise.
+
+        Args:
+            name: What happened.
+            attributes: Mapping, as for set_attribute(); 128 are kept.
+            timestamp: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
+        """
+    def add_link(self, context: _Context, attributes: _Attributes | None = None) -> None:
+        """Links another span, of this or another trace. 128 are kept unless the sinks say otherwise.
+
+        Args:
+            context: A SpanContext or a Span; anything else, and one without ids, is ignored.
+            attributes: Mapping, as for set_attribute(); 128 are kept.
+        """
+    def record_exception(
+        self,
+        exception: BaseException,
+        escaped: bool = False,
+        *,
+        attributes: _Attributes | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Adds an event `exception` (type, message, stacktrace) and sets status error with the message.
+
+        The same exception leaving `with` afterwards is not recorded twice.
+
+        Args:
+            exception: The exception.
+            escaped: What `exception.escaped` says: whether it left the span's scope.
+            attributes: Mapping of further attributes of the event; they win over its own.
+            timestamp: Integer Unix nanoseconds (see now()); default now.
+        """
+    def end(self, end_time: int | None = None) -> None:
+        """Ends the span and makes current again what was before it, if it is current itself.
+
+        Args:
+            end_time: Integer Unix nanoseconds (see now()); default now. One before the start counts as equal to it.
+
+        A second call does nothing.
+        """
+    def trace_id(self) -> str | None:
+        """The trace id: 32 lower-case hexadecimal digits, also after the end; None before init()."""
+    def span_id(self) -> str | None:
+        """The span id: 16 lower-case hexadecimal digits, also after the end; None before init()."""
+    def is_recording(self) -> bool:
+        """Whether what is set on the span is kept: it has not ended, and some sink wants it."""
+    def __enter__(self) -> Self:
+        """The span itself."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        """Ends the span; records the exception, if there is one, and lets it pass."""
+    async def __aenter__(self) -> Self:
+        """The span itself, for `async with`."""
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        """As __exit__, for `async with`."""
+
+@final
+class Tracer:
+    """Starts spans under one instrumentation scope. Made by get_tracer(); works before init() and in every session.
+
+    As OpenTelemetry's Tracer. The module's own start_span() and record_span() are those of a tracer named 'pytracingx'.
+    """
+    def start_span(
+        self,
+        name: str,
+        attributes: _Attributes | None = None,
+        kind: _SpanKind = "internal",
+        *,
+        parent: _Context | None = None,
+        links: _Links | None = None,
+        start_time: int | None = None,
+        activate: bool = True,
+    ) -> Span:
+        """Starts a span and makes it current; end it with end() or by leaving `with`.
+
+        Args:
+            name: What is done, of low cardinality ('decode', not 'decode 4711').
+            attributes: Mapping of initial attributes: str, bool, int, float, bytes, lists, tuples and dicts of these. None is
+                dropped, ints beyond 64 bits and other objects become text. 128 are kept unless the sinks say otherwise.
+            kind: 'internal' (default), 'server', 'client', 'producer' or 'consumer', in any case.
+            parent: A Span or SpanContext instead of the current one.
+            links: Iterable of SpanContext or Span, or of (context, attributes) pairs.
+            start_time: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
+            activate: False leaves the context alone: cheaper, and right where parents are passed explicitly.
+
+        Returns:
+            The Span. Before init() and with recording off, a shared one that records nothing.
+
+        Raises:
+            ValueError: unknown kind. Values of odd types do not raise: they degrade, and are counted.
+
+        Never blocks, takes no lock, makes no system call; a few tenths of a microsecond with its end(). As the OpenTelemetry
+        trace API; the current span lives in contextvars, so asyncio tasks, threads and executors see what Python says.
+        """
+    def record_span(
+        self,
+        name: str,
+        start_time: int,
+        end_time: int,
+        attributes: _Attributes | None = None,
+        kind: _SpanKind = "internal",
+        *,
+        parent: _Context | None = None,
+        links: _Links | None = None,
+        status: _StatusCode | tuple[_StatusCode, str | None] | None = None,
+        span_context: SpanContext | None = None,
+    ) -> SpanContext:
+        """Records a finished span in one call, without touching the context: the cheapest way to record.
+
+        Args:
+            name: As for start_span().
+            start_time: Integer Unix nanoseconds (see now() and from_monotonic()). Anything else is counted and replaced by now.
+            end_time: As start_time; one before it counts as equal to it.
+            attributes: As for start_span().
+            kind: As for start_span().
+            parent: A Span or SpanContext; default the current one.
+            links: As for start_span().
+            status: 'ok', 'error', or a (code, description) pair; default unset.
+            span_context: Ids and sampling decision drawn in advance with new_context(); default drawn now.
+
+        Returns:
+            The span's SpanContext, for children and links.
+
+        Raises:
+            ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.
+        """
+
+@final
+class ExtractedContext:
+    """What extract_headers() made current. A context manager: leaving it is restore()."""
+    @property
+    def span_context(self) -> SpanContext | None:
+        """The remote SpanContext, or None."""
+    @property
+    def is_valid(self) -> bool:
+        """Whether the headers named a context."""
+    def restore(self) -> None:
+        """Makes current again what was before. A second call does nothing."""
+    def __enter__(self) -> Self:
+        """The context itself."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+        /,
+    ) -> Literal[False]:
+        """As restore(); lets exceptions pass."""
+
+@final
+class use_span(Generic[_Current]):
+    """Makes a Span or SpanContext current while a `with` block runs, without ending it: for executors and callbacks.
+
+    Args:
+        span: What spans started in the block get as their parent. `with` gives it back.
+
+    May be entered again, also while entered. Never raises.
+    """
+    def __new__(cls, span: _Current, /) -> Self: ...
+    def __enter__(self) -> _Current:
+        """Makes it current; gives it back."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+        /,
+    ) -> Literal[False]:
+        """Makes current again what was before; lets exceptions pass."""
+
+@final
+class _Body:
+    """The body of a generator: while a `with` block runs one step of it, what was current when the last step ended is
+    current again, at first the span given. A span that the body holds open at a yield so never leaks to whoever drives
+    the generator, in whatever order and thread that happens.
+    """
+    def __new__(cls, span: Span, /) -> Self: ...
+    def __enter__(self) -> None:
+        """Begins a step."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+        /,
+    ) -> None:
+        """Ends a step."""
+
+_non_recording: Final[Span]
+
+def init(config: Config | None = None) -> None:
+    """Starts recording.
+
+    Args:
+        config: A Config; None reads the environment (Config.from_env()).
+
+    Raises:
+        ConfigError: already initialized, or a certificate file that cannot be used.
+
+    A forked child records into a session of its own without calling this; its first init() replaces that session. At
+    interpreter exit everything is flushed within `exit_timeout_ms`.
+    """
+
+def shutdown(timeout_ms: int = 5000) -> bool:
+    """Stops recording: sends what was recorded, ends the exporter thread.
+
+    Args:
+        timeout_ms: Returns within this time and a tenth of a second, whatever the endpoints do.
+
+    Returns:
+        True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
+        in stats() as dropped for `shutdown`.
+
+    Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+    """
+
+def force_flush(timeout_ms: int = 5000) -> bool:
+    """Sends all that any thread recorded before the call.
+
+    Args:
+        timeout_ms: Returns within this time and a tenth of a second, whatever the endpoints do.
+
+    Returns:
+        True if all of it was delivered or finally refused. What could not be sent in time stays queued.
+
+    Releases the GIL; Ctrl-C ends the wait.
+    """
+
+def is_initialized() -> bool:
+    """Whether there is a session: between init() and shutdown(), also in a child forked in between."""
+
+def stats() -> _Stats:
+    """Counters of the current session, by signal and sink.
+
+    Returns:
+        An empty dict before the first init(); after shutdown() the counters of the session that ended. The keys:
+
+        spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
+            `abandoned`, collected without having been ended (they are recorded).
+        unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+        trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
+            (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
+            `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
+        console: `entries` written to stderr, `dropped`.
+        lanes: How many `lanes`, `bytes`, `bytes_max`.
+        exporter_restarts: After a bug of ours.
+
+    Counts behind the lanes are as of the exporter's last turn, at most 250 ms ago; after force_flush() they hold all of
+    it. For every sink, exactly: wanted = exported + the sum of dropped + held_records.
+    """
+
+def check(timeout_ms: int = 3000) -> list[_Check]:
+    """Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+
+    Args:
+        timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
+
+    Returns:
+        A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+
+        endpoint: `scheme://host:port/…`.
+        protocol: 'http/protobuf' or 'grpc'.
+        ok: Whether the server took the span.
+        phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
+            whatever that said. None if nothing could be tried.
+        status: HTTP status, or None without an answer.
+        latency_ms: From the beginning of name resolution to the answer or the failure.
+        clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole
+            seconds only; 0.0 when the two may agree, None without an answer that has one.
+        error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
+
+    All sinks at once, over connections of their own: the exporter's are not touched. Sampling does not apply. Releases
+    the GIL; Ctrl-C ends the wait.
+    """
+
+def get_tracer(name: str, version: str | None = None) -> Tracer:
+    """A tracer whose spans carry an instrumentation scope of their own.
+
+    Args:
+        name: Usually the instrumented library's name.
+        version: Its version; default none.
+
+    Returns:
+        A Tracer. May be called before init(); it works in every session. Make it once and keep it.
+    """
+
+def start_span(
+    name: str,
+    attributes: _Attributes | None = None,
+    kind: _SpanKind = "internal",
+    *,
+    parent: _Context | None = None,
+    links: _Links | None = None,
+    start_time: int | None = None,
+    activate: bool = True,
+) -> Span:
+    """Starts a span and makes it current; end it with end() or by leaving `with`.
+
+    Args:
+        name: What is done, of low cardinality ('decode', not 'decode 4711').
+        attributes: Mapping of initial attributes: str, bool, int, float, bytes, lists, tuples and dicts of these. None is
+            dropped, ints beyond 64 bits and other objects become text. 128 are kept unless the sinks say otherwise.
+        kind: 'internal' (default), 'server', 'client', 'producer' or 'consumer', in any case.
+        parent: A Span or SpanContext instead of the current one.
+        links: Iterable of SpanContext or Span, or of (context, attributes) pairs.
+        start_time: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
+        activate: False leaves the context alone: cheaper, and right where parents are passed explicitly.
+
+    Returns:
+        The Span. Before init() and with recording off, a shared one that records nothing.
+
+    Raises:
+        ValueError: unknown kind. Values of odd types do not raise: they degrade, and are counted.
+
+    Never blocks, takes no lock, makes no system call; a few tenths of a microsecond with its end(). As the OpenTelemetry
+    trace API; the current span lives in contextvars, so asyncio tasks, threads and executors see what Python says.
+    """
+
+def record_span(
+    name: str,
+    start_time: int,
+    end_time: int,
+    attributes: _Attributes | None = None,
+    kind: _SpanKind = "internal",
+    *,
+    parent: _Context | None = None,
+    links: _Links | None = None,
+    status: _StatusCode | tuple[_StatusCode, str | None] | None = None,
+    span_context: SpanContext | None = None,
+) -> SpanContext:
+    """Records a finished span in one call, without touching the context: the cheapest way to record.
+
+    Args:
+        name: As for start_span().
+        start_time: Integer Unix nanoseconds (see now() and from_monotonic()). Anything else is counted and replaced by now.
+        end_time: As start_time; one before it counts as equal to it.
+        attributes: As for start_span().
+        kind: As for start_span().
+        parent: A Span or SpanContext; default the current one.
+        links: As for start_span().
+        status: 'ok', 'error', or a (code, description) pair; default unset.
+        span_context: Ids and sampling decision drawn in advance with new_context(); default drawn now.
+
+    Returns:
+        The span's SpanContext, for children and links.
+
+    Raises:
+        ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.
+    """
+
+def new_context(parent: _Context | None = None) -> SpanContext:
+    """Draws ids and the sampling decision for a span that will be recorded later, or elsewhere.
+
+    Args:
+        parent: A Span or SpanContext; default the current one. Without either, the ids begin a new trace.
+
+    Returns:
+        A SpanContext to propagate now and to give to record_span(span_context=…). Before init() one without ids.
+    """
+
+def current_span() -> Span:
+    """The current span of this task or thread, never None: without one, a shared span that records nothing.
+
+    Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
+    """
+
+def current_trace_context() -> _TraceContext:
+    """Ids of the current span or remote context, for log records and messages.
+
+    Returns:
+        Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
+    """
+
+def extract_context(carrier: _CarrierIn) -> SpanContext | None:
+    """The span context that a carrier's headers name; activates nothing.
+
+    Args:
+        carrier: A mapping, or an iterable of pairs, of str or bytes; header names in any case.
+
+    Returns:
+        A remote SpanContext, or None without exactly one valid `traceparent`.
+    """
+
+def extract_headers(carrier: _CarrierIn) -> ExtractedContext:
+    """Makes the context that a carrier's headers name current, at this call: spans started next continue that trace.
+
+    Args:
+        carrier: A mapping, or an iterable of pairs, of str or bytes (ASGI); header names in any case.
+
+    Returns:
+        An ExtractedContext: a context manager, whose restore() ends it too. Without either it lasts as long as the task.
+
+    W3C Trace Context level 2 and W3C Baggage. Without exactly one valid `traceparent`, what follows starts a new trace.
+    Never raises.
+    """
+
+def inject_headers(carrier: _CarrierOut, context: _Context | None = None) -> None:
+    """Writes `traceparent` (and `tracestate`, `baggage` if there are any) of the current context into a carrier.
+
+    Args:
+        carrier: A mutable mapping, or a list that gets (name, value) pairs appended (bytes pairs if it holds such).
+        context: A Span or SpanContext instead of the current one.
+
+    Without a current context it writes nothing. W3C Trace Context level 2 and W3C Baggage. Never raises.
+    """
+
+def restore_context(token: ExtractedContext | Token[Any]) -> None:
+    """Makes current again what was before extract_headers().
+
+    Args:
+        token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
+    """
+
+def now() -> int:
+    """The current time in integer Unix nanoseconds, as every `*_time` and `timestamp` argument takes it.
+
+    Costs one clock read, under 0.1 µs.
+    """
+
+def from_monotonic(seconds: float, /) -> int:
+    """The Unix nanoseconds of an instant that `time.monotonic()` gave, in seconds.
+
+    Args:
+        seconds: As time.monotonic() gives it.
+
+    Returns:
+        Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
+
+    The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
+    """
+
+def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config:
+    """Unpickles a Config."""
+
+def _shutdown_at_exit() -> bool:
+    """What the exit handlers call: shutdown() within `exit_timeout_ms`; two refused connections end a sink's wait."""
+
+def _span_kind(kind: str) -> _SpanKind:
+    """The kind in lower case.
+
+    Raises:
+        ValueError: unknown kind.
+    """

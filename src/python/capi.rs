@@ -87,6 +87,17 @@ impl Drop for NoCollection {
     }
 }
 
+/// The `tp_new` of types whose objects only functions of ours make: without one they would inherit `object`'s, and an
+/// object of zeroed memory.
+pub(super) unsafe extern "C" fn no_new(
+    subtype: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached; the type is alive, and `%R` takes a borrowed object.
+    unsafe { ffi::PyErr_Format(ffi::PyExc_TypeError, c"cannot create instances of %R".as_ptr(), subtype) }
+}
+
 #[cfg(not(Py_LIMITED_API))]
 pub(super) use direct::*;
 #[cfg(Py_LIMITED_API)]

@@ -8,6 +8,7 @@ use pyo3::types::{PyDict, PyList};
 
 use super::config::PyConfig;
 use super::propagation;
+use crate::config::check::PROTOCOLS;
 use crate::session;
 use crate::stats::{DropCounts, DropReason, SinkStats};
 
@@ -73,8 +74,49 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
     wait(py, |should_stop| session::shutdown_at_exit(should_stop))
 }
 
+/// Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+///
+/// Args:
+///     timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
+///
+/// Returns:
+///     A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+///
+///     endpoint: `scheme://host:port/…`.
+///     protocol: 'http/protobuf' or 'grpc'.
+///     ok: Whether the server took the span.
+///     phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
+///         whatever that said. None if nothing could be tried.
+///     status: HTTP status, or None without an answer.
+///     latency_ms: From the beginning of name resolution to the answer or the failure.
+///     clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole
+///         seconds only; 0.0 when the two may agree, None without an answer that has one.
+///     error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
+///
+/// All sinks at once, over connections of their own: the exporter's are not touched. Sampling does not apply. Releases
+/// the GIL; Ctrl-C ends the wait.
+#[pyfunction]
+#[pyo3(signature = (timeout_ms = 3000))]
+pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyList>> {
+    let reports = wait(py, |should_stop| session::check(Duration::from_millis(timeout_ms), should_stop))?;
+    let out = PyList::empty(py);
+    for report in reports {
+        let dict = PyDict::new(py);
+        dict.set_item("endpoint", report.endpoint)?;
+        dict.set_item("protocol", PROTOCOLS.name(report.protocol))?;
+        dict.set_item("ok", report.ok)?;
+        dict.set_item("phase", report.phase)?;
+        dict.set_item("status", report.status)?;
+        dict.set_item("latency_ms", report.latency.map(|latency| latency.as_micros() as f64 / 1e3))?;
+        dict.set_item("clock_skew_s", report.clock_skew_s)?;
+        dict.set_item("error", report.error)?;
+        out.append(dict)?;
+    }
+    Ok(out)
+}
+
 /// Runs a waiting call without the interpreter lock; a signal handler that raises ends it with its exception.
-fn wait(py: Python<'_>, call: impl FnOnce(&mut dyn FnMut() -> bool) -> bool + Send) -> PyResult<bool> {
+fn wait<T: Send>(py: Python<'_>, call: impl FnOnce(&mut dyn FnMut() -> bool) -> T + Send) -> PyResult<T> {
     let mut raised = None;
     let verdict = py.detach(|| {
         call(&mut || {
@@ -91,8 +133,20 @@ pub(super) fn is_initialized() -> bool {
     session::is_initialized()
 }
 
-/// Counters of the current session, by signal and sink; after shutdown() of the one that ended, until the next init(). An
-/// empty dict before the first.
+/// Counters of the current session, by signal and sink.
+///
+/// Returns:
+///     An empty dict before the first init(); after shutdown() the counters of the session that ended. The keys:
+///
+///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
+///         `abandoned`, collected without having been ended (they are recorded).
+///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+///     trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
+///         (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
+///         `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
+///     console: `entries` written to stderr, `dropped`.
+///     lanes: How many `lanes`, `bytes`, `bytes_max`.
+///     exporter_restarts: After a bug of ours.
 ///
 /// Counts behind the lanes are as of the exporter's last turn, at most 250 ms ago; after force_flush() they hold all of
 /// it. For every sink, exactly: wanted = exported + the sum of dropped + held_records.

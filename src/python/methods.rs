@@ -22,27 +22,111 @@ type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
 
 pub(super) const DOC: &CStr =
-    c"A span that has begun. Made by start_span(); ends with end() or by leaving `with`.
+    c"A span that has begun. Made by start_span(); ends with end(), or by leaving `with` or `async with`.
 
-May be used and ended on any thread or task. No method raises for odd values; what cannot be kept is counted.
-Follows the OpenTelemetry trace API.";
+May be used and ended on any thread or task. No method raises for odd values; what cannot be kept is counted. After the
+end, and when no sink wants it, calls do nothing. Unreferenced and unended it is ended when collected, and counted.
+
+Leaving `with` on an exception records it and sets status error, unless a status was set; KeyboardInterrupt, SystemExit
+and GeneratorExit do not count, asyncio.CancelledError leaves an event `cancelled`.
+
+As OpenTelemetry's Span.";
 
 pub(super) static TABLE: [MethodDef; 16] = [
-    MethodDef::no_args(c"__enter__", enter, c"__enter__($self, /)\n--\n\nThe span itself."),
-    MethodDef::fast(c"__exit__", exit, c"__exit__($self, /, exc_type, exc_val, exc_tb)\n--\n\nRecords the exception, if any, and ends the span. Never swallows it."),
+    MethodDef::no_args(c"__enter__", enter, c"__enter__($self, /)
+--
+
+The span itself."),
+    MethodDef::fast(c"__exit__", exit, c"__exit__($self, /, exc_type, exc_val, exc_tb)
+--
+
+Ends the span; records the exception, if there is one, and lets it pass."),
     MethodDef::no_args(c"__aenter__", async_enter, c"__aenter__($self, /)\n--\n\nThe span itself, for `async with`."),
     MethodDef::fast(c"__aexit__", async_exit, c"__aexit__($self, /, exc_type, exc_val, exc_tb)\n--\n\nAs __exit__, for `async with`."),
-    MethodDef::fast(c"set_attribute", set_attribute, c"set_attribute($self, /, key, value)\n--\n\nSets an attribute; the last value for a key wins. None is ignored."),
-    MethodDef::fast(c"set_attributes", set_attributes, c"set_attributes($self, /, attributes)\n--\n\nSets several attributes from a mapping."),
-    MethodDef::fast(c"set_status", set_status, c"set_status($self, /, code, description=None)\n--\n\nSets the status: 'ok' (final), 'error' (with an optional description) or 'unset' (ignored).\n\nRaises ValueError for another code."),
-    MethodDef::fast(c"update_name", update_name, c"update_name($self, /, name)\n--\n\nReplaces the name. Sampling is not decided again."),
-    MethodDef::fast(c"add_event", add_event, c"add_event($self, /, name, attributes=None, timestamp=None)\n--\n\nAdds an event, now or at a time in Unix nanoseconds."),
-    MethodDef::fast(c"add_link", add_link, c"add_link($self, /, context, attributes=None)\n--\n\nLinks another span: a SpanContext or a Span."),
-    MethodDef::fast(c"record_exception", record_exception, c"record_exception($self, /, exception, escaped=False, *, attributes=None, timestamp=None)\n--\n\nAdds an `exception` event (type, message, stacktrace) and sets status error with the message."),
-    MethodDef::fast(c"end", end, c"end($self, /, end_time=None)\n--\n\nEnds the span, now or at a time in Unix nanoseconds, and restores what was current. A second call does nothing."),
-    MethodDef::no_args(c"trace_id", trace_id, c"trace_id($self, /)\n--\n\n32 lower-case hexadecimal digits, also after the end; None if there is none."),
-    MethodDef::no_args(c"span_id", span_id, c"span_id($self, /)\n--\n\n16 lower-case hexadecimal digits, also after the end; None if there is none."),
-    MethodDef::no_args(c"is_recording", is_recording, c"is_recording($self, /)\n--\n\nWhether what is set on the span is kept: it has not ended and some sink wants it."),
+    MethodDef::fast(c"set_attribute", set_attribute, c"set_attribute($self, /, key, value)
+--
+
+Sets an attribute; the last value for a key wins.
+
+Args:
+    key: The name; an empty one is dropped and counted.
+    value: str, bool, int, float, bytes, or a list, tuple or dict of these. None is dropped; ints beyond 64 bits and other
+        objects become text (at most 4 KiB), tensors and arrays their type's name."),
+    MethodDef::fast(c"set_attributes", set_attributes, c"set_attributes($self, /, attributes)
+--
+
+Sets several attributes.
+
+Args:
+    attributes: A mapping; keys and values as for set_attribute(). Anything else is counted."),
+    MethodDef::fast(c"set_status", set_status, c"set_status($self, /, code, description=None)
+--
+
+Sets the status.
+
+Args:
+    code: 'ok' (final: later ones are ignored), 'error' or 'unset' (ignored), in any case.
+    description: Kept with 'error' only.
+
+Raises:
+    ValueError: unknown code."),
+    MethodDef::fast(c"update_name", update_name, c"update_name($self, /, name)
+--
+
+Replaces the name. Sampling is not decided again.
+
+Args:
+    name: As for start_span()."),
+    MethodDef::fast(c"add_event", add_event, c"add_event($self, /, name, attributes=None, timestamp=None)
+--
+
+Adds an event. 128 are kept unless the sinks say otherwise.
+
+Args:
+    name: What happened.
+    attributes: Mapping, as for set_attribute(); 128 are kept.
+    timestamp: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now."),
+    MethodDef::fast(c"add_link", add_link, c"add_link($self, /, context, attributes=None)
+--
+
+Links another span, of this or another trace. 128 are kept unless the sinks say otherwise.
+
+Args:
+    context: A SpanContext or a Span; anything else, and one without ids, is ignored.
+    attributes: Mapping, as for set_attribute(); 128 are kept."),
+    MethodDef::fast(c"record_exception", record_exception, c"record_exception($self, /, exception, escaped=False, *, attributes=None, timestamp=None)
+--
+
+Adds an event `exception` (type, message, stacktrace) and sets status error with the message.
+
+The same exception leaving `with` afterwards is not recorded twice.
+
+Args:
+    exception: The exception.
+    escaped: What `exception.escaped` says: whether it left the span's scope.
+    attributes: Mapping of further attributes of the event; they win over its own.
+    timestamp: Integer Unix nanoseconds (see now()); default now."),
+    MethodDef::fast(c"end", end, c"end($self, /, end_time=None)
+--
+
+Ends the span and makes current again what was before it, if it is current itself.
+
+Args:
+    end_time: Integer Unix nanoseconds (see now()); default now. One before the start counts as equal to it.
+
+A second call does nothing."),
+    MethodDef::no_args(c"trace_id", trace_id, c"trace_id($self, /)
+--
+
+The trace id: 32 lower-case hexadecimal digits, also after the end; None before init()."),
+    MethodDef::no_args(c"span_id", span_id, c"span_id($self, /)
+--
+
+The span id: 16 lower-case hexadecimal digits, also after the end; None before init()."),
+    MethodDef::no_args(c"is_recording", is_recording, c"is_recording($self, /)
+--
+
+Whether what is set on the span is kept: it has not ended, and some sink wants it."),
     MethodDef::END,
 ];
 
@@ -58,7 +142,7 @@ pub(super) static GETSET: GetSet = GetSet([
         name: c"context".as_ptr(),
         get: Some(context),
         set: None,
-        doc: c"The span's SpanContext: immutable, picklable, valid also after the end.".as_ptr(),
+        doc: c"The span's SpanContext: immutable, picklable; the same after the end.".as_ptr(),
         closure: ptr::null_mut(),
     },
     ffi::PyGetSetDef { name: ptr::null(), get: None, set: None, doc: ptr::null(), closure: ptr::null_mut() },

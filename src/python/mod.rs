@@ -23,6 +23,7 @@ mod sls_sink;
 mod span;
 mod strings;
 mod time;
+mod traced;
 mod tracer;
 
 use pyo3::prelude::*;
@@ -32,7 +33,7 @@ mod _native {
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
-    use super::lifecycle::{_shutdown_at_exit, force_flush, init, is_initialized, shutdown, stats};
+    use super::lifecycle::{_shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats};
     #[pymodule_export]
     use super::propagation::{
         ExtractedContext, SpanContext, UseSpan, current_span, current_trace_context, extract_context,
@@ -44,6 +45,8 @@ mod _native {
     use super::sls_sink::PySlsLogSink;
     #[pymodule_export]
     use super::time::{from_monotonic, now};
+    #[pymodule_export]
+    use super::traced::{_span_kind, Body};
     #[pymodule_export]
     use super::tracer::{get_tracer, new_context};
     use super::*;

@@ -51,12 +51,12 @@ fn propagates(bit: u8) -> bool {
 /// Args:
 ///     trace_id: 32 hexadecimal digits.
 ///     span_id: 16 hexadecimal digits.
-///     trace_flags: W3C flags; 1 is "sampled".
-///     trace_state: W3C tracestate header value.
-///     is_remote: Whether it came from another process.
+///     trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
+///     trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
+///     is_remote: Whether it came from another process; default True.
 ///
 /// Raises:
-///     ValueError: an id that is not hexadecimal digits of that length, or flags beyond 255. All zeros are allowed for
+///     ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
 ///         both ids together: the invalid context.
 #[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
 #[derive(Clone)]
@@ -239,7 +239,14 @@ impl SpanContext {
         self.traceparent_text()
     }
 
-    /// Parses a W3C traceparent (and optionally tracestate) header value; None when it is malformed.
+    /// Parses header values, by W3C Trace Context level 2.
+    ///
+    /// Args:
+    ///     traceparent: The header's value.
+    ///     trace_state: The tracestate header's value, default none. A malformed one counts as empty.
+    ///
+    /// Returns:
+    ///     A remote SpanContext, or None when the traceparent is malformed.
     #[staticmethod]
     #[pyo3(signature = (traceparent, trace_state = None))]
     fn from_traceparent(traceparent: Text, trace_state: Option<Text>) -> Option<Self> {
@@ -268,7 +275,6 @@ impl SpanContext {
         )
     }
 
-    #[expect(clippy::type_complexity, reason = "what pickle wants")]
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, (String, String, u8, String, bool)) {
         let this = slf.get();
         let arguments =
@@ -292,7 +298,7 @@ pub(super) unsafe fn context_of(object: *mut ffi::PyObject) -> Option<SpanContex
         } else {
             let object = Bound::from_borrowed_ptr(Python::assume_attached(), object);
             match object.cast::<ExtractedContext>() {
-                Ok(extracted) => extracted.try_borrow().ok()?.span_context.clone()?,
+                Ok(extracted) => extracted.borrow().span_context.clone()?,
                 Err(_) => object.cast::<SpanContext>().ok()?.get().clone(),
             }
         }
@@ -391,13 +397,16 @@ pub(super) fn extract_context(carrier: &Bound<'_, PyAny>) -> PyResult<Option<Spa
     Ok(remote_context(&headers.traceparent, &headers.tracestate))
 }
 
-/// Makes the context that a carrier's headers name current: spans started next continue that trace.
-///
-/// Without a valid `traceparent`, what follows starts a new trace. Ends with restore(), by leaving `with`, or with the
-/// task or thread. Never raises.
+/// Makes the context that a carrier's headers name current, at this call: spans started next continue that trace.
 ///
 /// Args:
-///     carrier: A mapping, or an iterable of pairs, of str or bytes; header names in any case.
+///     carrier: A mapping, or an iterable of pairs, of str or bytes (ASGI); header names in any case.
+///
+/// Returns:
+///     An ExtractedContext: a context manager, whose restore() ends it too. Without either it lasts as long as the task.
+///
+/// W3C Trace Context level 2 and W3C Baggage. Without exactly one valid `traceparent`, what follows starts a new trace.
+/// Never raises.
 #[pyfunction]
 pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyResult<ExtractedContext> {
     let headers = Headers::read(carrier)?;
@@ -457,7 +466,7 @@ impl Activation {
             let is_ours = current.0 == self.value.as_ptr() || is_below(self.value.as_ptr(), current.0);
             if is_ours && !self.variable.reset(token.as_ptr()) {
                 // A copy of the context that the token belongs to.
-                self.variable.replace(previous.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr));
+                self.variable.replace(previous.map_or(std::ptr::null_mut(), |previous| previous.as_ptr()));
             }
         }
     }
@@ -471,7 +480,7 @@ impl Activation {
     }
 }
 
-/// What extract_headers() made current. A context manager; restore() does the same as leaving it.
+/// What extract_headers() made current. A context manager: leaving it is restore().
 #[pyclass(module = "pytracingx", name = "ExtractedContext")]
 pub(super) struct ExtractedContext {
     span: Activation,
@@ -499,10 +508,13 @@ impl ExtractedContext {
         self.span.restore();
     }
 
+    /// The context itself.
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
+    /// As restore(); lets exceptions pass.
+    #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
         &mut self,
         _exc_type: &Bound<'_, PyAny>,
@@ -514,7 +526,10 @@ impl ExtractedContext {
     }
 }
 
-/// Makes current again what was before extract_headers(). Takes what that returned, or a contextvars.Token.
+/// Makes current again what was before extract_headers().
+///
+/// Args:
+///     token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
 #[pyfunction]
 pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
     if let Ok(extracted) = token.cast::<ExtractedContext>() {
@@ -528,6 +543,11 @@ pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
 }
 
 /// Makes a Span or SpanContext current while a `with` block runs, without ending it: for executors and callbacks.
+///
+/// Args:
+///     span: What spans started in the block get as their parent. `with` gives it back.
+///
+/// May be entered again, also while entered. Never raises.
 #[pyclass(module = "pytracingx", name = "use_span")]
 pub(super) struct UseSpan {
     value: Py<PyAny>,
@@ -542,11 +562,14 @@ impl UseSpan {
         Self { value: span, activations: Vec::new() }
     }
 
+    /// Makes it current; gives it back.
     fn __enter__(&mut self, py: Python<'_>) -> Py<PyAny> {
         self.activations.push(Activation::new(&SPAN, self.value.clone_ref(py)));
         self.value.clone_ref(py)
     }
 
+    /// Makes current again what was before; lets exceptions pass.
+    #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
         &mut self,
         _exc_type: &Bound<'_, PyAny>,
@@ -568,7 +591,7 @@ impl UseSpan {
 ///     carrier: A mutable mapping, or a list that gets (name, value) pairs appended (bytes pairs if it holds such).
 ///     context: A Span or SpanContext instead of the current one.
 ///
-/// Without a current context it writes nothing. Never raises.
+/// Without a current context it writes nothing. W3C Trace Context level 2 and W3C Baggage. Never raises.
 #[pyfunction]
 #[pyo3(signature = (carrier, context = None))]
 pub(super) fn inject_headers(carrier: &Bound<'_, PyAny>, context: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
@@ -617,7 +640,9 @@ fn put(carrier: &Bound<'_, PyAny>, name: &str, value: &str) -> PyResult<()> {
 
 // ---------------------------------------------------------------------------------------------- what is current
 
-/// The current span, never None: without one, a shared span that records nothing.
+/// The current span of this task or thread, never None: without one, a shared span that records nothing.
+///
+/// Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
 #[pyfunction]
 pub(super) fn current_span(py: Python<'_>) -> Bound<'_, PyAny> {
     // SAFETY: attached; both branches give a new reference.
@@ -632,7 +657,10 @@ pub(super) fn current_span(py: Python<'_>) -> Bound<'_, PyAny> {
     }
 }
 
-/// Trace and span id of the current context: always a dict with `trace_id` and `span_id`, None when there is none.
+/// Ids of the current span or remote context, for log records and messages.
+///
+/// Returns:
+///     Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
 #[pyfunction]
 pub(super) fn current_trace_context(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     // SAFETY: attached.

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 
 use super::convert::{Encoder, Entries, Owned, Simple, simple};
 use super::fastcall::Raised;
-use super::{current, freelist, methods};
+use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
 
@@ -67,6 +67,7 @@ pub(super) fn non_recording() -> *mut ffi::PyObject {
 /// Makes the type. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let slots = [
+        slot(ffi::Py_tp_new, capi::no_new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
@@ -77,7 +78,7 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         slot(0, ptr::null_mut()),
     ];
     let mut spec = ffi::PyType_Spec {
-        name: c"pytracingx._native.Span".as_ptr(),
+        name: c"pytracingx.Span".as_ptr(),
         basicsize: size_of::<SpanObject>() as c_int,
         itemsize: 0,
         flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC) as _,
@@ -91,7 +92,6 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: a new reference; the static keeps another for ever.
     let span_type = unsafe { Bound::from_owned_ptr(module.py(), span_type) };
     TYPE.store(span_type.clone().into_ptr().cast(), Ordering::Relaxed);
-    // There is no `Span()`: spans come from `start_span`.
     module.add("Span", &span_type)?;
     // SAFETY: attached, the type exists.
     let shared = unsafe { allocate() };
@@ -101,7 +101,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: just allocated, nobody else has it.
     unsafe { (*shared).ended = true };
     NON_RECORDING.store(shared.cast(), Ordering::Relaxed);
-    Ok(())
+    // SAFETY: a borrowed reference to an object that is never freed.
+    module.add("_non_recording", unsafe { Bound::from_borrowed_ptr(module.py(), shared.cast()) })
 }
 
 fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
@@ -221,8 +222,11 @@ unsafe fn deactivate(span: *mut SpanObject) {
 }
 
 unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
-    // SAFETY: alive when not null.
-    if object.is_null() { None } else { unsafe { as_span(object) } }
+    if object.is_null() {
+        return None;
+    }
+    // SAFETY: alive, since not null.
+    unsafe { as_span(object) }
 }
 
 /// Whether `previous`, below `span`, is passed over when `span` ends.

@@ -29,6 +29,7 @@ pub struct Http1 {
     /// When `conn` had its last answer.
     idle_since: Option<Instant>,
     flight: Option<Flight>,
+    last_phase: &'static str,
     scratch: Box<[u8]>,
 }
 
@@ -78,6 +79,7 @@ impl Http1 {
             conn: None,
             idle_since: None,
             flight: None,
+            last_phase: "resolve",
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
         })
     }
@@ -87,6 +89,11 @@ impl Http1 {
     #[doc(hidden)]
     pub fn pin_addresses(&mut self, addresses: Vec<SocketAddr>) {
         self.dialer.pin_addresses(addresses);
+    }
+
+    /// Where the last request failed, if it did: `resolve`, `connect`, `tls`, `send` or `receive`.
+    pub fn last_phase(&self) -> &'static str {
+        self.last_phase
     }
 
     /// `Some` ends the request.
@@ -204,6 +211,16 @@ impl Exchange for Http1 {
             }
             Ok(None) => Failure::Timeout(self.phase(&flight)),
             Err(failure) => failure,
+        };
+        self.last_phase = match &failure {
+            Failure::Resolve(_) => "resolve",
+            Failure::Connect(_) => "connect",
+            Failure::Tls(_) => "tls",
+            // A dialer that failed is idle again; connections break in it during the handshake only.
+            Failure::Io(_) if matches!(flight.stage, Stage::Dialing) => "tls",
+            Failure::Io(_) => self.phase(&flight),
+            Failure::Protocol(_) | Failure::Oversized(_) => "receive",
+            Failure::Timeout(phase) => phase,
         };
         self.cancel();
         Some(Err(failure))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -25,10 +26,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from collector import decode_spans
+
+DECODERS: Mapping[str | None, Callable[[bytes], bytes]] = {
+    None: bytes,
+    "gzip": gzip.decompress,
+    "zstd": lambda sent: zstandard.ZstdDecompressor().decompressobj().decompress(sent),
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class OtlpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.default_answer = Answer()
         self.requests: list[Request] = []
         self.connections = 0
@@ -89,6 +97,10 @@ class OtlpServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.port = self.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
+        if tls:
+            # Each connection's thread shakes hands, with its first read.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.endpoint = f"https://localhost:{self.port}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -191,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers.get("content-length", 0)))
-        body = gzip.decompress(sent) if self.headers.get("content-encoding") == "gzip" else sent
+        body = DECODERS[self.headers.get("content-encoding")](sent)
         answer = self.server._take_answer()
         if answer.delay_s:
             time.sleep(answer.delay_s)

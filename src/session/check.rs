@@ -1,0 +1,223 @@
+//! One record to each sink, and what came of it: for start-up checks and for people at a prompt. Runs on the calling
+//! thread over exchanges of its own, all sinks at once, waiting in one `poll`; the exporter and its sinks notice
+//! nothing. Never longer than the timeout, but for reading certificate files.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, DATE};
+
+use super::{CONTENT_TYPE, SLICE, encoded_resource};
+use crate::attrs::{put_text_item, tag};
+use crate::batch::Batch;
+use crate::clock::Timeline;
+use crate::config::{Config, Protocol, TraceSinkConfig};
+use crate::encode::Lookup;
+use crate::encode::chunk::Part;
+use crate::encode::otlp::{self, trace::TraceEncoder};
+use crate::exporter::request::after;
+use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, IdGenerator, SpanId};
+use crate::intern::{Interner, Scope};
+use crate::limits::SpanLimits;
+use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
+use crate::sys::poll::{PollFd, wait};
+use crate::sys::ticks;
+use crate::transport::retry::{Outcome, classify_otlp_http};
+use crate::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT, compress};
+
+/// The span that is sent.
+const NAME: &str = "pytracingx.check";
+/// What a Date header leaves open: it has whole seconds, cut off.
+const DATE_RESOLUTION_S: f64 = 1.0;
+
+/// What came of one sink's record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// `scheme://host:port/…`.
+    pub endpoint: String,
+    /// Over what.
+    pub protocol: Protocol,
+    /// The server took the record.
+    pub ok: bool,
+    /// Where it ended: `resolve`, `connect`, `tls`, `send`, `receive`, or `done` with a complete answer, whatever that
+    /// said. `None`: nothing could be tried.
+    pub phase: Option<&'static str>,
+    /// HTTP status of the answer.
+    pub status: Option<u16>,
+    /// From the beginning of name resolution to the answer or the failure.
+    pub latency: Option<Duration>,
+    /// Seconds that this machine's clock is ahead of the server's by the answer's Date header, to half a second; 0
+    /// when the two may agree. `None` without such a header.
+    pub clock_skew_s: Option<f64>,
+    /// What was wrong, one line without secrets; with `ok`, what the server remarked.
+    pub error: Option<String>,
+}
+
+impl Report {
+    fn new(sink: &TraceSinkConfig) -> Self {
+        Self {
+            endpoint: sink.transport.endpoint.to_string(),
+            protocol: sink.transport.protocol,
+            ok: false,
+            phase: None,
+            status: None,
+            latency: None,
+            clock_skew_s: None,
+            error: None,
+        }
+    }
+}
+
+/// Sends a span named `pytracingx.check` to each trace sink, once, within `timeout` and the sink's own. In the order of
+/// the sinks. When `should_stop` (asked every 50 ms) says so, it returns at once with what it has.
+pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
+    let body = body(config);
+    let until = after(Instant::now(), timeout);
+    let mut probes: Vec<_> = config.trace_sinks.iter().map(|sink| Probe::begin(sink, &body, until)).collect();
+    loop {
+        let mut busy = false;
+        for probe in &mut probes {
+            busy |= probe.step();
+        }
+        if !busy || should_stop() {
+            break;
+        }
+        wait_for(&probes);
+    }
+    probes.into_iter().map(|probe| probe.report).collect()
+}
+
+/// The encoded request, before compression.
+fn body(config: &Config) -> Vec<u8> {
+    let strings = Interner::default();
+    let now = ticks::unix_nano();
+    let mut ids = IdGenerator::from_entropy();
+    let version = env!("CARGO_PKG_VERSION");
+    let scope = Scope { name: "pytracingx".into(), version: version.into(), schema_url: String::new() };
+    let header = Header {
+        kind: kind::SPAN,
+        detail: Header::span_detail(SpanKind::Internal, StatusCode::Unset),
+        mask: 0,
+        payload_bytes: 0,
+        name: StrId::NONE,
+        scope: strings.scope_index(&scope),
+        flags: u16::from(FLAG_SAMPLED | FLAG_RANDOM) | flag::START_IS_UNIX_NANO | flag::END_IS_UNIX_NANO,
+        trace_id: ids.trace_id(),
+        span_id: ids.span_id(),
+        parent_span_id: SpanId::NONE,
+        start: now,
+        end: now,
+    };
+    let mut items = Vec::new();
+    put_text_item(&mut items, tag::NAME, NAME.as_bytes());
+    let mut batch = Batch::default();
+    batch.push(header, &items);
+    let lookup = Lookup { strings: &strings, timeline: &Timeline::new() };
+    let chunk = TraceEncoder::default().encode(&batch, |_| true, &SpanLimits::default(), lookup);
+    let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
+    let mut body = Vec::new();
+    otlp::trace_request(&encoded_resource(config), &[part], &mut body);
+    body
+}
+
+/// One sink's request.
+struct Probe {
+    report: Report,
+    /// `None` once it is over.
+    exchange: Option<Http1>,
+    began: Instant,
+    began_unix: Duration,
+}
+
+impl Probe {
+    fn begin(sink: &TraceSinkConfig, body: &[u8], until: Instant) -> Self {
+        let report = Report::new(sink);
+        let mut probe = Self { report, exchange: None, began: Instant::now(), began_unix: unix_time() };
+        let transport = &sink.transport;
+        if transport.protocol == Protocol::Grpc {
+            probe.report.error = Some("the protocol grpc is not available in this build".to_owned());
+            return probe;
+        }
+        match Http1::new(transport, CONTENT_TYPE, USER_AGENT) {
+            Err(error) => probe.report.error = Some(error.to_string()),
+            Ok(mut exchange) => {
+                let mut out = Vec::new();
+                let encoding = compress(transport.compression, body, &mut out);
+                let header = |encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding));
+                // Reading certificates is no part of the latency.
+                (probe.began, probe.began_unix) = (Instant::now(), unix_time());
+                let request = Request {
+                    headers: encoding.map(header).into_iter().collect(),
+                    body: out.into(),
+                    deadline: after(probe.began, Duration::from_millis(transport.timeout_ms)).min(until),
+                };
+                exchange.begin(request, probe.began);
+                probe.exchange = Some(exchange);
+            }
+        }
+        probe
+    }
+
+    /// False once it is over.
+    fn step(&mut self) -> bool {
+        let Some(exchange) = &mut self.exchange else {
+            return false;
+        };
+        let Some(result) = exchange.step(Instant::now()) else {
+            return true;
+        };
+        self.report.phase = Some(if result.is_ok() { "done" } else { exchange.last_phase() });
+        self.report.latency = Some(self.began.elapsed());
+        self.exchange = None;
+        self.settle(&result);
+        false
+    }
+
+    fn settle(&mut self, result: &Result<Response, Failure>) {
+        let now_unix = unix_time();
+        if let Ok(response) = result {
+            self.report.status = Some(response.status);
+            self.report.clock_skew_s = clock_skew_s(response, self.began_unix, now_unix);
+        }
+        let (ok, error) = match classify_otlp_http(result, now_unix.as_secs()) {
+            Outcome::Delivered { rejected, message } => (rejected == 0, message),
+            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => (false, Some(reason)),
+            Outcome::TooLarge => (false, Some("HTTP 413: the server found the request too large".to_owned())),
+        };
+        self.report.ok = ok;
+        self.report.error = error.or_else(|| (!ok).then(|| "the server rejected the span".to_owned()));
+    }
+}
+
+/// The server read its clock between `sent` and `received`, both since 1970.
+fn clock_skew_s(response: &Response, sent: Duration, received: Duration) -> Option<f64> {
+    let date = httpdate::parse_http_date(response.headers.get(DATE)?.to_str().ok()?).ok()?;
+    let date_s = date.duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+    let least = sent.as_secs_f64() - date_s - DATE_RESOLUTION_S;
+    let most = received.as_secs_f64() - date_s;
+    let agree = least <= 0.0 && most >= 0.0;
+    Some(if agree { 0.0 } else { (least + most).round() / 2.0 })
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Until a socket is ready or something is due, 50 ms at most.
+fn wait_for(probes: &[Probe]) {
+    let now = Instant::now();
+    let mut due = now + SLICE;
+    let mut fds = Vec::new();
+    for exchange in probes.iter().filter_map(|probe| probe.exchange.as_ref()) {
+        let interest = exchange.interest(now);
+        due = due.min(interest.wake_at.unwrap_or(due));
+        fds.extend(interest.fd.map(|fd| PollFd {
+            fd,
+            readable: interest.readable,
+            writable: interest.writable,
+            ready: false,
+        }));
+    }
+    wait(&mut fds, due.saturating_duration_since(now));
+}

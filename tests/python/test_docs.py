@@ -1,0 +1,120 @@
+"""What `help()`, editors and `inspect` show of the public names."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pydoc
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pytracingx as ptx
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from stub_docs import STUB, documented
+
+PUBLIC = [name for name in ptx.__all__ if not name.startswith("_")]
+CLASSES = [name for name in PUBLIC if inspect.isclass(getattr(ptx, name))]
+MEMBERS = [
+    f"{name}.{member}"
+    for name in CLASSES
+    if name != "ConfigError"
+    for member in vars(getattr(ptx, name))
+    if not member.startswith("_") or member in ("__enter__", "__exit__", "__aenter__", "__aexit__")
+]
+NOT_CONSTRUCTED = ["ConfigError", "ExtractedContext", "Span", "Tracer"]
+
+
+def find(path: str) -> Any:
+    value: Any = ptx
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def test_all_is_complete() -> None:
+    """Everything public of the extension module, `traced`, and nothing else."""
+    exported = {name for name in vars(ptx._native) if not name.startswith("_")}
+    assert sorted(PUBLIC) == sorted({*exported, "traced"})
+    assert set(ptx.__all__) <= set(dir(ptx))
+    with pytest.raises(AttributeError, match="module 'pytracingx' has no attribute 'no_such_name'"):
+        ptx.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("name", PUBLIC + MEMBERS)
+def test_every_argument_is_documented(name: str) -> None:
+    """Each public name says what it is, and names each of its arguments."""
+    value = find(name)
+    doc = inspect.getdoc(value)
+    assert (doc and doc[0].isupper()) or doc[:2] in ("16", "32"), name
+    if not callable(value):
+        return
+    if name in CLASSES and name in ("Span", "Tracer", "ExtractedContext", "ConfigError"):
+        return
+    parameters = [p for p in inspect.signature(value).parameters if p != "self" and not p.startswith("exc_")]
+    arguments = doc.partition("Args:")[2] if parameters else ""
+    missing = [parameter for parameter in parameters if parameter not in arguments]
+    assert not missing, f"{name} says nothing about {missing}"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_help_shows_the_signature(name: str) -> None:
+    text = pydoc.plain(pydoc.render_doc(getattr(ptx, name)))
+    assert name in text and "$self" not in text and "\n--\n" not in text
+
+
+@pytest.mark.parametrize("name", ["Span", "Tracer", "ExtractedContext"])
+def test_what_only_calls_make_cannot_be_constructed(name: str) -> None:
+    """An object of zeroed memory would crash."""
+    with pytest.raises(TypeError, match="cannot create"):
+        getattr(ptx, name)()
+    with pytest.raises(TypeError):
+        object.__new__(getattr(ptx, name))
+
+
+def test_signatures_are_those_of_the_api() -> None:
+    """Names, order, defaults and what is keyword-only, as programs use them."""
+    signatures = {
+        "start_span": "(name, attributes=None, kind='internal', *, parent=None, links=None, start_time=None, "
+        "activate=True)",
+        "record_span": "(name, start_time, end_time, attributes=None, kind='internal', *, parent=None, links=None, "
+        "status=None, span_context=None)",
+        "check": "(timeout_ms=3000)",
+        "shutdown": "(timeout_ms=5000)",
+        "force_flush": "(timeout_ms=5000)",
+        "init": "(config=None)",
+        "get_tracer": "(name, version=None)",
+        "new_context": "(parent=None)",
+        "inject_headers": "(carrier, context=None)",
+        "from_monotonic": "(seconds, /)",
+        "SpanContext": "(trace_id, span_id, trace_flags=1, trace_state='', is_remote=True)",
+        "Span.set_status": "(self, /, code, description=None)",
+        "Span.add_event": "(self, /, name, attributes=None, timestamp=None)",
+        "Span.record_exception": "(self, /, exception, escaped=False, *, attributes=None, timestamp=None)",
+        "Span.end": "(self, /, end_time=None)",
+        "Tracer.start_span": "(self, /, name, attributes=None, kind='internal', *, parent=None, links=None, "
+        "start_time=None, activate=True)",
+    }
+    assert {name: str(inspect.signature(find(name))) for name in signatures} == signatures
+
+
+def test_the_stub_has_the_docstrings_of_the_module() -> None:
+    """`python tests/stub_docs.py` copies them."""
+    differ = [
+        name
+        for name, node, doc in documented(ast.parse(STUB.read_text(encoding="utf-8")))
+        if ast.get_docstring(node) != doc
+    ]
+    assert differ == []
+
+
+def test_importing_the_package_imports_no_more_than_it_needs() -> None:
+    """`inspect` and `typing` take longer than all the rest; `traced` brings them when it is used."""
+    code = "import sys, pytracingx as p; print({'inspect', 'typing'} & {*sys.modules}); p.traced"
+    path = {"PYTHONPATH": str(Path(ptx.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=path)
+    assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr
