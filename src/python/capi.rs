@@ -62,6 +62,31 @@ impl MethodDef {
     }
 }
 
+/// While it lives, allocating starts no collection. Before 3.12 a collection runs in the middle of the allocation that
+/// sets it off, and code it runs (`__del__`, a generator's `finally`) that sets a context variable frees the very tree
+/// that an outer `PyContextVar_Set` is copying: the interpreter crashes. (Python 3.9 has no call for this.)
+pub(super) struct NoCollection(bool);
+
+impl NoCollection {
+    /// # Safety
+    /// Attached.
+    #[inline]
+    pub(super) unsafe fn begin() -> Self {
+        // SAFETY: as promised by the caller.
+        Self(unsafe { collector_off() })
+    }
+}
+
+impl Drop for NoCollection {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0 {
+            // SAFETY: attached, as when it began.
+            unsafe { collector_on() };
+        }
+    }
+}
+
 /// The `tp_new` of types whose objects only functions of ours make: without one they would inherit `object`'s, and an
 /// object of zeroed memory.
 pub(super) unsafe extern "C" fn no_new(
@@ -92,6 +117,25 @@ mod direct {
     pub(in crate::python) fn resolve(_py: Python<'_>) -> PyResult<()> {
         Ok(())
     }
+
+    /// Whether it was on.
+    #[inline]
+    pub(super) unsafe fn collector_off() -> bool {
+        #[cfg(all(Py_3_10, not(Py_3_12)))]
+        // SAFETY: the caller's, as for the C function.
+        return unsafe { ffi::PyGC_Disable() } != 0;
+        #[cfg(not(all(Py_3_10, not(Py_3_12))))]
+        false
+    }
+
+    #[inline]
+    pub(super) unsafe fn collector_on() {
+        #[cfg(all(Py_3_10, not(Py_3_12)))]
+        // SAFETY: the caller's, as for the C function.
+        unsafe {
+            ffi::PyGC_Enable();
+        }
+    }
 }
 
 /// The abi3 build: the symbols are looked up in the running interpreter at import.
@@ -114,6 +158,8 @@ mod resolved {
         set: unsafe extern "C" fn(Object, Object) -> Object,
         reset: unsafe extern "C" fn(Object, Object) -> c_int,
         utf8: unsafe extern "C" fn(Object, *mut ffi::Py_ssize_t) -> *const c_char,
+        /// `PyGC_Disable` and `PyGC_Enable`, in 3.10 and 3.11 only.
+        collector: Option<[unsafe extern "C" fn() -> c_int; 2]>,
     }
 
     static TABLE: OnceLock<Table> = OnceLock::new();
@@ -121,8 +167,17 @@ mod resolved {
     pub(in crate::python) fn resolve(py: Python<'_>) -> PyResult<()> {
         // SAFETY: exported under these names with these signatures by every CPython since 3.7.1; `symbol` checks that
         // they are there.
+        let has_collector = py.version_info() < (3, 12);
         let table = unsafe {
+            let collector = match (lookup(py, c"PyGC_Disable")?, lookup(py, c"PyGC_Enable")?) {
+                (off, on) if has_collector && !off.is_null() && !on.is_null() => Some([
+                    std::mem::transmute::<*mut c_void, _>(off),
+                    std::mem::transmute::<*mut c_void, _>(on),
+                ]),
+                _ => None,
+            };
             Table {
+                collector,
                 new: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_New")?),
                 get: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Get")?),
                 set: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Set")?),
@@ -167,6 +222,21 @@ mod resolved {
     pub(in crate::python) unsafe fn PyContextVar_New(name: *const c_char, default: Object) -> Object {
         // SAFETY: the caller's, as for the C function.
         unsafe { (table().new)(name, default) }
+    }
+
+    /// Whether it was on.
+    #[inline]
+    pub(super) unsafe fn collector_off() -> bool {
+        // SAFETY: the caller's, as for the C function.
+        table().collector.is_some_and(|[off, _]| unsafe { off() } != 0)
+    }
+
+    #[inline]
+    pub(super) unsafe fn collector_on() {
+        if let Some([_, on]) = table().collector {
+            // SAFETY: the caller's, as for the C function.
+            unsafe { on() };
+        }
     }
 
     #[inline]

@@ -72,6 +72,7 @@ impl Variable {
     pub(super) unsafe fn set(&self, value: *mut ffi::PyObject) -> *mut ffi::PyObject {
         // SAFETY: attached.
         unsafe {
+            let _pause = capi::NoCollection::begin();
             let token = capi::PyContextVar_Set(self.variable(), value);
             if token.is_null() {
                 ffi::PyErr_Clear();
@@ -89,6 +90,7 @@ impl Variable {
     pub(super) unsafe fn reset(&self, token: *mut ffi::PyObject) -> bool {
         // SAFETY: attached.
         unsafe {
+            let _pause = capi::NoCollection::begin();
             let done = capi::PyContextVar_Reset(self.variable(), token) == 0;
             if !done {
                 ffi::PyErr_Clear();

@@ -6,6 +6,7 @@ import gc
 import sys
 from typing import Any
 
+import pytest
 from conftest import RunPython
 from recording import Recording
 
@@ -188,3 +189,35 @@ answer([before, objects()])
     )
     before, after = run_python(code).answer
     assert after - before < 10
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="3.9 cannot pause its collector from C")
+def test_finalizers_that_use_spans(run_python: RunPython) -> None:
+    """A collection in the middle of making a span current may run code that makes others current.
+
+    Before 3.12 that crashes the interpreter: a plain `ContextVar.set` in a `__del__` does.
+    """
+    code = (
+        START
+        + """
+kept = []
+
+class Cycle:
+    def __init__(self, depth):
+        self.me = self
+        self.depth = depth
+    def __del__(self):
+        if self.depth:
+            Cycle(self.depth - 1)
+        ptx.start_span("left open")
+        kept.append([b"content " * size for size in range(1, 20) for _ in range(20)])
+        del kept[:-50]
+
+gc.set_threshold(1)
+for _ in range(5_000):
+    Cycle(8)
+    with ptx.start_span("op"):
+        pass
+"""
+    )
+    run_python(code)
