@@ -4,6 +4,7 @@
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
 //! per span is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
 //! (identity cache), `convert` and `objects` (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`.
+#![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
 mod arguments;
