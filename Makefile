@@ -64,6 +64,21 @@ test-loom-seeded: tools ## the models find each bug that can be seeded
 	  echo "$$bug: found by $$(sed -n 's/^    \([a-z_]*\)$$/\1/p' target/loom/seeded.log | sort -u | paste -sd' ')"; \
 	done
 
+# The lanes and the recording side, which need no C code. ThreadSanitizer wants a standard library built with it.
+host = $(shell rustc -vV | sed -n 's/^host: //p')
+cargo_sanitize = RUSTFLAGS="-Zsanitizer=$(1)" CARGO_TARGET_DIR=target/sanitize/$(1) \
+  cargo +nightly test --target $(host) --no-default-features --test core --test no_alloc
+
+.PHONY: sanitize
+sanitize: tools ## the same under AddressSanitizer and ThreadSanitizer, where a nightly compiler is installed
+	if ! rustc +nightly --version >/dev/null 2>&1; then \
+	  echo "no nightly compiler, not sanitized: rustup toolchain install nightly --component rust-src"; \
+	elif $(call cargo_sanitize,address); \
+	then if test -d "$$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library"; \
+	  then $(call cargo_sanitize,thread) -Zbuild-std; \
+	  else echo "no source of the standard library, no ThreadSanitizer: rustup +nightly component add rust-src"; fi; \
+	else exit 1; fi
+
 .PHONY: test-python
 test-python: install ## the package, against real sockets and the official decoder
 	$(bin)/python -m pytest tests/python --timeout 120 -q $(PYTEST_ARGS)

@@ -8,8 +8,11 @@
 //! nothing. `--json` prints one object per line instead of tables. Exits non-zero when a result is wrong or, without
 //! `--check`, when a promised ratio is missed.
 
+mod drain;
+mod emit;
 mod encode;
 mod measure;
+mod ring;
 
 use std::process::ExitCode;
 
@@ -18,7 +21,8 @@ use measure::{Options, Report};
 type Benchmark = (&'static str, fn(Options) -> Report);
 
 /// In the order they run.
-const BENCHMARKS: &[Benchmark] = &[("encode", encode::run)];
+const BENCHMARKS: &[Benchmark] =
+    &[("ring", ring::run), ("drain", drain::run), ("emit", emit::run), ("encode", encode::run)];
 
 fn main() -> ExitCode {
     let mut options = Options::default();

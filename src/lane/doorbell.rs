@@ -9,7 +9,7 @@
 
 use crate::sync::{AtomicBool, Ordering, fence};
 
-/// A weakened build must fail the models.
+/// SeqCst; AcqRel, which orders no store before a later load, in a build that must fail the models.
 const EACH_SEES_THE_OTHER: Ordering =
     if cfg!(loom_seeded_bug = "weak_fence") { Ordering::AcqRel } else { Ordering::SeqCst };
 

@@ -90,6 +90,7 @@ pub struct Doorbell {
     arena: Arc<Arena>,
     max_blocks: u32,
     bell: Arc<Bell>,
+    /// Relaxed: read when the other thread was joined.
     rung: Arc<AtomicBool>,
 }
 

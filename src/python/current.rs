@@ -12,9 +12,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi;
-use super::convert::Owned;
-use super::propagation::context_of;
+use super::objects::Owned;
 use super::span::{SpanObject, as_span};
+use super::span_context::context_of;
 use crate::emit::Parent;
 
 /// A context variable; made once at import, alive until the process ends.

@@ -6,8 +6,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use super::convert::{Encoder, Owned, text_of};
+use super::convert::Encoder;
 use super::fastcall::Raised;
+use super::objects::{Owned, text_of};
 use super::span::SpanObject;
 use crate::attrs::{self, Text, Value};
 use crate::emit::{self, AttributeList, StatusUpdate};

@@ -21,7 +21,8 @@ use crate::stats::{DropCounts, DropReason, SinkStats};
 ///     ConfigError: already initialized, or a certificate file that cannot be used.
 ///
 /// A forked child records into a session of its own without calling this; its first init() replaces that session. At
-/// interpreter exit everything is flushed within `exit_timeout_ms`.
+/// interpreter exit everything is flushed within `exit_timeout_ms`, in multiprocessing children too; whoever leaves by
+/// os._exit or is killed by a signal flushes nothing.
 #[pyfunction]
 #[pyo3(signature = (config = None))]
 pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()> {

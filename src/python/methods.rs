@@ -9,11 +9,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::MethodDef;
-use super::convert::{Encoder, GivenName, Simple, text_of};
+use super::convert::{Encoder, GivenName, Simple};
 use super::fastcall::{Raised, Signature, bool, entry, given, none};
-use super::propagation::SpanContext;
+use super::objects::text_of;
 use super::span::{self, SpanObject};
-use super::{exceptions, propagation, time};
+use super::span_context::SpanContext;
+use super::{activation, exceptions, span_context, time};
 use crate::attrs::{Items, Link};
 use crate::emit::{self, AttributeList, StatusUpdate};
 use crate::record::StatusCode;
@@ -180,7 +181,7 @@ unsafe extern "C" fn async_enter(this: Object, _: Object) -> Object {
     entry(|| {
         // SAFETY: attached; borrowed for the call.
         let value = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), this) };
-        Ok(propagation::Ready::object(&value)?)
+        Ok(activation::Ready::object(&value)?)
     })
 }
 
@@ -193,7 +194,7 @@ unsafe extern "C" fn async_exit(this: Object, args: Args, count: ffi::Py_ssize_t
     entry(|| {
         // SAFETY: attached; a new reference.
         let value = unsafe { Bound::from_owned_ptr(Python::assume_attached(), result) };
-        Ok(propagation::Ready::object(&value)?)
+        Ok(activation::Ready::object(&value)?)
     })
 }
 
@@ -369,7 +370,7 @@ unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, 
 unsafe fn link(span: *mut SpanObject, context: Object, attributes: &Collected) {
     // SAFETY: attached, alive.
     unsafe {
-        let Some(context) = propagation::context_of(context) else {
+        let Some(context) = span_context::context_of(context) else {
             return;
         };
         let live = &mut (*span).live;
@@ -408,7 +409,7 @@ pub(super) unsafe fn add_links(span: *mut SpanObject, links: Object) -> Result<(
                 Ok(entry) => entry,
                 Err(error) => {
                     error.restore(py);
-                    return super::convert::swallow();
+                    return super::objects::swallow();
                 }
             };
             let session = (*span).live.session;

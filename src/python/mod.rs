@@ -3,8 +3,10 @@
 //!
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
 //! per span is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
-//! (identity cache), `convert` (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`.
+//! (identity cache), `convert` and `objects` (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`.
+#![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
+mod activation;
 mod arguments;
 mod capi;
 mod config;
@@ -17,10 +19,12 @@ mod fastcall;
 mod freelist;
 mod lifecycle;
 mod methods;
+mod objects;
 mod propagation;
 mod sinks;
 mod sls_sink;
 mod span;
+mod span_context;
 mod strings;
 mod time;
 mod traced;
@@ -31,18 +35,21 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
+    use super::activation::{
+        ExtractedContext, UseSpan, current_span, current_trace_context, restore_context,
+    };
+    #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
     use super::lifecycle::{_shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats};
     #[pymodule_export]
-    use super::propagation::{
-        ExtractedContext, SpanContext, UseSpan, current_span, current_trace_context, extract_context,
-        extract_headers, inject_headers, restore_context,
-    };
+    use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]
     use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
     #[pymodule_export]
     use super::sls_sink::PySlsLogSink;
+    #[pymodule_export]
+    use super::span_context::SpanContext;
     #[pymodule_export]
     use super::time::{from_monotonic, now};
     #[pymodule_export]

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::{Encoder, Entries, Owned, Simple, simple};
+use super::convert::{Encoder, Simple, simple};
 use super::fastcall::Raised;
+use super::objects::{Entries, Owned};
 use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
@@ -42,8 +43,9 @@ pub(super) struct SpanObject {
     pub(super) live: LiveSpan,
 }
 
+/// `Span`. Relaxed, here and below: stored at import, before anybody has the module.
 static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
-/// The span that `current_span()` gives when there is none, and `start_span` when recording is off.
+/// The span that `current_span()` gives when there is none, and `start_span` when recording is off. Relaxed: as above.
 static NON_RECORDING: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// The object as a span, if it is one.
@@ -225,7 +227,7 @@ unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject>
     if object.is_null() {
         return None;
     }
-    // SAFETY: alive, since not null.
+    // SAFETY: alive, as it is not null.
     unsafe { as_span(object) }
 }
 

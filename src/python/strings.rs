@@ -22,9 +22,9 @@ const ENTRIES: usize = 2048;
 const ID_BITS: u32 = 19;
 const ALIGNMENT_BITS: u32 = 3;
 
-/// Address and id in one word, so that no reader sees one without the other; 0 is empty.
+/// Address and id in one word, so that no reader sees one without the other; 0 is empty. Relaxed: for the same reason.
 static CACHE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
-/// The session whose ids the cache holds.
+/// The session whose ids the cache holds. SeqCst to change it, Relaxed to look whether it is another's.
 static CACHED_SESSION: AtomicU64 = AtomicU64::new(0);
 
 /// A name or key on its way into a record.
@@ -123,7 +123,7 @@ fn remember(object: *mut ffi::PyObject, id: StrId, session: u64) {
         return;
     }
     if CACHED_SESSION.load(Ordering::Relaxed) != session {
-        // Nobody may find an old id under the new session: empty first.
+        // Nobody may find an old id under the new session: empty first. (Relaxed: between two SeqCst stores.)
         CACHED_SESSION.store(0, Ordering::SeqCst);
         for entry in &CACHE {
             forget(entry.swap(0, Ordering::Relaxed));

@@ -11,10 +11,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::{self, MethodDef};
-use super::convert::{GivenName, Owned, text_of};
+use super::convert::GivenName;
 use super::fastcall::{Raised, Signature, entry, given};
-use super::propagation::{self, SpanContext};
+use super::objects::{Owned, text_of};
 use super::span;
+use super::span_context::{self, SpanContext};
 use super::{current, methods, time};
 use crate::emit::{self, LiveSpan, Start, StatusUpdate};
 use crate::intern::Scope;
@@ -30,10 +31,11 @@ struct TracerObject {
     base: ffi::PyObject,
     /// Never null once constructed.
     scope: *mut Scope,
-    /// Session in the high 48 bits, index in the low 16; 0 before the first use.
+    /// Session in the high 48 bits, index in the low 16; 0 before the first use. Relaxed: one word, complete in itself.
     index: AtomicU64,
 }
 
+/// `Tracer`. Relaxed: stored at import, before anybody has the module.
 static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 const START_SPAN_DOC: &std::ffi::CStr = c"start_span($self, /, name, attributes=None, kind='internal', *, parent=None, links=None, start_time=None, activate=True)
@@ -322,7 +324,7 @@ unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_
             } else {
                 current::as_parent(current::SPAN.get().0)
             };
-            let given_context = propagation::context_of(span_context);
+            let given_context = span_context::context_of(span_context);
             if session == 0 {
                 let context = given_context.unwrap_or_else(|| SpanContext::INVALID.clone());
                 return Ok(Py::new(Python::assume_attached(), context)?.into_ptr());

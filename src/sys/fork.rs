@@ -108,6 +108,7 @@ fn lock(locked: &'static AtomicBool) -> Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        // Release: pairs with the Acquire in `lock`.
         self.0.store(false, Ordering::Release);
     }
 }

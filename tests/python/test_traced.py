@@ -452,9 +452,15 @@ def test_a_generator_ends_when_it_does(recorded: Any, collector: OtlpServer) -> 
     del steps
     gc.collect()
     assert arrived("collected")
+    cycle: list[Any] = []
+    cycle.append(traced("collected in a cycle")(lambda held: (yield held))(cycle))
+    next(cycle[0])
+    del cycle
+    gc.collect()
+    assert arrived("collected in a cycle")
     traced("never begun")(body)()
     spans = recorded()
-    assert set(spans) == {"exhausted", "closed", "collected"}
+    assert set(spans) == {"exhausted", "closed", "collected", "collected in a cycle"}
     assert {span["status"]["code"] for span in spans.values()} == {"unset"}
     assert not any(span["events"] for span in spans.values())
 

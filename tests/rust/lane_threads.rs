@@ -1,6 +1,7 @@
 //! Lanes between real threads: order, completeness, bounds, churn, wake-ups.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -54,6 +55,16 @@ fn sizes(seed: u64) -> impl FnMut() -> usize {
 
 const LARGEST_COMMON_BYTES: usize = 8 * 1024;
 
+/// Says that a writer is done, also when it panics.
+struct End<'a>(&'a AtomicUsize, &'a Lanes);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+        self.1.waker().wake();
+    }
+}
+
 #[test]
 fn every_accepted_record_arrives_once_whole_and_in_order() {
     const THREADS: usize = 8;
@@ -69,6 +80,7 @@ fn every_accepted_record_arrives_once_whole_and_in_order() {
             let (mut producer, lanes) = (lanes.attach(), Arc::clone(&lanes));
             let (drained, finished) = (Arc::clone(&drained), Arc::clone(&finished));
             thread::spawn(move || {
+                let _end = End(&finished, &lanes);
                 let mut size = sizes(index as u64 + 1);
                 let mut accepted = Vec::new();
                 let mut accepted_bytes = 0;
@@ -91,9 +103,6 @@ fn every_accepted_record_arrives_once_whole_and_in_order() {
                         Err(PushError::Full) => {}
                     }
                 }
-                finished.fetch_add(1, Ordering::Release);
-                drop(producer);
-                lanes.waker().wake();
                 accepted
             })
         })
@@ -134,16 +143,17 @@ fn shrinking_takes_no_memory_from_a_writer() {
     let lanes = Lanes::new(BLOCKS * BLOCK_BYTES, BLOCKS * BLOCK_BYTES).unwrap();
     let mut drainer = lanes.drainer().unwrap();
     let mut producer = lanes.attach();
-    // Half of the memory at most: one record to a block, and never more than three drains behind.
-    let turn = Arc::new(Barrier::new(2));
-    let theirs = Arc::clone(&turn);
+    // A record fills a block. While a round is drained the next one is written, and a block is kept: one is to spare,
+    // for the shrink to hold.
+    const RECORDS: usize = (BLOCKS - 2) / 2;
+    let (turn, theirs) = sync_channel(0);
     let writer = thread::spawn(move || {
         for round in 0..500 {
-            for _ in 0..BLOCKS / 2 {
+            for _ in 0..RECORDS {
                 let pushed = producer.push(&header(round, 40_000), &payload(round, 40_000));
                 assert_eq!(pushed, Ok(()), "in round {round}");
             }
-            theirs.wait();
+            turn.send(()).unwrap();
         }
     });
     let mut batch = Batch::default();
@@ -151,12 +161,12 @@ fn shrinking_takes_no_memory_from_a_writer() {
         for _ in 0..4 {
             drainer.shrink();
         }
-        turn.wait();
+        theirs.recv().unwrap();
         drain(&mut drainer, &mut batch);
     }
     writer.join().unwrap();
     drain(&mut drainer, &mut batch);
-    assert_eq!(batch.span_count(), 500 * BLOCKS / 2);
+    assert_eq!(batch.span_count(), 500 * RECORDS);
 }
 
 #[test]

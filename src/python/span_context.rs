@@ -1,0 +1,295 @@
+//! `SpanContext`: what identifies a span across processes, and how one is had from whatever stands for a span.
+#![expect(unsafe_code, reason = "written against the C API")]
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::activation::ExtractedContext;
+use super::arguments::Text;
+use super::span::as_span;
+use crate::context;
+use crate::emit::{LiveSpan, Parent, Thread};
+use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
+
+/// What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
+///
+/// Args:
+///     trace_id: 32 hexadecimal digits.
+///     span_id: 16 hexadecimal digits.
+///     trace_flags: W3C flags, 0 to 255; 1 (default) is "sampled".
+///     trace_state: W3C tracestate header value, default empty. A malformed one counts as empty.
+///     is_remote: Whether it came from another process; default True.
+///
+/// Raises:
+///     ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
+///         both ids together: the invalid context.
+#[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
+#[derive(Clone)]
+pub(super) struct SpanContext {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) flags: u8,
+    pub(super) trace_state: Option<Arc<str>>,
+    remote: bool,
+    /// The sampling decision and its session, for contexts drawn in this process.
+    decision: Option<(u64, u16)>,
+    /// For contexts drawn in advance.
+    parent_span_id: SpanId,
+    parent_is_remote: bool,
+}
+
+impl SpanContext {
+    pub(super) const INVALID: &'static Self = &Self {
+        trace_id: TraceId::NONE,
+        span_id: SpanId::NONE,
+        flags: 0,
+        trace_state: None,
+        remote: false,
+        decision: None,
+        parent_span_id: SpanId::NONE,
+        parent_is_remote: false,
+    };
+
+    /// Of a span of this process.
+    pub(super) fn of(live: &LiveSpan) -> Self {
+        Self {
+            trace_id: live.trace_id,
+            span_id: live.span_id,
+            flags: live.trace_flags(),
+            trace_state: live.trace_state.clone(),
+            decision: Some((live.session, live.mask)),
+            ..Self::INVALID.clone()
+        }
+    }
+
+    /// Ids and decision of a span to be recorded later.
+    pub(super) fn drawn(thread: &mut Thread, parent: Option<&Parent>) -> Self {
+        let trace_id = parent.map_or_else(|| thread.ids.trace_id(), |parent| parent.trace_id);
+        let mask = match parent {
+            Some(parent) => parent.mask(thread),
+            None => thread.intake.sampler.decide(trace_id, None),
+        };
+        let random = parent.map_or(FLAG_RANDOM, |parent| parent.trace_flags & FLAG_RANDOM);
+        Self {
+            trace_id,
+            span_id: thread.ids.span_id(),
+            flags: random | if mask == 0 { 0 } else { FLAG_SAMPLED },
+            trace_state: parent.and_then(|parent| parent.trace_state.clone()),
+            decision: Some((thread.intake.session, mask)),
+            parent_is_remote: parent.is_some_and(|parent| parent.is_remote),
+            parent_span_id: parent.map_or(SpanId::NONE, |parent| parent.span_id),
+            ..Self::INVALID.clone()
+        }
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        self.trace_id.is_valid() && self.span_id.is_valid()
+    }
+
+    pub(super) fn as_parent(&self) -> Parent {
+        Parent {
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            trace_flags: self.flags,
+            decision: self.decision,
+            is_remote: self.remote,
+            trace_state: self.trace_state.clone(),
+        }
+    }
+
+    /// What a span with these ids inherits; `parent` only counts within the same trace.
+    pub(super) fn as_drawn(&self, parent: Option<Parent>) -> Parent {
+        let parent = parent.filter(|parent| parent.trace_id == self.trace_id);
+        Parent {
+            span_id: parent.as_ref().map_or(self.parent_span_id, |parent| parent.span_id),
+            is_remote: parent.as_ref().map_or(self.parent_is_remote, |parent| parent.is_remote),
+            decision: self.decision.or_else(|| parent.as_ref().and_then(|parent| parent.decision)),
+            ..self.as_parent()
+        }
+    }
+
+    /// The `flags` field of an OTLP link.
+    pub(super) fn otlp_flags(&self) -> u32 {
+        u32::from(self.flags) | 0x100 | if self.remote { 0x200 } else { 0 }
+    }
+
+    pub(super) fn traceparent_text(&self) -> String {
+        let text = context::format_traceparent(self.trace_id, self.span_id, self.flags);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    pub(super) fn state_text(&self) -> &str {
+        self.trace_state.as_deref().unwrap_or("")
+    }
+
+    fn identity(&self) -> (TraceId, SpanId, u8, &str, bool) {
+        (self.trace_id, self.span_id, self.flags, self.state_text(), self.remote)
+    }
+}
+
+#[pymethods]
+impl SpanContext {
+    #[new]
+    #[pyo3(signature = (trace_id, span_id, trace_flags = 1, trace_state = "", is_remote = true))]
+    fn new(
+        trace_id: &str,
+        span_id: &str,
+        trace_flags: i64,
+        trace_state: &str,
+        is_remote: bool,
+    ) -> PyResult<Self> {
+        let hexadecimal = |name: &str, value: &str, digits: usize| {
+            PyValueError::new_err(format!(
+                "{name} must be {digits} hexadecimal digits, not all zero, got '{value}'"
+            ))
+        };
+        if [trace_id, span_id].map(|id| id.bytes().all(|digit| digit == b'0')) == [true; 2]
+            && (trace_id.len(), span_id.len()) == (32, 16)
+        {
+            return Ok(Self::INVALID.clone());
+        }
+        Ok(Self {
+            trace_id: TraceId::from_hex(trace_id.to_ascii_lowercase().as_bytes())
+                .ok_or_else(|| hexadecimal("trace_id", trace_id, 32))?,
+            span_id: SpanId::from_hex(span_id.to_ascii_lowercase().as_bytes())
+                .ok_or_else(|| hexadecimal("span_id", span_id, 16))?,
+            flags: u8::try_from(trace_flags).map_err(|_| {
+                PyValueError::new_err(format!("trace_flags must be 0 to 255, got {trace_flags}"))
+            })?,
+            trace_state: shared(context::parse_tracestate([trace_state.as_bytes()])),
+            remote: is_remote,
+            ..Self::INVALID.clone()
+        })
+    }
+
+    /// 32 lower-case hexadecimal digits.
+    #[getter]
+    pub(super) fn trace_id(&self) -> String {
+        String::from_utf8_lossy(&self.trace_id.to_hex()).into_owned()
+    }
+
+    /// 16 lower-case hexadecimal digits.
+    #[getter]
+    pub(super) fn span_id(&self) -> String {
+        String::from_utf8_lossy(&self.span_id.to_hex()).into_owned()
+    }
+
+    /// W3C trace flags.
+    #[getter]
+    fn trace_flags(&self) -> u8 {
+        self.flags
+    }
+
+    /// W3C tracestate, empty when there is none.
+    #[getter]
+    fn trace_state(&self) -> &str {
+        self.state_text()
+    }
+
+    /// Whether it came from another process.
+    #[getter]
+    fn is_remote(&self) -> bool {
+        self.remote
+    }
+
+    /// Whether both ids are there.
+    #[getter(is_valid)]
+    fn valid(&self) -> bool {
+        self.is_valid()
+    }
+
+    /// The W3C traceparent header value.
+    #[getter]
+    fn traceparent(&self) -> String {
+        self.traceparent_text()
+    }
+
+    /// Parses header values, by W3C Trace Context level 2.
+    ///
+    /// Args:
+    ///     traceparent: The header's value.
+    ///     trace_state: The tracestate header's value, default none. A malformed one counts as empty.
+    ///
+    /// Returns:
+    ///     A remote SpanContext, or None when the traceparent is malformed.
+    #[staticmethod]
+    #[pyo3(signature = (traceparent, trace_state = None))]
+    fn from_traceparent(traceparent: Text, trace_state: Option<Text>) -> Option<Self> {
+        let trace_state = trace_state.map(|Text(text)| text.into_bytes());
+        remote_context(&[traceparent.0.into_bytes()], trace_state.as_slice())
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| other.get().identity() == self.identity())
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.identity().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "SpanContext(trace_id='{:?}', span_id='{:?}', trace_flags={}, trace_state={:?}, is_remote={})",
+            self.trace_id,
+            self.span_id,
+            self.flags,
+            self.state_text(),
+            if self.remote { "True" } else { "False" }
+        )
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, (String, String, u8, String, bool)) {
+        let this = slf.get();
+        let arguments =
+            (this.trace_id(), this.span_id(), this.flags, this.state_text().to_owned(), this.remote);
+        (slf.get_type().into_any(), arguments)
+    }
+}
+
+/// Empty is none.
+fn shared(text: String) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| Arc::from(text))
+}
+
+/// The context of a `Span` or `SpanContext`; `None` for anything else and for invalid ones.
+///
+/// # Safety
+/// Attached; `object` is alive or null.
+pub(super) unsafe fn context_of(object: *mut ffi::PyObject) -> Option<SpanContext> {
+    if object.is_null() {
+        return None;
+    }
+    // SAFETY: attached, alive.
+    let context = unsafe {
+        if let Some(span) = as_span(object) {
+            SpanContext::of(&(*span).live)
+        } else {
+            let object = Bound::from_borrowed_ptr(Python::assume_attached(), object);
+            match object.cast::<ExtractedContext>() {
+                Ok(extracted) => extracted.borrow().span_context.clone()?,
+                Err(_) => object.cast::<SpanContext>().ok()?.get().clone(),
+            }
+        }
+    };
+    context.is_valid().then_some(context)
+}
+
+/// A remote context from header values, by W3C Trace Context level 2.
+pub(super) fn remote_context(traceparents: &[Vec<u8>], tracestates: &[Vec<u8>]) -> Option<SpanContext> {
+    let [traceparent] = traceparents else { return None };
+    let (trace_id, span_id, flags) = context::parse_traceparent(traceparent)?;
+    Some(SpanContext {
+        trace_id,
+        span_id,
+        flags,
+        trace_state: shared(context::parse_tracestate(tracestates.iter().map(Vec::as_slice))),
+        remote: true,
+        ..SpanContext::INVALID.clone()
+    })
+}
