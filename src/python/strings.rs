@@ -17,8 +17,10 @@ use crate::record::StrId;
 const MAX_BYTES: usize = 128;
 /// 16 KiB; the interner's 16,384 ids are far more than one program uses hot.
 const ENTRIES: usize = 2048;
-/// Ids fit 20 bits, and what remains of a 16-byte aligned 48-bit address 44.
-const ID_BITS: u32 = 20;
+/// Ids fit 19 bits, and what remains of an 8-byte aligned 48-bit address 45. (Strings that the interpreter holds as
+/// statics, one-letter ones among them, are not aligned to 16.)
+const ID_BITS: u32 = 19;
+const ALIGNMENT_BITS: u32 = 3;
 
 /// Address and id in one word, so that no reader sees one without the other; 0 is empty. Relaxed: for the same reason.
 static CACHE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
@@ -76,7 +78,7 @@ pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Optio
     // Relaxed: entries are validated by the session, and both only change while attached.
     if CACHED_SESSION.load(Ordering::Relaxed) == session {
         let entry = CACHE[slot(object)].load(Ordering::Relaxed);
-        if entry >> ID_BITS == object as u64 >> 4 && entry != 0 {
+        if entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS && entry != 0 {
             let id = StrId(entry as u32 & ((1 << ID_BITS) - 1));
             return Some(Name { text: Text::Id(id), object: std::ptr::null_mut() });
         }
@@ -111,7 +113,7 @@ pub(super) unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
 
 #[inline]
 fn slot(object: *mut ffi::PyObject) -> usize {
-    // Fibonacci hashing; the low four bits of an address are always zero.
+    // Fibonacci hashing; the low bits of an address are nearly always zero.
     ((object as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ENTRIES.trailing_zeros())) as usize
 }
 
@@ -130,7 +132,7 @@ fn remember(object: *mut ffi::PyObject, id: StrId, session: u64) {
     }
     // SAFETY: attached (callers convert arguments), and the object is alive.
     unsafe { ffi::Py_INCREF(object) };
-    let entry = (object as u64 >> 4) << ID_BITS | u64::from(id.0);
+    let entry = (object as u64 >> ALIGNMENT_BITS) << ID_BITS | u64::from(id.0);
     // Relaxed: the word carries all there is.
     forget(CACHE[slot(object)].swap(entry, Ordering::Relaxed));
 }
@@ -138,7 +140,7 @@ fn remember(object: *mut ffi::PyObject, id: StrId, session: u64) {
 /// Releases the reference that an entry held. Freeing an exact `str` runs no Python code.
 fn forget(entry: u64) {
     if entry != 0 {
-        let object = ((entry >> ID_BITS) << 4) as *mut ffi::PyObject;
+        let object = ((entry >> ID_BITS) << ALIGNMENT_BITS) as *mut ffi::PyObject;
         // SAFETY: the entry owned this reference and is gone; attached.
         unsafe { ffi::Py_DECREF(object) };
     }

@@ -221,3 +221,16 @@ for _ in range(5_000):
 """
     )
     run_python(code)
+
+
+def test_static_strings(recording: Recording) -> None:
+    """Names that the interpreter holds as statics (not aligned to 16 bytes) go through the cache unharmed."""
+    letters = [chr(code) for code in range(256)]
+    for n in range(3):
+        for text in [*letters, *(f"name {n} {m}" for m in range(5_000))]:
+            ptx.start_span(text, {text: 1}).end()
+        recording.restart()
+        ptx.start_span("a", {"b": 1}).end()
+        ptx.start_span("a", {"b": 1}).end()
+    assert [ord(letter) for letter in letters] == list(range(256))
+    assert [ord(chr(code)) for code in range(256)] == list(range(256))
