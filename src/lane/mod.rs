@@ -223,7 +223,9 @@ impl Drainer {
     /// that pass the mark afterwards wake it, once.
     pub fn park(&self) -> bool {
         self.lanes.doorbell.park(|| {
-            !self.lanes.oversize.is_empty()
+            // A lane that the drainer does not know yet may be pressed too: the next drain gets to know it.
+            !self.lanes.registered.is_empty()
+                || !self.lanes.oversize.is_empty()
                 || self.lanes.arena.is_pressed()
                 || self.readers.iter().any(|reader| reader.shared().is_pressed(self.lanes.max_blocks))
         })
