@@ -188,7 +188,7 @@ impl Reader {
     /// handed out. At most as many blocks as were in the lane when it began, so a fast writer cannot hold it.
     pub(crate) fn drain(&mut self, run: &mut dyn FnMut(&[u8])) -> usize {
         let mut bytes = 0;
-        // Relaxed: a bound, not a synchronisation; one more for the block being filled.
+        // Relaxed: a bound, not a synchronisation.
         let taken = self.shared.taken.load(Ordering::Relaxed);
         let mut blocks_left = taken.wrapping_sub(self.shared.given.load(Ordering::Relaxed)).max(1);
         if self.block == NONE {
@@ -212,7 +212,8 @@ impl Reader {
                 unsafe { self.arena.read(self.block, from, tail, run) };
                 bytes += (tail - from) as usize;
             }
-            if next == NONE {
+            // The block that the bound ends at is read too: what a drain leaves in the lane then came after it.
+            if next == NONE || blocks_left == 0 {
                 return bytes;
             }
             self.arena.give_back_drained(self.block);
@@ -220,9 +221,6 @@ impl Reader {
             self.shared.given.fetch_add(1, Ordering::Relaxed);
             (self.block, self.at) = (next, HEADER_BYTES as u32);
             blocks_left -= 1;
-            if blocks_left == 0 {
-                return bytes;
-            }
         }
     }
 
