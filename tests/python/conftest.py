@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -34,6 +35,10 @@ from typing import Any, Protocol
 import pytest
 from otlp_server import OtlpServer
 from recording import Recording
+
+# A shell without job control starts background jobs with SIGINT ignored, and their children inherit that; with a
+# handler here, children start with the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PRELUDE = """\
 import json, os, sys, threading, time
