@@ -69,10 +69,8 @@ _Sink: TypeAlias = TraceSink | MetricSink | OtlpLogSink | SlsLogSink
 
 _SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
 _StatusCode: TypeAlias = Literal["unset", "ok", "error"]
-_AttributeValue: TypeAlias = (
-    str | bool | int | float | bytes | Sequence[_AttributeValue] | Mapping[str, _AttributeValue] | None
-)
-_Attributes: TypeAlias = Mapping[str, _AttributeValue]
+# str, bool, int, float and bytes, and lists, tuples and dicts of these, keep their type; any other object becomes text.
+_Attributes: TypeAlias = Mapping[str, object]
 _Context: TypeAlias = Span | SpanContext
 _Current = TypeVar("_Current", Span, SpanContext)
 _Links: TypeAlias = Iterable[_Context | tuple[_Context, _Attributes | None]]
@@ -518,7 +516,7 @@ class Span:
     @property
     def context(self) -> SpanContext:
         """The span's SpanContext: immutable, picklable; the same after the end."""
-    def set_attribute(self, key: str, value: _AttributeValue) -> None:
+    def set_attribute(self, key: str, value: object) -> None:
         """Sets an attribute; the last value for a key wins.
 
         Args:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ._native import _Body, _non_recording, _span_kind, start_span
 
 if TYPE_CHECKING:
-    from ._native import _AttributeValue, _SpanKind
+    from ._native import _SpanKind
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -28,14 +28,14 @@ def traced(
     /,
     *,
     kind: _SpanKind = "internal",
-    attributes: Mapping[str, _AttributeValue] | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> _F: ...
 @overload
 def traced(
     name: str | None = None,
     *,
     kind: _SpanKind = "internal",
-    attributes: Mapping[str, _AttributeValue] | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> Callable[[_F], _F]: ...
 def traced(
     name: Any = None,
