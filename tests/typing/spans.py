@@ -43,7 +43,7 @@ def more_spans(parent: ptx.SpanContext) -> None:
 
 def wrong_spans() -> None:
     ptx.start_span("name", kind="magic")  # type: ignore[arg-type]
-    ptx.start_span("name", {"a": object()})  # type: ignore[dict-item]
+    ptx.start_span("name", {1: "a"})  # type: ignore[dict-item]
     ptx.start_span("name", start_time=1.5)  # type: ignore[arg-type]
     ptx.start_span("name", {}, "internal", None)  # type: ignore[call-arg]
     ptx.current_span().set_status("bad")  # type: ignore[arg-type]
