@@ -541,6 +541,36 @@ fn a_name_that_does_not_exist_fails_and_is_looked_up_again() {
     }
 }
 
+#[test]
+fn addresses_are_kept_until_they_are_old_or_take_no_connection() {
+    // A request whose time is over ends in the phase that it waits in.
+    let looks_up = |client: &mut Http1, now: Instant| {
+        client.begin(request("x", Duration::ZERO), now);
+        let result = client.step(now + Duration::from_secs(1));
+        client.cancel();
+        matches!(result, Some(Err(Failure::Timeout("resolve"))))
+    };
+    // A lookup can be over before we look, so it need not be seen each time.
+    const TRIES: u32 = 100;
+    let server = Server::answering(OK);
+    let mut known = client(&config("localhost", server.address.port()));
+    post(&mut known, "x").unwrap();
+    known.cancel();
+    let now = Instant::now();
+    assert!((0..58).all(|passed_s| !looks_up(&mut known, now + Duration::from_secs(passed_s))));
+    assert!(
+        (1..TRIES).any(|minutes| looks_up(&mut known, now + minutes * Duration::from_secs(62))),
+        "old"
+    );
+
+    let mut refused = client(&config("localhost", refused_address().port()));
+    let looked_up = (0..TRIES).any(|_| {
+        assert!(matches!(post(&mut refused, "x"), Err(Failure::Connect(_))));
+        looks_up(&mut refused, Instant::now())
+    });
+    assert!(looked_up, "the addresses took no connection");
+}
+
 // ---- deadlines -----------------------------------------------------------------------------------------------------
 
 #[test]
