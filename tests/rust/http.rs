@@ -558,10 +558,7 @@ fn addresses_are_kept_until_they_are_old_or_take_no_connection() {
     known.cancel();
     let now = Instant::now();
     assert!((0..58).all(|passed_s| !looks_up(&mut known, now + Duration::from_secs(passed_s))));
-    assert!(
-        (1..TRIES).any(|minutes| looks_up(&mut known, now + minutes * Duration::from_secs(62))),
-        "old"
-    );
+    assert!((1..TRIES).any(|minutes| looks_up(&mut known, now + minutes * Duration::from_secs(62))), "old");
 
     let mut refused = client(&config("localhost", refused_address().port()));
     let looked_up = (0..TRIES).any(|_| {
