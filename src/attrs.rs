@@ -12,6 +12,8 @@
 //!   EVENT                               time u64, time_is_unix_nano u32, dropped u32, len u32, attribute items
 //!   LINK                                trace id, span id, flags u32, dropped u32, trace_state text, len u32, attribute items
 //!   DROPPED                             attributes u32, events u32, links u32
+//!   SEVERITY_TEXT                       len u32, bytes (log records)
+//!   BODY                                tag u8, body: a value, as in an array (log records)
 //! ```
 //!
 //! Writing appends to a `Vec<u8>` and allocates only when that grows. Reading allocates nothing, and never panics or
@@ -43,6 +45,8 @@ pub mod tag {
     pub const EVENT: u8 = 19;
     pub const LINK: u8 = 20;
     pub const DROPPED: u8 = 21;
+    pub const SEVERITY_TEXT: u8 = 22;
+    pub const BODY: u8 = 23;
 }
 
 /// A name or key: interned, or inline bytes (UTF-8 when it came from a recording call).
@@ -140,6 +144,10 @@ pub enum Item<'a> {
         /// Links.
         links: u32,
     },
+    /// A log record's severity as its source calls it.
+    SeverityText(&'a [u8]),
+    /// A log record's body.
+    Body(Value<'a>),
 }
 
 // ---------------------------------------------------------------------------------------------- writing
@@ -239,9 +247,9 @@ fn put_value_body(out: &mut Vec<u8>, value: Value<'_>) {
     }
 }
 
-/// Appends a NAME, TRACE_STATE or STATUS item.
+/// Appends a NAME, TRACE_STATE, STATUS or SEVERITY_TEXT item.
 pub fn put_text_item(out: &mut Vec<u8>, tag: u8, text: &[u8]) {
-    debug_assert!((tag::NAME..=tag::STATUS).contains(&tag));
+    debug_assert!((tag::NAME..=tag::STATUS).contains(&tag) || tag == tag::SEVERITY_TEXT);
     put_word(out, tag, StrId::NONE);
     put_text(out, text);
 }
@@ -279,6 +287,19 @@ pub fn put_dropped(out: &mut Vec<u8>, attributes: u32, events: u32, links: u32) 
     put_u32(out, attributes);
     put_u32(out, events);
     put_u32(out, links);
+}
+
+/// Appends a log record's body.
+#[inline]
+pub fn put_body(out: &mut Vec<u8>, value: Value<'_>) {
+    put_word(out, tag::BODY, StrId::NONE);
+    put_element(out, value);
+}
+
+/// Appends a log record's body that was written as one element ([`put_element`], [`open_element`]).
+pub fn put_body_element(out: &mut Vec<u8>, element: &[u8]) {
+    put_word(out, tag::BODY, StrId::NONE);
+    out.extend_from_slice(element);
 }
 
 // ---------------------------------------------------------------------------------------------- reading
@@ -368,6 +389,11 @@ impl<'a> Reader<'a> {
             }),
             tag::DROPPED => {
                 Item::Dropped { attributes: self.u32()?, events: self.u32()?, links: self.u32()? }
+            }
+            tag::SEVERITY_TEXT => Item::SeverityText(self.text()?),
+            tag::BODY => {
+                let [tag] = self.array()?;
+                Item::Body(self.value(tag)?)
             }
             _ => return None,
         })

@@ -47,13 +47,21 @@ pub mod lane;
 
 pub mod config;
 pub mod diagnostics;
+pub mod instruments;
 pub mod limits;
+pub mod log_routes;
+pub mod observe;
 pub mod resource;
 pub mod sampler;
 pub mod stats;
 
+pub mod accumulate;
+
 pub mod batch;
 pub mod emit;
+
+pub mod aggregate;
+pub mod redact;
 
 pub mod encode;
 

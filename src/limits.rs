@@ -1,4 +1,4 @@
-//! How much of a span is kept. Collected to the largest limit of all sinks, cut per sink by the encoder; what is cut
+//! How much of a span or log record is kept. Collected to the largest limit of all sinks, cut per sink by the encoder; what is cut
 //! shows in the `dropped_*_count` fields. Plain data.
 
 /// Limits of one trace sink, in OpenTelemetry's terms. Counts are per span unless the name says otherwise.
@@ -40,6 +40,31 @@ impl SpanLimits {
             links: self.links.max(other.links),
             attributes_per_event: self.attributes_per_event.max(other.attributes_per_event),
             attributes_per_link: self.attributes_per_link.max(other.attributes_per_link),
+            value_length: self.value_length.max(other.value_length),
+        }
+    }
+}
+
+/// What is kept of a log record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LogLimits {
+    /// Attributes of the record. Default 128.
+    pub attributes: u32,
+    /// Characters of a string value; `u32::MAX` (default) is no limit.
+    pub value_length: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { attributes: 128, value_length: u32::MAX }
+    }
+}
+
+impl LogLimits {
+    /// The smallest limits that keep everything either would keep.
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            attributes: self.attributes.max(other.attributes),
             value_length: self.value_length.max(other.value_length),
         }
     }

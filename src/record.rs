@@ -83,6 +83,53 @@ impl SpanKind {
     }
 }
 
+/// OpenTelemetry's instrument kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum InstrumentKind {
+    /// A sum that only grows.
+    Counter = 1,
+    /// A sum.
+    UpDownCounter = 2,
+    /// A distribution.
+    Histogram = 3,
+    /// A value that is set.
+    Gauge = 4,
+    /// A growing total, asked for.
+    ObservableCounter = 5,
+    /// A total, asked for.
+    ObservableUpDownCounter = 6,
+    /// A value, asked for.
+    ObservableGauge = 7,
+}
+
+impl InstrumentKind {
+    /// Its values are asked for at each collection and are totals, not changes.
+    pub const fn is_observable(self) -> bool {
+        matches!(self, Self::ObservableCounter | Self::ObservableUpDownCounter | Self::ObservableGauge)
+    }
+}
+
+/// A measured value: integers stay integers until a double joins them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// 64-bit integer.
+    Int(i64),
+    /// Double.
+    Double(f64),
+}
+
+impl Number {
+    /// As a double; integers beyond 2^53 are rounded.
+    #[inline]
+    pub const fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(value) => value as f64,
+            Self::Double(value) => value,
+        }
+    }
+}
+
 /// OpenTelemetry's StatusCode with its wire values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -102,27 +149,28 @@ pub enum StatusCode {
 pub struct Header {
     /// One of [`kind`].
     pub kind: u8,
-    /// Span: [`SpanKind`] in the low four bits, [`StatusCode`] in the high four. Log: severity number.
+    /// Span: [`SpanKind`] in the low four bits, [`StatusCode`] in the high four. Log: severity number, 0 for none.
+    /// Measurement: 0 when `end` holds an integer, 1 for a double.
     pub detail: u8,
-    /// Trace sinks that want this record, a bit each.
+    /// Span: trace sinks that want it, a bit each. Otherwise 0.
     pub mask: u16,
     /// Bytes of items after the header (the last slot's rest is padding).
     pub payload_bytes: u32,
-    /// Span name, or NONE when a NAME item holds it.
+    /// Span: its name, or NONE when a NAME item holds it. Measurement: the instrument's id in the session.
     pub name: StrId,
     /// Index of the instrumentation scope.
     pub scope: u16,
     /// W3C trace flags in the low byte, [`flag`] bits above.
     pub flags: u16,
-    /// The trace.
+    /// The trace; of a log or measurement, that of the span it was made in, NONE outside.
     pub trace_id: TraceId,
-    /// The span.
+    /// The span; of a log or measurement, the one it was made in.
     pub span_id: SpanId,
-    /// Its parent, NONE for a root.
+    /// Span: its parent, NONE for a root. Measurement: the id of the bound attributes, all zero for none.
     pub parent_span_id: SpanId,
-    /// Ticks, or Unix nanoseconds by flag.
+    /// Ticks, or Unix nanoseconds by flag. Measurement: ticks, 0 where the time does not matter.
     pub start: u64,
-    /// Ticks, or Unix nanoseconds by flag.
+    /// Span: like `start`. Log: when it was observed, ticks. Measurement: the value's bits.
     pub end: u64,
 }
 
@@ -157,6 +205,18 @@ impl Header {
     /// `detail` of a span.
     pub const fn span_detail(kind: SpanKind, status: StatusCode) -> u8 {
         kind as u8 | (status as u8) << 4
+    }
+
+    /// A measurement's value.
+    #[inline]
+    pub fn number(&self) -> Number {
+        if self.detail == 0 { Number::Int(self.end as i64) } else { Number::Double(f64::from_bits(self.end)) }
+    }
+
+    /// A measurement's bound attributes, 0 for none.
+    #[inline]
+    pub fn binding(&self) -> u32 {
+        u64::from_ne_bytes(self.parent_span_id.0) as u32
     }
 
     /// The W3C trace flags.

@@ -33,12 +33,11 @@ use crate::exporter::request::{Dialect, Settings, after};
 use crate::exporter::sink::Sink;
 use crate::exporter::{self, Parts, Shared, TraceSink};
 use crate::ids::IdGenerator;
-use crate::intern::Interner;
 use crate::lane::Lanes;
 use crate::limits::SpanLimits;
 use crate::resource;
 use crate::sampler::Sampler;
-use crate::stats::{Counter, DropCounts, Drops, SinkStats, Snapshot};
+use crate::stats::{DropCounts, SinkStats, Snapshot};
 use crate::sys::fork::{Guard, lifecycle_lock};
 use crate::sys::{fork, stderr};
 use crate::transport::retry::classify_otlp_http;
@@ -262,18 +261,13 @@ impl Session {
         let drainer = lanes.drainer().ok_or_else(|| no_lanes(&"taken"))?;
         let samplers: Vec<_> = config.trace_sinks.iter().map(|sink| sink.sampler).collect();
         let limits = config.trace_sinks.iter().map(|sink| sink.limits).reduce(SpanLimits::union);
+        // Relaxed: only the number matters.
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let intake = Arc::new(Intake {
-            // Relaxed: only the number matters.
-            session: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            process,
-            lanes: lanes.clone(),
-            strings: Arc::new(Interner::default()),
             sampler: Sampler::new(&samplers),
             limits: limits.unwrap_or_default(),
             console_spans: config.console_spans,
-            span_drops: Drops::default(),
-            unusable_times: Counter::default(),
-            spans_abandoned: Counter::default(),
+            ..Intake::new(id, lanes.clone())
         });
         let resource: Arc<[u8]> = encoded_resource(&config).into();
         let sinks = config.trace_sinks.clone();
@@ -283,7 +277,7 @@ impl Session {
         let parts = Parts {
             drainer,
             strings: intake.strings.clone(),
-            lane_drops: Box::new(move || DropCounts::read(&recording.span_drops)),
+            lane_drops: Box::new(move || DropCounts::read(&recording.counters.spans_dropped)),
             trace_sinks: Box::new(move || {
                 let exchanges = exchanges(&sinks);
                 sinks
@@ -313,10 +307,10 @@ impl Session {
         };
         let mut stats = running.shared.stats();
         let reached_exporter = stats.spans_recorded - stats.spans_dropped.total();
-        stats.spans_dropped = DropCounts::read(&running.intake.span_drops);
+        stats.spans_dropped = DropCounts::read(&running.intake.counters.spans_dropped);
         stats.spans_recorded = reached_exporter + stats.spans_dropped.total();
-        stats.unusable_times = running.intake.unusable_times.get();
-        stats.spans_abandoned = running.intake.spans_abandoned.get();
+        stats.unusable_times = running.intake.counters.unusable_times.get();
+        stats.spans_abandoned = running.intake.counters.spans_abandoned.get();
         stats
     }
 

@@ -15,6 +15,8 @@ pub enum DropReason {
     RingFull,
     /// The hand-over queue for oversized payloads was full.
     OversizeFull,
+    /// A log record made while another one was being taken, by the code that this ran.
+    Reentrant,
     /// The sink's queue was full (`max_queue_bytes`, `batch_max_queue`).
     QueueFull,
     /// The server refused it for good (a final status).
@@ -39,9 +41,10 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RingFull,
         Self::OversizeFull,
+        Self::Reentrant,
         Self::QueueFull,
         Self::Refused,
         Self::Rejected,
@@ -64,6 +67,7 @@ impl DropReason {
         match self {
             Self::RingFull => "ring_full",
             Self::OversizeFull => "oversize_full",
+            Self::Reentrant => "reentrant",
             Self::QueueFull => "queue_full",
             Self::Refused => "refused",
             Self::Rejected => "rejected",
@@ -108,6 +112,27 @@ impl Drops {
     pub fn get(&self, reason: DropReason) -> u64 {
         self.0[reason as usize].get()
     }
+}
+
+/// What recording threads count.
+#[derive(Debug, Default)]
+pub struct RecordingCounters {
+    /// Span records lost on the way into a lane.
+    pub spans_dropped: Drops,
+    /// Spans that were collected without having been ended; they are ended then.
+    pub spans_abandoned: Counter,
+    /// Log records lost on the way into a lane.
+    pub logs_dropped: Drops,
+    /// Times that were not integer Unix nanoseconds and were replaced by now.
+    pub unusable_times: Counter,
+    /// Measurements not taken: negative, for a counter or a histogram.
+    pub negative_measurements: Counter,
+    /// Measurements not taken: NaN or an infinity, for anything but a gauge.
+    pub not_finite_measurements: Counter,
+    /// Measurements not taken: no number.
+    pub not_numbers: Counter,
+    /// Measurements that were folded because the thread's lane was full; none is lost.
+    pub measurements_folded: Counter,
 }
 
 /// Drops by reason, as plain numbers.
@@ -232,6 +257,27 @@ pub struct LaneStats {
     pub bytes_max: usize,
 }
 
+/// Measurements and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MeasurementStats {
+    /// Taken.
+    pub recorded: u64,
+    /// Of these, folded because the thread's lane was full.
+    pub folded: u64,
+    /// Of these, those that joined the overflow series of their stream.
+    pub overflowed: u64,
+    /// Not taken: negative, for a counter or a histogram.
+    pub negative: u64,
+    /// Not taken: NaN or an infinity, for anything but a gauge.
+    pub not_finite: u64,
+    /// Not taken: no number.
+    pub not_a_number: u64,
+    /// Instruments that were made again with another definition.
+    pub conflicts: u64,
+    /// Collections of observable instruments that did not end in time.
+    pub late_observations: u64,
+}
+
 /// What `stats()` shows of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -243,8 +289,19 @@ pub struct Snapshot {
     pub unusable_times: u64,
     /// Spans that were collected without having been ended; they were ended then.
     pub spans_abandoned: u64,
+    /// Log records handed to the session: those that reached the exporter, and `logs_dropped`. What no destination's
+    /// filter lets pass is not recorded.
+    pub logs_recorded: u64,
+    /// Log records lost on the way into a lane, by reason.
+    pub logs_dropped: DropCounts,
+    /// Measurements.
+    pub measurements: MeasurementStats,
     /// Each trace sink, in the order of the configuration.
     pub trace_sinks: Vec<SinkStats>,
+    /// Each metric sink, in the order of the configuration. Its records are data points.
+    pub metric_sinks: Vec<SinkStats>,
+    /// Each log sink: the OTLP ones, then the SLS ones, in the order of the configuration.
+    pub log_sinks: Vec<SinkStats>,
     /// The stderr side.
     pub console: ConsoleStats,
     /// Lane memory.

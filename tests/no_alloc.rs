@@ -16,10 +16,9 @@ use pytracingx::emit::{self, Intake, LiveSpan, Parent, Start, StatusUpdate, Thre
 use pytracingx::ids::{SpanId, TraceId};
 use pytracingx::intern::Interner;
 use pytracingx::lane::{Drainer, Lanes};
-use pytracingx::limits::SpanLimits;
 use pytracingx::record::{SpanKind, StatusCode};
 use pytracingx::sampler::Sampler;
-use pytracingx::stats::{Counter, DropCounts, Drops};
+use pytracingx::stats::DropCounts;
 
 struct Counting;
 
@@ -70,16 +69,9 @@ fn session() -> (Arc<Intake>, Drainer) {
     let lanes = Lanes::new(32 << 20, 64 << 20).unwrap();
     let drainer = lanes.drainer().unwrap();
     let intake = Arc::new(Intake {
-        session: SESSION,
-        process: pytracingx::sys::fork::process(),
-        lanes,
         strings: Arc::new(Interner::default()),
         sampler: Sampler::new(&[SamplerConfig::AlwaysOn]),
-        limits: SpanLimits::default(),
-        console_spans: false,
-        span_drops: Drops::default(),
-        unusable_times: Counter::default(),
-        spans_abandoned: Counter::default(),
+        ..Intake::new(SESSION, lanes)
     });
     emit::publish(Arc::clone(&intake));
     (intake, drainer)
@@ -186,7 +178,7 @@ fn main() {
     }
     let counts = recording.join().expect("the recording thread");
     emit::retract();
-    assert_eq!(DropCounts::read(&intake.span_drops).total(), 0, "spans lost");
+    assert_eq!(DropCounts::read(&intake.counters.spans_dropped).total(), 0, "spans lost");
     let (warm_up, later) = counts.split_first().expect("some rounds");
     assert!(*warm_up > 0, "the first round allocates its storage; this counter counts nothing");
     assert!(later.iter().all(|count| *count == 0), "allocations by round of {SPANS} spans: {counts:?}");

@@ -11,11 +11,9 @@ use pytracingx::emit::{self, Intake, LiveSpan, Parent, Start};
 use pytracingx::ids::{SpanId, TraceId};
 use pytracingx::intern::Interner;
 use pytracingx::lane::Lanes;
-use pytracingx::limits::SpanLimits;
 use pytracingx::record::SpanKind;
 use pytracingx::sampler::Sampler;
 use pytracingx::stats::{Counter, DropCounts, Drops};
-use pytracingx::sys;
 
 use crate::measure::{Candidate, Options, Report, compare};
 
@@ -31,16 +29,9 @@ pub fn run(options: Options) -> Report {
     let [name, keys @ ..] = ["decode_step", "gen_ai.request.model", "batch_size", "kv_cache_usage"]
         .map(|text| Text::Id(strings.intern_now(text.as_bytes()).expect("room for a few texts")));
     let intake = Arc::new(Intake {
-        session: 1,
-        process: sys::fork::process(),
-        lanes,
         strings,
         sampler: Sampler::new(&[SamplerConfig::AlwaysOn]),
-        limits: SpanLimits::default(),
-        console_spans: false,
-        span_drops: Drops::default(),
-        unusable_times: Counter::default(),
-        spans_abandoned: Counter::default(),
+        ..Intake::new(1, lanes)
     });
     emit::publish(Arc::clone(&intake));
     let not_wanted = Parent {
@@ -89,7 +80,7 @@ pub fn run(options: Options) -> Report {
         Candidate::new(SAMPLED_OUT, || round(0, Some(&not_wanted), 3)),
     ];
     let report = compare("span", spans, options, candidates, (SAMPLED_OUT, OURS, 1.5));
-    assert_eq!(DropCounts::read(&intake.span_drops).total(), 0, "no span is lost");
+    assert_eq!(DropCounts::read(&intake.counters.spans_dropped).total(), 0, "no span is lost");
     emit::retract();
     report
 }

@@ -98,7 +98,10 @@ fn check(payload: &[u8], strings: &Interner) {
 fn item_is_utf8(item: &Item<'_>) -> bool {
     match item {
         Item::Attribute(attribute) => text_is_utf8(attribute.key) && value_is_utf8(attribute.value, 0),
-        Item::Name(text) | Item::TraceState(text) | Item::Status(text) => is_utf8(text),
+        Item::Name(text) | Item::TraceState(text) | Item::Status(text) | Item::SeverityText(text) => {
+            is_utf8(text)
+        }
+        Item::Body(value) => value_is_utf8(value, 0),
         Item::Event(event) => text_is_utf8(event.name) && items_are_utf8(event.attributes, 0),
         Item::Link(link) => is_utf8(link.trace_state) && items_are_utf8(link.attributes, 0),
         Item::Dropped { .. } => true,

@@ -5,11 +5,11 @@
 use super::check;
 use super::variables::{Environment, specific};
 use super::{
-    BatchConfig, Config, Endpoint, LogLimits, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator,
-    Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig,
-    TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+    BatchConfig, Config, Endpoint, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator, Protocol,
+    Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig, TlsFiles,
+    TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
 };
-use crate::limits::SpanLimits;
+use crate::limits::{LogLimits, SpanLimits};
 
 impl Config {
     /// What the environment alone says. Log records go to the console unless `OTEL_LOGS_EXPORTER` is set and leaves it

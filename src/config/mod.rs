@@ -8,6 +8,7 @@ mod environment;
 mod filter;
 mod sink;
 mod variables;
+mod view;
 
 use std::fmt;
 
@@ -16,11 +17,14 @@ use zeroize::Zeroizing;
 pub use endpoint::{Endpoint, PathRule};
 pub use filter::{Level, LogFilter};
 pub use sink::*;
+pub use view::*;
 
 /// `service.name` of a process that was not given one.
 pub const UNKNOWN_SERVICE: &str = "unknown_service:python";
 /// A mask has one bit per trace sink.
 pub const MAX_TRACE_SINKS: usize = 16;
+/// A mask has one bit per log sink, OTLP and SLS together, and one for the console.
+pub const MAX_LOG_SINKS: usize = 15;
 /// Default of [`Config::ring_capacity_bytes`].
 pub const RING_CAPACITY_BYTES: usize = 8 << 20;
 /// Default of [`Config::lane_budget_bytes`].
@@ -169,6 +173,10 @@ pub struct Config {
     pub sls_log_sinks: Vec<SlsSinkConfig>,
     /// Characters of string values, for sinks without a limit of their own; `None` is no limit.
     pub max_attribute_value_length: Option<u32>,
+    /// How metric streams differ from what their instruments say.
+    pub views: Vec<View>,
+    /// Attributes to hide.
+    pub redact: Vec<RedactRule>,
     /// Metrics about pytracingx itself (`otel.sdk.*`).
     pub sdk_metrics: bool,
     /// Buckets of histograms without boundaries.
@@ -206,6 +214,8 @@ impl Config {
             otlp_log_sinks: Vec::new(),
             sls_log_sinks: Vec::new(),
             max_attribute_value_length: None,
+            views: Vec::new(),
+            redact: Vec::new(),
             sdk_metrics: false,
             default_histogram: HistogramAggregation::default(),
             exemplar_filter: ExemplarFilter::default(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Endpoint, LogFilter, PathRule, Secret, check};
 use crate::error::Error;
-use crate::limits::SpanLimits;
+use crate::limits::{LogLimits, SpanLimits};
 
 /// Default of [`TransportConfig::timeout_ms`].
 pub const TIMEOUT_MS: u64 = 10_000;
@@ -169,21 +169,6 @@ pub struct MetricSinkConfig {
     pub export_interval_ms: u64,
     /// Totals or changes.
     pub temporality: Temporality,
-}
-
-/// What is kept of a log record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogLimits {
-    /// Attributes of the record. Default 128.
-    pub attributes: u32,
-    /// Characters of a string value; `u32::MAX` (default) is no limit.
-    pub value_length: u32,
-}
-
-impl Default for LogLimits {
-    fn default() -> Self {
-        Self { attributes: 128, value_length: u32::MAX }
-    }
 }
 
 /// One OTLP log destination.

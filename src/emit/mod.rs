@@ -12,22 +12,30 @@
 )]
 
 mod attributes;
+mod log;
+mod measurement;
 mod span;
 
 pub use attributes::AttributeList;
+pub use log::LogRecord;
+pub use measurement::Measurement;
 pub use span::{LiveSpan, Parent, Start, StatusUpdate};
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use crate::ids::IdGenerator;
+use crate::accumulate::{Fold, Folds};
+use crate::ids::{IdGenerator, SpanId, TraceId};
+use crate::instruments::Instruments;
 use crate::intern::Interner;
 use crate::lane::{Lanes, Producer, PushError};
-use crate::limits::SpanLimits;
+use crate::limits::{LogLimits, SpanLimits};
+use crate::log_routes::LogRoutes;
+use crate::observe::Observations;
 use crate::record::Header;
 use crate::sampler::Sampler;
-use crate::stats::{Counter, DropReason, Drops};
+use crate::stats::{DropReason, RecordingCounters};
 use crate::sys;
 use span::Storage;
 
@@ -48,22 +56,62 @@ pub struct Intake {
     pub limits: SpanLimits,
     /// The console shows spans: push a begin record too, and record spans whatever the sampler says (mask 0).
     pub console_spans: bool,
-    /// Span records lost on the way into a lane, by reason.
-    pub span_drops: Drops,
-    /// Times that were not integer Unix nanoseconds and were replaced by now.
-    pub unusable_times: Counter,
-    /// Spans that were collected without having been ended; they are ended then.
-    pub spans_abandoned: Counter,
+    /// Which log records anybody wants.
+    pub log_routes: LogRoutes,
+    /// What is kept of a log record when recording: the union of all sinks' limits.
+    pub log_limits: LogLimits,
+    /// Somebody wants metrics.
+    pub metrics: bool,
+    /// The session's instruments.
+    pub instruments: Arc<Instruments>,
+    /// How the exporter asks observable instruments.
+    pub observations: Arc<Observations>,
+    /// Where measurements go while a lane is full.
+    pub folds: Arc<Folds>,
+    /// What was lost or odd.
+    pub counters: Arc<RecordingCounters>,
 }
 
 impl Intake {
-    fn count_lost(&self, error: PushError) {
-        let reason = match error {
-            PushError::Full => DropReason::RingFull,
-            PushError::OversizeFull => DropReason::OversizeFull,
-        };
-        self.span_drops.add(reason, 1);
+    /// Of a session that wants nothing yet.
+    pub fn new(session: u64, lanes: Arc<Lanes>) -> Self {
+        Self {
+            session,
+            process: sys::fork::process(),
+            lanes,
+            strings: Arc::default(),
+            sampler: Sampler::default(),
+            limits: SpanLimits::default(),
+            console_spans: false,
+            log_routes: LogRoutes::default(),
+            log_limits: LogLimits::default(),
+            metrics: false,
+            instruments: Arc::default(),
+            observations: Arc::default(),
+            folds: Arc::default(),
+            counters: Arc::default(),
+        }
     }
+}
+
+impl From<PushError> for DropReason {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Full => Self::RingFull,
+            PushError::OversizeFull => Self::OversizeFull,
+        }
+    }
+}
+
+/// The span that a log record or a measurement is made in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpanIds {
+    /// NONE outside of spans.
+    pub trace_id: TraceId,
+    /// NONE outside of spans.
+    pub span_id: SpanId,
+    /// W3C flags.
+    pub flags: u8,
 }
 
 /// One thread's state in one session.
@@ -77,10 +125,16 @@ pub struct Thread {
     /// Attribute storage of ended spans, for the next ones.
     #[expect(clippy::vec_box, reason = "spans hold the same boxes, so one moves without being allocated")]
     storage: Vec<Box<Storage>>,
+    /// Memory for the items of log records and measurements.
+    items: Vec<u8>,
+    /// Made when the lane is full at a measurement for the first time.
+    fold: Option<Arc<Fold>>,
 }
 
 /// Storage kept per thread; deeper nesting allocates.
 const POOLED_STORAGE: usize = 32;
+/// Larger item memory is freed rather than kept.
+const POOLED_ITEM_BYTES: usize = 64 * 1024;
 
 impl Thread {
     fn new(intake: Arc<Intake>) -> Self {
@@ -89,6 +143,8 @@ impl Thread {
             producer,
             ids: IdGenerator::from_entropy(),
             storage: Vec::with_capacity(POOLED_STORAGE),
+            items: Vec::new(),
+            fold: None,
             intake,
         }
     }
@@ -98,7 +154,7 @@ impl Thread {
     fn push(&mut self, header: &mut Header, payload: &[u8]) {
         header.payload_bytes = payload.len() as u32;
         if let Err(error) = self.producer.push(header, payload) {
-            self.intake.count_lost(error);
+            self.intake.counters.spans_dropped.add(DropReason::from(error), 1);
         }
     }
 

@@ -342,7 +342,7 @@ impl LiveSpan {
         self.recording = false;
         if self.session != thread.intake.session {
             self.storage = None;
-            thread.intake.span_drops.add(DropReason::OtherSession, 1);
+            thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1);
             return;
         }
         let end = match end_unix_nano {

@@ -131,7 +131,7 @@ impl Producer {
     pub fn push(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return self.push_oversize(header, payload);
+            return self.push_oversize(header, payload.into());
         }
         let Some(writer) = &mut self.writer else {
             return Err(PushError::Full);
@@ -149,11 +149,30 @@ impl Producer {
         }
     }
 
+    /// [`Producer::push`] for a record that must not be handed over: one too large for the lane finds it full.
+    #[inline]
+    pub fn push_within(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(PushError::Full);
+        }
+        self.push(header, payload)
+    }
+
+    /// [`Producer::push`] for a payload that may be large: then its memory itself is handed over. Otherwise the memory
+    /// comes back.
+    #[inline]
+    pub fn push_owned(&mut self, header: &Header, payload: Vec<u8>) -> Result<Option<Vec<u8>>, PushError> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return self.push_oversize(header, payload.into()).map(|()| None);
+        }
+        self.push(header, &payload).map(|()| Some(payload))
+    }
+
     /// The payload goes into the hand-over queue before the record that refers to it is published, so the exporter
     /// finds it once it has seen the record.
     #[cold]
     #[inline(never)]
-    fn push_oversize(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
+    fn push_oversize(&mut self, header: &Header, payload: Box<[u8]>) -> Result<(), PushError> {
         const TICKET_BYTES: usize = size_of::<u64>();
         let lanes = &*self.lanes;
         // First, so that a payload never waits for a record that found no room.
@@ -167,7 +186,7 @@ impl Producer {
             return Err(PushError::OversizeFull);
         }
         let ticket = lanes.next_ticket.fetch_add(1, Ordering::Relaxed);
-        if lanes.oversize.push((ticket, payload.into())).is_err() {
+        if lanes.oversize.push((ticket, payload)).is_err() {
             lanes.oversize_bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(PushError::OversizeFull);
         }

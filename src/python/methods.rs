@@ -9,14 +9,16 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::MethodDef;
-use super::convert::{Encoder, GivenName, Simple};
+use super::convert::GivenName;
 use super::fastcall::{Raised, Signature, bool, entry, given, none};
+use super::given_attributes::GivenAttributes;
 use super::objects::text_of;
 use super::span::{self, SpanObject};
 use super::span_context::SpanContext;
 use super::{activation, exceptions, span_context, time};
 use crate::attrs::{Items, Link};
-use crate::emit::{self, AttributeList, StatusUpdate};
+use crate::emit::{self, StatusUpdate};
+use crate::limits::SpanLimits;
 use crate::record::StatusCode;
 
 type Object = *mut ffi::PyObject;
@@ -294,60 +296,19 @@ unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t,
             let session = (*span).live.session;
             let name = GivenName::of(name, session)?;
             let time = time::given_unix_nano(timestamp, session)?;
-            let attributes = collect(attributes, session)?;
+            let limit = limits(session).attributes_per_event;
+            let mut given = GivenAttributes::default();
+            given.fill(attributes, session, limit)?;
             let live = &mut (*span).live;
             emit::with(session, |thread| {
-                let (items, dropped) = attributes.cut(thread.intake.limits.attributes_per_event);
-                live.add_event(thread, name.resolve(thread), time, items, dropped);
+                let mut items = thread.take_items();
+                let dropped = given.put(&mut items, limit, thread);
+                live.add_event(thread, name.resolve(thread), time, &items, dropped);
+                thread.return_items(items);
             });
         }
         Ok(none())
     })
-}
-
-/// Attributes of an event or a link, converted.
-pub(super) struct Collected {
-    list: AttributeList,
-    dropped: u32,
-}
-
-impl Collected {
-    /// The items within the limit, and how many attributes are not among them.
-    pub(super) fn cut(&self, limit: u32) -> (&[u8], u32) {
-        let (items, cut) = self.list.within(limit);
-        (items, cut + self.dropped)
-    }
-}
-
-/// Converts an optional mapping of attributes.
-///
-/// # Safety
-/// Attached, not inside `emit::with`; `attributes` is alive or null.
-pub(super) unsafe fn collect(attributes: Object, session: u64) -> Result<Collected, Raised> {
-    let mut collected = Collected { list: AttributeList::default(), dropped: 0 };
-    if !given(attributes) {
-        return Ok(collected);
-    }
-    // SAFETY: as promised by the caller.
-    unsafe {
-        let mut simple = Simple::default();
-        if ffi::PyDict_CheckExact(attributes) != 0 && simple.fill(attributes, session) {
-            emit::with(session, |thread| {
-                for (key, value) in simple.entries() {
-                    collected.list.push(key.resolve(thread), *value);
-                }
-            });
-            return Ok(collected);
-        }
-        // Enough for events and links alike; each cuts to its own limit.
-        let limits = emit::with(session, |thread| thread.intake.limits).unwrap_or_default();
-        let limit = limits.attributes_per_event.max(limits.attributes_per_link);
-        let mut encoder = Encoder::default();
-        encoder.mapping(attributes, limit)?;
-        collected.list.set_all(Items::new(encoder.items()), limit);
-        collected.dropped = encoder.dropped();
-    }
-    Ok(collected)
 }
 
 unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
@@ -358,24 +319,33 @@ unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, 
             let [context, attributes] = SIGNATURE.parse(args, count, names)?;
             let span = this.cast::<SpanObject>();
             if (*span).live.is_recording() {
-                let attributes = collect(attributes, (*span).live.session)?;
-                link(span, context, &attributes);
+                link(span, context, attributes)?;
             }
         }
         Ok(none())
     })
 }
 
+/// What is kept of a span in this session.
+fn limits(session: u64) -> SpanLimits {
+    emit::with(session, |thread| thread.intake.limits).unwrap_or_default()
+}
+
 /// Adds a link to a `SpanContext` or a `Span`; anything else, and an invalid context, is ignored.
-unsafe fn link(span: *mut SpanObject, context: Object, attributes: &Collected) {
-    // SAFETY: attached, alive.
+unsafe fn link(span: *mut SpanObject, context: Object, attributes: Object) -> Result<(), Raised> {
+    // SAFETY: attached, alive; `live` is not referenced while arguments are converted.
     unsafe {
+        let session = (*span).live.session;
+        let limit = limits(session).attributes_per_link;
+        let mut given = GivenAttributes::default();
+        given.fill(attributes, session, limit)?;
         let Some(context) = span_context::context_of(context) else {
-            return;
+            return Ok(());
         };
         let live = &mut (*span).live;
-        emit::with(live.session, |thread| {
-            let (items, dropped) = attributes.cut(thread.intake.limits.attributes_per_link);
+        emit::with(session, |thread| {
+            let mut items = thread.take_items();
+            let dropped = given.put(&mut items, limit, thread);
             live.add_link(
                 thread,
                 &Link {
@@ -384,10 +354,12 @@ unsafe fn link(span: *mut SpanObject, context: Object, attributes: &Collected) {
                     flags: context.otlp_flags(),
                     dropped_attributes: dropped,
                     trace_state: context.trace_state.as_deref().unwrap_or("").as_bytes(),
-                    attributes: Items::new(items),
+                    attributes: Items::new(&items),
                 },
             );
+            thread.return_items(items);
         });
+        Ok(())
     }
 }
 
@@ -412,12 +384,9 @@ pub(super) unsafe fn add_links(span: *mut SpanObject, links: Object) -> Result<(
                     return super::objects::swallow();
                 }
             };
-            let session = (*span).live.session;
             match entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
-                Ok((context, attributes)) => {
-                    link(span, context.as_ptr(), &collect(attributes.as_ptr(), session)?);
-                }
-                Err(_) => link(span, entry.as_ptr(), &collect(ptr::null_mut(), session)?),
+                Ok((context, attributes)) => link(span, context.as_ptr(), attributes.as_ptr())?,
+                Err(_) => link(span, entry.as_ptr(), ptr::null_mut())?,
             }
         }
     }

@@ -17,6 +17,7 @@ mod error;
 mod exceptions;
 mod fastcall;
 mod freelist;
+mod given_attributes;
 mod lifecycle;
 mod methods;
 mod objects;

@@ -9,11 +9,11 @@ use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_m
 use super::describe::{Arguments, NewArguments, new_arguments, repr};
 use crate::config::check;
 use crate::config::{
-    BatchConfig, Compression, Endpoint, LogLimits, METRIC_EXPORT_INTERVAL_MS, METRIC_EXPORT_TIMEOUT_MS,
+    BatchConfig, Compression, Endpoint, METRIC_EXPORT_INTERVAL_MS, METRIC_EXPORT_TIMEOUT_MS,
     MetricSinkConfig, OtlpLogSinkConfig, PathRule, Signal, TlsFiles, TraceSinkConfig, TransportConfig,
 };
 use crate::error::Error;
-use crate::limits::SpanLimits;
+use crate::limits::{LogLimits, SpanLimits};
 
 /// Low-level OTLP settings, kept for code written for earlier versions.
 ///

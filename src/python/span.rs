@@ -196,7 +196,9 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
 #[cold]
 fn end_elsewhere(live: &mut LiveSpan) {
     live.discard();
-    emit::with(emit::session(), |thread| thread.intake.span_drops.add(DropReason::OtherSession, 1));
+    emit::with(emit::session(), |thread| {
+        thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1)
+    });
 }
 
 #[inline]
@@ -320,7 +322,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         if live.is_recording() {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let ended = emit::with(live.session, |thread| {
-                    thread.intake.spans_abandoned.add(1);
+                    thread.intake.counters.spans_abandoned.add(1);
                     live.end(thread, None);
                 });
                 if ended.is_none() {

@@ -38,7 +38,7 @@ pub(super) unsafe fn given_unix_nano(
     if overflow == 0 && nanos >= EARLIEST_UNIX_NANO {
         return Ok(Some(nanos as u64));
     }
-    emit::with(session, |thread| thread.intake.unusable_times.add(1));
+    emit::with(session, |thread| thread.intake.counters.unusable_times.add(1));
     Ok(None)
 }
 

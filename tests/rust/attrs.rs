@@ -83,6 +83,8 @@ fn draw(item: Item<'_>) -> String {
             draw_map(link.attributes)
         ),
         Item::Dropped { attributes, events, links } => format!("dropped {attributes} {events} {links}"),
+        Item::SeverityText(text) => format!("severity_text {}", lossy(text)),
+        Item::Body(value) => format!("body {}", draw_value(value)),
     }
 }
 

@@ -13,9 +13,12 @@ const ROWS: &[&[&str]] = &[
     &["record"],
     &["context", "attrs", "intern"],
     &["lane", "config"],
-    &["diagnostics", "resource", "sampler"],
+    &["diagnostics", "resource", "sampler", "instruments", "log_routes", "observe"],
+    // Shared by the full-lane fold and the exporter.
+    &["accumulate"],
     // The hot and the cold side meet in `lane` only.
     &["emit", "batch"],
+    &["aggregate", "redact"],
     &["encode"],
     &["transport"],
     &["exporter"],

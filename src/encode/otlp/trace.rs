@@ -144,7 +144,8 @@ fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, look
         }
         let Some(item) = items.next() else { break };
         match item {
-            Item::Attribute(_) => {}
+            // The last two are a log record's.
+            Item::Attribute(_) | Item::SeverityText(_) | Item::Body(_) => {}
             Item::Event(event) => {
                 if count(&mut kept.events, &mut dropped.events, limits.events) {
                     put_event(out, &event, header, limits, attributes, lookup);

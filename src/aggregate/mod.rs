@@ -1,0 +1,143 @@
+//! From measurements to metric points. One [`Table`] serves all readers of one temporality (and interval, for deltas):
+//! it keeps every stream's series and hands out points at each collection. Single-threaded plain data; memory is bounded
+//! by the streams' cardinality limits.
+
+use std::sync::Arc;
+
+use crate::accumulate::{ExplicitHistogram, ExponentialHistogram, Folded};
+use crate::batch::RecordRef;
+use crate::clock::Timeline;
+use crate::config::Temporality;
+use crate::ids::{SpanId, TraceId};
+use crate::instruments::Instruments;
+use crate::intern::Interner;
+use crate::record::Number;
+
+/// All that one collection yields of one stream. Points in the order in which their series began.
+#[derive(Debug)]
+pub struct Metric<'a> {
+    /// Index of the instrumentation scope.
+    pub scope: u16,
+    /// Metric name.
+    pub name: &'a str,
+    /// For people, empty when none.
+    pub description: &'a str,
+    /// UCUM unit, empty when none.
+    pub unit: &'a str,
+    /// What kind of points.
+    pub data: Data,
+    /// Never empty.
+    pub points: Vec<Point<'a>>,
+}
+
+/// The kind of a metric's points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    /// `Value::Number` points.
+    Sum {
+        /// It never falls.
+        monotonic: bool,
+        /// Changes since the last collection, not totals.
+        delta: bool,
+    },
+    /// `Value::Number` points.
+    Gauge,
+    /// `Value::Explicit` points.
+    Histogram {
+        /// Changes since the last collection, not totals.
+        delta: bool,
+    },
+    /// `Value::Exponential` points.
+    ExponentialHistogram {
+        /// Changes since the last collection, not totals.
+        delta: bool,
+    },
+}
+
+/// One series' value at a collection.
+#[derive(Debug)]
+pub struct Point<'a> {
+    /// Attribute items (see `crate::attrs`) with inline or interned keys, sorted by key.
+    pub attributes: &'a [u8],
+    /// Start of the window, Unix nanoseconds; 0 for gauges.
+    pub start_unix_nano: u64,
+    /// End of the window, Unix nanoseconds.
+    pub time_unix_nano: u64,
+    /// The value.
+    pub value: Value<'a>,
+    /// Since the last collection.
+    pub exemplars: &'a [Exemplar],
+}
+
+/// A point's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// Of a sum or gauge.
+    Number(Number),
+    /// Of a histogram.
+    Explicit(&'a ExplicitHistogram),
+    /// Of an exponential histogram.
+    Exponential(&'a ExponentialHistogram),
+}
+
+/// A measurement kept as an example.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// When, Unix nanoseconds.
+    pub time_unix_nano: u64,
+    /// The value.
+    pub value: Number,
+    /// The span it was made in, NONE outside.
+    pub trace_id: TraceId,
+    /// Likewise.
+    pub span_id: SpanId,
+    /// Attribute items that a view left out of the series.
+    pub filtered_attributes: Box<[u8]>,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Table {
+    instruments: Arc<Instruments>,
+    temporality: Temporality,
+}
+
+/// What a table looks things up in.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    /// Keys of attributes.
+    pub strings: &'a Interner,
+    /// Ticks to Unix time.
+    pub timeline: &'a Timeline,
+}
+
+impl Table {
+    /// `start_unix_nano`: when the first window begins.
+    pub fn new(instruments: Arc<Instruments>, temporality: Temporality, start_unix_nano: u64) -> Self {
+        let _ = start_unix_nano;
+        Self { instruments, temporality }
+    }
+
+    /// Takes a measurement record.
+    pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
+        let _ = (record, lookup, &self.instruments, self.temporality);
+        unimplemented!()
+    }
+
+    /// Takes what was folded while lanes were full.
+    pub fn fold(&mut self, folded: &Folded, lookup: Lookup<'_>) {
+        let _ = (folded, lookup);
+        unimplemented!()
+    }
+
+    /// Hands out every stream's points, streams of one scope after each other, and begins the next window.
+    pub fn collect(&mut self, now_unix_nano: u64, lookup: Lookup<'_>, each: &mut dyn FnMut(&Metric<'_>)) {
+        let _ = (now_unix_nano, lookup, each);
+        unimplemented!()
+    }
+
+    /// Measurements that went to an overflow series.
+    pub fn overflowed(&self) -> u64 {
+        unimplemented!()
+    }
+}

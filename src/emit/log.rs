@@ -1,0 +1,64 @@
+//! Log records: one record each, whose items are body, attributes and severity text, in any order.
+
+use super::{SpanIds, Thread};
+use crate::ids::SpanId;
+use crate::record::{Header, StrId, flag, kind};
+use crate::stats::DropReason;
+use crate::sys::ticks;
+
+/// What a recording call knows, beside the items.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRecord {
+    /// 1 to 24, 0 for none.
+    pub severity_number: u8,
+    /// Index of the logger's scope.
+    pub scope: u16,
+    /// The span it is made in, NONE outside.
+    pub span: SpanIds,
+    /// When it happened, Unix nanoseconds; `None`: now.
+    pub unix_nano: Option<u64>,
+}
+
+impl Thread {
+    /// Records a log record with its items, or counts it as lost. Items too large for the lane are handed over without
+    /// another copy.
+    #[inline]
+    pub fn log(&mut self, log: &LogRecord, items: Vec<u8>) {
+        let now = ticks::now();
+        let header = Header {
+            kind: kind::LOG,
+            detail: log.severity_number,
+            mask: 0,
+            payload_bytes: items.len() as u32,
+            name: StrId::NONE,
+            scope: log.scope,
+            flags: u16::from(log.span.flags)
+                | if log.unix_nano.is_some() { flag::START_IS_UNIX_NANO } else { 0 },
+            trace_id: log.span.trace_id,
+            span_id: log.span.span_id,
+            parent_span_id: SpanId::NONE,
+            start: log.unix_nano.unwrap_or(now),
+            end: now,
+        };
+        match self.producer.push_owned(&header, items) {
+            Ok(Some(items)) => self.return_items(items),
+            Ok(None) => {}
+            Err(error) => self.intake.counters.logs_dropped.add(DropReason::from(error), 1),
+        }
+    }
+
+    /// Memory for a record's items; give it to [`Thread::log`], or back with [`Thread::return_items`].
+    #[inline]
+    pub fn take_items(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.items)
+    }
+
+    /// Keeps the memory for the next record.
+    #[inline]
+    pub fn return_items(&mut self, mut items: Vec<u8>) {
+        if items.capacity() <= super::POOLED_ITEM_BYTES {
+            items.clear();
+            self.items = items;
+        }
+    }
+}
