@@ -54,15 +54,6 @@ impl GivenAttributes<'_> {
         Ok(())
     }
 
-    /// No attribute will be appended.
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        match &self.encoded {
-            None => self.simple.entries().is_empty(),
-            Some((list, _)) => list.within(1).0.is_empty(),
-        }
-    }
-
     /// Appends the first `limit` attributes as items. Returns how many were given beyond. Inside `emit::with`.
     #[inline]
     pub(super) fn put(&self, out: &mut Vec<u8>, limit: u32, thread: &Thread) -> u32 {
