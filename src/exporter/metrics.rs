@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::console::Console;
 use super::request::{Now, after};
 use super::select::{expect, push};
-use super::self_metrics;
+use super::self_metrics::{LOGS, POINTS, SPANS, SelfMetrics};
 use super::sink::Sink;
 use crate::accumulate::Folds;
 use crate::aggregate::Table;
@@ -59,6 +59,7 @@ struct Collection {
     /// The worker's round to wait for; `None`: there is no worker.
     round: Option<u64>,
     deadline: Instant,
+    began: Instant,
 }
 
 /// See the module documentation.
@@ -68,9 +69,10 @@ pub(super) struct Metrics {
     readers: Vec<Reader>,
     underway: Option<Collection>,
     encoder: MetricEncoder,
-    /// Export what the SDK says about itself.
-    sdk_metrics: bool,
-    start_unix_nano: u64,
+    /// What the SDK says about itself, if anybody wants to know.
+    about_self: Option<SelfMetrics>,
+    /// How long the collection before took; `None` before the first.
+    last_collection: Option<Duration>,
     stats: MeasurementStats,
 }
 
@@ -103,13 +105,14 @@ impl Metrics {
         if let Some(interval) = console {
             reader_of(Reading { temporality: Temporality::Cumulative, interval }).console = true;
         }
+        let about_self = sdk_metrics.then(|| SelfMetrics::new(recorded.instruments.clone()));
         Self {
             recorded,
             readers,
             underway: None,
             encoder: MetricEncoder::default(),
-            sdk_metrics,
-            start_unix_nano: now.unix_nano,
+            about_self,
+            last_collection: None,
             stats: MeasurementStats::default(),
         }
     }
@@ -175,6 +178,7 @@ impl Metrics {
             readers,
             round: (observe && observations.is_attended()).then(|| observations.ask()),
             deadline: after(now, time.min(OBSERVE_FOR)),
+            began: now,
         }
     }
 
@@ -192,12 +196,32 @@ impl Metrics {
         self.underway.is_none()
     }
 
+    /// Takes what the books of all sinks (of traces, metrics and logs) say into the tables. Before [`Metrics::collect`].
+    pub(super) fn observe_self(&mut self, snapshot: &Snapshot, sinks: [&mut [Sink]; 3], lookup: Lookup<'_>) {
+        let Some(about_self) = &mut self.about_self else { return };
+        let readers = &mut self.readers;
+        let mut take = |batch: &Batch| {
+            for record in batch.measurements() {
+                readers.iter_mut().for_each(|reader| reader.table.record(record, lookup));
+            }
+        };
+        take(about_self.observe(snapshot));
+        for (words, sinks) in [SPANS, POINTS, LOGS].iter().zip(sinks) {
+            for (index, sink) in sinks.iter_mut().enumerate() {
+                let ended = sink.take_operations();
+                take(about_self.operations(words, index, sink.stats(), &ended));
+            }
+        }
+        if let Some(took) = self.last_collection.take() {
+            take(about_self.collection(took));
+        }
+    }
+
     /// Hands what the tables of the collection under way have to their sinks and the console.
     pub(super) fn collect(
         &mut self,
         now: Now,
         lookup: Lookup<'_>,
-        snapshot: &Snapshot,
         console: &mut Console,
         sinks: &mut [Sink],
     ) {
@@ -220,15 +244,13 @@ impl Metrics {
                 }
             };
             reader.table.collect(now.unix_nano, lookup, &mut each);
-            if self.sdk_metrics {
-                self_metrics::put(snapshot, self.start_unix_nano, now.unix_nano, &mut each);
-            }
             let chunk = self.encoder.finish();
             if !chunk.is_empty() {
                 expect(&[(reader.sinks, chunk.count(0..chunk.len()))], sinks);
                 push(chunk, reader.sinks, now.instant, sinks);
             }
         }
+        self.last_collection = Some(collection.began.elapsed());
     }
 
     /// When to come back, if not sooner.
