@@ -106,7 +106,7 @@ fn sls_settings(sink: &SlsSinkConfig) -> Settings {
     }
 }
 
-const OTLP: Dialect = Dialect { envelope: otlp::trace_request, classify: classify_otlp_http };
+const OTLP: Dialect = Dialect { envelope: otlp::request, classify: classify_otlp_http };
 
 /// The endpoints of the trace, metric and log sinks, as they are shown.
 pub(super) fn endpoints(config: &Config) -> [Vec<String>; 3] {

@@ -57,7 +57,7 @@ pub(super) fn request(signal: Signal, config: &Config) -> Vec<u8> {
     };
     let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
     let mut body = Vec::new();
-    otlp::trace_request(&encoded_resource(config), &[part], &mut body);
+    otlp::request(&encoded_resource(config), &[part], &mut body);
     body
 }
 
