@@ -4,12 +4,12 @@
 //! order between them. Everything behind the lanes is counted in plain numbers by the exporter thread, which
 //! publishes a whole [`Snapshot`] after each turn, so the equation of [`SinkStats`] holds exactly in every snapshot.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed},
     fence,
 };
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a record was not delivered. Names as they appear in `stats()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -38,7 +38,13 @@ impl Logs {
     }
 
     /// `since`: no record of the batch is older.
-    pub(super) fn hand_over(&mut self, batch: &Batch, lookup: Lookup<'_>, since: Instant, sinks: &mut [Sink]) {
+    pub(super) fn hand_over(
+        &mut self,
+        batch: &Batch,
+        lookup: Lookup<'_>,
+        since: Instant,
+        sinks: &mut [Sink],
+    ) {
         let mut masks = std::mem::take(&mut self.masks);
         masks.clear();
         masks.extend(batch.logs().map(|record| self.mask(record, lookup)));

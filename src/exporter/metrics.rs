@@ -86,24 +86,21 @@ impl Metrics {
         now: Now,
     ) -> Self {
         let mut readers: Vec<Reader> = Vec::new();
-        let mut reader_of = |reading: Reading| {
-            let at = readers.iter().position(|reader| reader.reading == reading).unwrap_or_else(|| {
-                readers.push(Reader {
-                    reading,
-                    due: after(now.instant, reading.interval),
-                    table: Table::new(recorded.instruments.clone(), reading.temporality, now.unix_nano),
-                    sinks: 0,
-                    console: false,
-                });
-                readers.len() - 1
-            });
-            &mut readers[at]
+        let mut add = |reading: Reading, sinks: u16, console: bool| {
+            if let Some(reader) = readers.iter_mut().find(|reader| reader.reading == reading) {
+                reader.sinks |= sinks;
+                reader.console |= console;
+                return;
+            }
+            let due = after(now.instant, reading.interval);
+            let table = Table::new(recorded.instruments.clone(), reading.temporality, now.unix_nano);
+            readers.push(Reader { reading, due, table, sinks, console });
         };
         for (index, reading) in sinks.iter().enumerate() {
-            reader_of(*reading).sinks |= 1 << index;
+            add(*reading, 1 << index, false);
         }
         if let Some(interval) = console {
-            reader_of(Reading { temporality: Temporality::Cumulative, interval }).console = true;
+            add(Reading { temporality: Temporality::Cumulative, interval }, 0, true);
         }
         let about_self = sdk_metrics.then(|| SelfMetrics::new(recorded.instruments.clone()));
         Self {
@@ -130,8 +127,9 @@ impl Metrics {
             for reader in &mut self.readers {
                 reader.table.fold(&folded, lookup);
             }
-            self.stats.folded += folded.count();
-            self.stats.recorded += folded.count();
+            let count = folded.entries.iter().map(|entry| entry.count).sum::<u64>();
+            self.stats.folded += count;
+            self.stats.recorded += count;
         }
     }
 
@@ -264,7 +262,8 @@ impl Metrics {
     /// The books as of now, but for what recording threads count.
     pub(super) fn stats(&mut self) -> MeasurementStats {
         self.stats.conflicts = self.recorded.instruments.conflicts();
-        self.stats.overflowed = self.readers.iter().map(|reader| reader.table.overflowed()).max().unwrap_or(0);
+        self.stats.overflowed =
+            self.readers.iter().map(|reader| reader.table.overflowed()).max().unwrap_or(0);
         self.stats
     }
 

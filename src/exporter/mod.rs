@@ -247,7 +247,8 @@ impl<'a> Exporter<'a> {
                 Ok(Flow::End) => return,
                 Err(_) => self.recover(),
             }
-            let asks = self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
+            let asks =
+                self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
             let now = Instant::now();
             if self.ending || asks.into_iter().any(|ask| ask.goal != Goal::Flush && ask.deadline < now) {
                 return; // it panicked on the way out

@@ -84,7 +84,13 @@ impl SelfMetrics {
     }
 
     /// Measurements of requests that have ended: `otel.sdk.exporter.operation.duration`.
-    pub(super) fn operations(&mut self, words: &Words, index: usize, sink: &SinkStats, ended: &[Operation]) -> &Batch {
+    pub(super) fn operations(
+        &mut self,
+        words: &Words,
+        index: usize,
+        sink: &SinkStats,
+        ended: &[Operation],
+    ) -> &Batch {
         self.observed.clear();
         let name = format!("{}/{index}", words.exporter);
         for operation in ended {
@@ -220,7 +226,10 @@ fn error_type(reason: DropReason) -> &'static str {
     }
 }
 
-fn with_error<'a>(attributes: &[(&'static str, Value<'a>)], error: &'a str) -> Vec<(&'static str, Value<'a>)> {
+fn with_error<'a>(
+    attributes: &[(&'static str, Value<'a>)],
+    error: &'a str,
+) -> Vec<(&'static str, Value<'a>)> {
     let mut attributes = attributes.to_vec();
     attributes.push(("error.type", Value::Str(error.as_bytes())));
     attributes

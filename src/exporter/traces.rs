@@ -23,7 +23,13 @@ impl Traces {
     }
 
     /// `since`: no record of the batch is older.
-    pub(super) fn hand_over(&mut self, batch: &Batch, lookup: Lookup<'_>, since: Instant, sinks: &mut [Sink]) {
+    pub(super) fn hand_over(
+        &mut self,
+        batch: &Batch,
+        lookup: Lookup<'_>,
+        since: Instant,
+        sinks: &mut [Sink],
+    ) {
         let masks = count_masks(batch.spans().map(|span| span.header.mask));
         expect(&masks, sinks);
         for (limits, members) in &self.groups {

@@ -129,10 +129,9 @@ pub(super) fn log_routes(config: &Config) -> LogRoutes {
     };
     let otlp = config.otlp_log_sinks.iter().map(|sink| route(&sink.filter, sink.sample_ratio));
     let sls = config.sls_log_sinks.iter().map(|sink| route(&sink.filter, sink.sample_ratio));
-    let console = config.console_logs.then(|| LogRoute {
-        filter: common.clone().at_least(config.console_level),
-        sample_ratio: 1.0,
-    });
+    let console = config
+        .console_logs
+        .then(|| LogRoute { filter: common.clone().at_least(config.console_level), sample_ratio: 1.0 });
     LogRoutes::new(otlp.chain(sls).chain(console).collect())
 }
 

@@ -27,10 +27,10 @@ use pytracingx::exporter::flush::Goal;
 use pytracingx::exporter::request::{Dialect, Settings};
 use pytracingx::exporter::sink::Sink;
 use pytracingx::exporter::{self, Shared, Sinks};
-use pytracingx::log_routes::LogRoutes;
 use pytracingx::ids::SpanId;
 use pytracingx::lane::Lanes;
 use pytracingx::limits::SpanLimits;
+use pytracingx::log_routes::LogRoutes;
 use pytracingx::record::{Header, SpanKind, kind};
 use pytracingx::session;
 use pytracingx::stats::{DropCounts, DropReason, SinkState, SinkStats, Snapshot};
@@ -529,10 +529,7 @@ impl Bare {
             }),
             log_routes: LogRoutes::default(),
             redactor: None,
-            console: Console::new(
-                Shown::default(),
-                Layout { format: ConsoleFormat::Compact, color: false },
-            ),
+            console: Console::new(Shown::default(), Layout { format: ConsoleFormat::Compact, color: false }),
             console_interval: LONG,
             sdk_metrics: false,
             diagnostics: false,
