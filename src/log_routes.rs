@@ -1,7 +1,7 @@
 //! Which destinations a log record goes to: each has a filter by logger name and severity, and may sample by trace.
 //! A recording thread asks once per logger and session for [`LogRoutes::threshold`]; the exporter asks per record.
 
-use crate::config::{Level, LogFilter};
+use crate::config::{EVERY_LOGGER, Level, LogFilter};
 use crate::ids::TraceId;
 use crate::sampler::TraceShare;
 
@@ -58,8 +58,12 @@ impl LogRoutes {
 /// What a filter lets pass of a logger. A prefix is plain text, as in `RUST_LOG`: `a.b` means `a.b`, `a.b.c` and
 /// `a.bc`. Of equal prefixes the last decides.
 fn threshold(filter: &LogFilter, logger: &str) -> u8 {
-    let matching = filter.directives.iter().filter(|(prefix, _)| logger.starts_with(prefix.as_str()));
-    match matching.max_by_key(|(prefix, _)| prefix.len()).map_or(Level::Off, |(_, level)| *level) {
+    let rank = |prefix: &str| match prefix {
+        EVERY_LOGGER => Some((0, true)),
+        prefix => logger.starts_with(prefix).then_some((prefix.len(), false)),
+    };
+    let matching = filter.directives.iter().filter_map(|(prefix, level)| Some((rank(prefix)?, *level)));
+    match matching.max_by_key(|(rank, _)| *rank).map_or(Level::Off, |(_, level)| level) {
         Level::Trace => 0,
         Level::Debug => 5,
         Level::Info => 9,

@@ -33,6 +33,14 @@ fn the_longest_prefix_decides_wherever_it_stands() {
 }
 
 #[test]
+fn the_target_of_earlier_versions_means_every_logger() {
+    for filter in ["pytracingx::log=debug", "pytracingx::log=debug,info", "warn,pytracingx::log=debug"] {
+        assert_eq!(routes(&[filter]).threshold("lib"), 5, "{filter}");
+    }
+    assert_eq!(routes(&["lib=error,pytracingx::log=debug"]).threshold("lib"), 17);
+}
+
+#[test]
 fn a_logger_that_nothing_matches_gets_nothing() {
     assert_eq!(routes(&["a=trace"]).threshold("b"), NOTHING);
     assert_eq!(LogRoutes::new(Vec::new()).threshold("a"), NOTHING);
