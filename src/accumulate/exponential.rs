@@ -13,7 +13,7 @@ pub const MIN_SCALE: i32 = -10;
 /// Counts of values between powers of a base that adapts to them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExponentialHistogram {
-    /// [`MIN_SCALE`] to [`MAX_SCALE`].
+    /// [`MIN_SCALE`] to [`MAX_SCALE`]; 0 while there are no buckets.
     pub scale: i32,
     /// Values seen.
     pub count: u64,
@@ -43,7 +43,7 @@ pub struct Buckets {
 impl Default for ExponentialHistogram {
     fn default() -> Self {
         Self {
-            scale: MAX_SCALE,
+            scale: 0,
             count: 0,
             sum: 0.0,
             min: 0.0,
@@ -68,6 +68,9 @@ impl ExponentialHistogram {
             self.zero_count += 1;
             return;
         }
+        if self.is_without_buckets() {
+            self.scale = MAX_SCALE;
+        }
         let finest = finest_index(value.abs());
         let index = finest >> (MAX_SCALE - self.scale);
         let reach = self.side(value).reach_with(index, index);
@@ -88,6 +91,12 @@ impl ExponentialHistogram {
         self.count += other.count;
         self.sum += other.sum;
         self.zero_count += other.zero_count;
+        if other.is_without_buckets() {
+            return;
+        }
+        if self.is_without_buckets() {
+            self.scale = other.scale;
+        }
         self.downscale(self.scale - other.scale);
         let shift = other.scale - self.scale;
         let sides = [(&self.positive, &other.positive), (&self.negative, &other.negative)];
@@ -99,6 +108,10 @@ impl ExponentialHistogram {
         let shift = other.scale - self.scale;
         self.positive.add_all(&other.positive, shift);
         self.negative.add_all(&other.negative, shift);
+    }
+
+    fn is_without_buckets(&self) -> bool {
+        self.positive.counts.is_empty() && self.negative.counts.is_empty()
     }
 
     #[inline]
@@ -202,8 +215,8 @@ fn finest_index(value: f64) -> i32 {
     power + if sure { logarithm as i32 } else { finest_digits(fraction) }
 }
 
-/// The first [`MAX_SCALE`] binary digits of the logarithm of `1.fraction`, one squaring each. What squaring cuts off
-/// adds up to less than 2^-104; no double but a power of two is that close to a bound.
+/// The first [`MAX_SCALE`] binary digits of the logarithm of `1.fraction`, one squaring each. Exact: what the squarings
+/// cut off amounts to less than 2^-120 of the number, and no double between 1 and 2 is closer than 2^-78 to a bound.
 #[cold]
 fn finest_digits(fraction: u64) -> i32 {
     // 1 to 2, with 127 digits behind the point.
@@ -212,7 +225,7 @@ fn finest_digits(fraction: u64) -> i32 {
     for _ in 0..MAX_SCALE {
         let (high, low) = (number >> 64, number & u128::from(u64::MAX));
         // The upper half of the square: 1 to 4, with 126 digits behind the point.
-        let square = high * high + (high * low >> 63);
+        let square = high * high + ((high * low) >> 63);
         let two = square >> 127;
         number = if two == 1 { square } else { square << 1 };
         digits = digits << 1 | two as i32;

@@ -17,6 +17,8 @@ pub const FOLD_ATTRIBUTE_SETS: usize = 2000;
 /// Attribute bytes that a fold keeps, of all instruments.
 const FOLD_ATTRIBUTE_BYTES: usize = 8 << 20;
 
+type Map<K, V> = HashMap<K, V, RandomState>;
+
 /// Where one thread's measurements go while its lane is full: the thread and the exporter share it under a lock that is
 /// held for one measurement, or for taking it all.
 #[derive(Debug, Default)]
@@ -28,9 +30,9 @@ pub struct Fold {
 struct State {
     folded: Folded,
     /// By instrument and binding, then by attribute items: index of the entry.
-    index: HashMap<(u32, u32), HashMap<Arc<[u8]>, usize, RandomState>, RandomState>,
+    index: Map<(u32, u32), Map<Arc<[u8]>, usize>>,
     /// Attribute sets by instrument.
-    sets: HashMap<u32, usize, RandomState>,
+    sets: Map<u32, usize>,
     attribute_bytes: usize,
 }
 
