@@ -27,7 +27,7 @@ use crate::config::{Config, Protocol, TraceSinkConfig};
 use crate::emit::{self, Intake};
 use crate::encode::otlp;
 use crate::error::Error;
-use crate::exporter::console::{Console, Layout};
+use crate::exporter::console::{Console, Layout, Shown};
 use crate::exporter::flush::Goal;
 use crate::exporter::request::{Dialect, Settings, after};
 use crate::exporter::sink::Sink;
@@ -272,6 +272,8 @@ impl Session {
         let resource: Arc<[u8]> = encoded_resource(&config).into();
         let sinks = config.trace_sinks.clone();
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
+        let shown =
+            Shown { spans: config.console_spans, metrics: config.console_metrics, logs: config.console_logs };
         let layout = Layout { format: config.console_format, color: wants_color() };
         let recording = intake.clone();
         let parts = Parts {
@@ -286,7 +288,7 @@ impl Session {
                     .map(|(sink, exchange)| trace_sink(sink, &resource, exchange))
                     .collect()
             }),
-            console: Console::new(config.console_spans.then_some(layout)),
+            console: Console::new(shown, layout),
             diagnostics: config.diagnostics,
             warnings,
         };

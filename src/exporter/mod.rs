@@ -47,7 +47,7 @@ use crate::sys::poll::{PollFd, wait};
 use crate::sys::signals;
 
 /// Lanes are drained at least so often: when nothing was recorded lately, when something was, while the console shows
-/// spans. Producers wake the exporter before their lane is full.
+/// spans or logs. Producers wake the exporter before their lane is full.
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
 const BUSY_PERIOD: Duration = Duration::from_millis(100);
 const CONSOLE_PERIOD: Duration = Duration::from_millis(40);
@@ -297,7 +297,7 @@ impl<'a> Exporter<'a> {
     /// How long records may lie in their lanes.
     fn period(&self, now: Instant) -> Duration {
         let busy = now.saturating_duration_since(self.last_record) < BUSY_FOR;
-        let period = if self.console.shows_spans() {
+        let period = if self.console.shows_spans() || self.console.shows_logs() {
             CONSOLE_PERIOD
         } else if busy {
             BUSY_PERIOD
@@ -324,7 +324,7 @@ impl<'a> Exporter<'a> {
         self.timeline.refresh();
         self.hand_to_sinks(since);
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        self.console.add_spans(&self.batch, lookup);
+        self.console.add_records(&self.batch, |_| true, lookup);
         self.batch.clear();
     }
 

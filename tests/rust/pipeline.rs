@@ -17,12 +17,12 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use pytracingx::attrs::{Text, Value};
 use pytracingx::config::{
-    BatchConfig, Config, Endpoint, Protocol, SamplerConfig, TraceSinkConfig, TransportConfig,
+    BatchConfig, Config, ConsoleFormat, Endpoint, Protocol, SamplerConfig, TraceSinkConfig, TransportConfig,
 };
 use pytracingx::emit::{self, LiveSpan, Start};
 use pytracingx::encode::chunk::Part;
 use pytracingx::encode::otlp;
-use pytracingx::exporter::console::Console;
+use pytracingx::exporter::console::{Console, Layout, Shown};
 use pytracingx::exporter::flush::Goal;
 use pytracingx::exporter::request::{Dialect, Settings};
 use pytracingx::exporter::sink::Sink;
@@ -518,7 +518,7 @@ impl Bare {
             strings: Arc::default(),
             lane_drops: Box::new(DropCounts::default),
             trace_sinks: Box::new(move || exchanges.into_iter().map(trace_sink).collect()),
-            console: Console::new(None),
+            console: Console::new(Shown::default(), Layout { format: ConsoleFormat::Compact, color: false }),
             diagnostics: false,
             warnings: vec![],
         };
