@@ -5,6 +5,8 @@ mod chunk;
 mod clock;
 mod config;
 mod console;
+mod console_logs;
+mod console_metrics;
 mod context;
 mod diagnostics;
 mod environment;
