@@ -27,49 +27,11 @@ pub struct Sum {}
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LastValue {}
 /// See [`Cell`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExplicitHistogram {
-    /// Ascending.
-    pub boundaries: Arc<[f64]>,
-    /// One more than boundaries.
-    pub counts: Vec<u64>,
-    /// See [`Cell`].
-    pub count: u64,
-    /// See [`Cell`].
-    pub sum: f64,
-    /// See [`Cell`].
-    pub min: f64,
-    /// See [`Cell`].
-    pub max: f64,
-}
-/// See [`Cell`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExponentialHistogram {
-    /// See [`Cell`].
-    pub scale: i32,
-    /// See [`Cell`].
-    pub count: u64,
-    /// See [`Cell`].
-    pub sum: f64,
-    /// See [`Cell`].
-    pub min: f64,
-    /// See [`Cell`].
-    pub max: f64,
-    /// See [`Cell`].
-    pub zero_count: u64,
-    /// See [`Cell`].
-    pub positive: Buckets,
-    /// See [`Cell`].
-    pub negative: Buckets,
-}
-/// See [`ExponentialHistogram`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Buckets {
-    /// Index of the first.
-    pub offset: i32,
-    /// See [`Cell`].
-    pub counts: Vec<u64>,
-}
+pub struct ExplicitHistogram {}
+/// See [`Cell`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExponentialHistogram {}
 
 impl Cell {
     /// Nothing measured yet.
