@@ -7,6 +7,8 @@ mod config;
 mod console;
 mod console_logs;
 mod console_metrics;
+mod console_sink;
+mod console_values;
 mod context;
 mod diagnostics;
 mod environment;
