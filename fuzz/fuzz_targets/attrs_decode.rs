@@ -87,11 +87,13 @@ fn check(payload: &[u8], strings: &Interner) {
 
     let record = batch.span(0);
     for format in [ConsoleFormat::Compact, ConsoleFormat::Pretty, ConsoleFormat::Json] {
-        let mut out = Vec::new();
-        console::span(record, lookup, format, false, &mut out);
-        let text = std::str::from_utf8(&out).expect("console output is UTF-8");
-        let body = text.strip_suffix('\n').expect("an entry ends its line");
-        assert!(format == ConsoleFormat::Pretty || !body.contains(|c: char| c.is_control()));
+        for draw in [console::span, console::log] {
+            let mut out = Vec::new();
+            draw(record, lookup, format, false, &mut out);
+            let text = std::str::from_utf8(&out).expect("console output is UTF-8");
+            let body = text.strip_suffix('\n').expect("an entry ends its line");
+            assert!(format == ConsoleFormat::Pretty || !body.contains(|c: char| c.is_control()));
+        }
     }
 }
 
