@@ -17,6 +17,7 @@ mod otlp;
 mod pending;
 mod pipeline;
 mod poll;
+mod redact;
 mod retry;
 mod sampler;
 mod sink;
