@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use crate::clock::Timeline;
+use crate::intern::Interner;
 use crate::record::{Header, SLOT_BYTES, flag, kind};
 
 /// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
@@ -22,6 +24,15 @@ pub struct Batch {
     oversize: BTreeMap<u64, Box<[u8]>>,
     /// Tickets that records of this batch hold.
     claimed: Vec<u64>,
+}
+
+/// What the ids and ticks in records mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    /// Names, keys, scopes.
+    pub strings: &'a Interner,
+    /// Ticks to Unix time.
+    pub timeline: &'a Timeline,
 }
 
 /// A record with its items.
@@ -131,6 +142,17 @@ impl Batch {
         self.logs.iter().map(|at| self.record(*at))
     }
 
+    /// The log record at `index`, below [`Batch::log_count`].
+    #[inline]
+    pub fn log(&self, index: usize) -> RecordRef<'_> {
+        self.record(self.logs[index])
+    }
+
+    /// How many log records.
+    pub fn log_count(&self) -> usize {
+        self.logs.len()
+    }
+
     /// Measurements.
     pub fn measurements(&self) -> impl Iterator<Item = RecordRef<'_>> {
         self.measurements.iter().map(|at| self.record(*at))
@@ -178,6 +200,11 @@ impl Batch {
         self.bytes.extend_from_slice(payload);
         self.bytes.resize(at + Header::slots_for(payload.len()) * SLOT_BYTES, 0);
         at
+    }
+
+    /// How many measurements.
+    pub fn measurement_count(&self) -> usize {
+        self.measurements.len()
     }
 
     #[inline]
