@@ -15,11 +15,13 @@ __all__ = [
     "MetricSink",
     "OtlpLogSink",
     "RawOtlp",
+    "Redact",
     "SlsLogSink",
     "Span",
     "SpanContext",
     "TraceSink",
     "Tracer",
+    "View",
     "_Body",
     "__version__",
     "_non_recording",
@@ -63,6 +65,16 @@ _Sampler: TypeAlias = Literal[
 ]
 _Level: TypeAlias = Literal["trace", "debug", "info", "warn", "error", "fatal", "off"]
 _ConsoleFormat: TypeAlias = Literal["compact", "pretty", "json"]
+_InstrumentKind: TypeAlias = Literal[
+    "counter",
+    "up_down_counter",
+    "histogram",
+    "gauge",
+    "observable_counter",
+    "observable_up_down_counter",
+    "observable_gauge",
+]
+_Aggregation: TypeAlias = Literal["default", "sum", "last_value", "explicit", "exponential", "drop"]
 _Scalar: TypeAlias = str | bool | int | float
 _ResourceValue: TypeAlias = _Scalar | Sequence[_Scalar] | None
 _Sink: TypeAlias = TraceSink | MetricSink | OtlpLogSink | SlsLogSink
@@ -170,6 +182,8 @@ class _Description(TypedDict):
     ring_capacity: int
     lane_budget_bytes: int
     diagnostics: Literal["warn", "off"]
+    views: list[dict[str, Any]]
+    redact: list[dict[str, Any]]
     sinks: list[dict[str, Any]]
     warnings: list[str]
 
@@ -379,6 +393,35 @@ class SlsLogSink:
         log_filter: str | None = None,
         sample_ratio: float = 1.0,
     ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class View:
+    def __new__(
+        cls,
+        instrument_name: str | None = None,
+        meter_name: str | None = None,
+        instrument_kind: _InstrumentKind | None = None,
+        unit: str | None = None,
+        name: str | None = None,
+        attribute_keys: Iterable[str] | None = None,
+        aggregation: _Aggregation | None = None,
+        boundaries: Sequence[float] | None = None,
+        drop: bool = False,
+        cardinality_limit: int | None = None,
+        max_size: int | None = None,
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Redact:
+    def __new__(
+        cls, key: str, action: Literal["drop", "hash", "truncate"] = "drop", length: int | None = None
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final

@@ -30,6 +30,7 @@ mod strings;
 mod time;
 mod traced;
 mod tracer;
+mod views;
 
 use pyo3::prelude::*;
 
@@ -57,6 +58,8 @@ mod _native {
     use super::traced::{_span_kind, Body};
     #[pymodule_export]
     use super::tracer::{get_tracer, new_context};
+    #[pymodule_export]
+    use super::views::{PyRedact, PyView};
     use super::*;
 
     #[pymodule_init]
