@@ -24,6 +24,8 @@ __all__ = [
     "View",
     "_Body",
     "__version__",
+    "_capture",
+    "_captured",
     "_non_recording",
     "_restore_config",
     "_shutdown_at_exit",
@@ -1031,6 +1033,14 @@ def from_monotonic(seconds: float, /) -> int:
         Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
 
     The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
+    """
+
+def _capture(config: Config) -> None:
+    """init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing."""
+
+def _captured() -> list[list[bytes]] | None:
+    """The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
+    is not the last that was begun.
     """
 
 def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config:

@@ -43,7 +43,9 @@ mod _native {
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
-    use super::lifecycle::{_shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats};
+    use super::lifecycle::{
+        _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,
+    };
     #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]
