@@ -365,7 +365,7 @@ fn trace_sink(config: &TraceSinkConfig, resource: &Arc<[u8]>, exchange: MaybeExc
         compression: transport.compression,
         max_queue_bytes: transport.max_queue_bytes,
         resource: resource.clone(),
-        dialect: Dialect { envelope: otlp::trace_request, classify: classify_otlp_http },
+        dialect: Dialect { envelope: otlp::request, classify: classify_otlp_http },
         seed: IdGenerator::from_entropy().trace_id().low64(),
     };
     TraceSink { limits: config.limits, sink: Sink::new(settings, exchange) }

@@ -116,7 +116,7 @@ impl Sink {
     /// Takes records in, or drops and counts what does not fit. No record is older than `since`.
     pub fn push(&mut self, part: &Part, since: Instant) {
         if self.exchange.is_none() {
-            self.drop_records(DropReason::Unsupported, part.records.len() as u64);
+            self.drop_records(DropReason::Unsupported, part.count());
         } else {
             let refused = self.pending.push(part, since);
             self.drop_records(DropReason::QueueFull, refused as u64);
@@ -234,7 +234,7 @@ impl Sink {
             }
             Outcome::TooLarge => {
                 self.fail("the server found the request too large");
-                if self.pending.taken().records > 1 {
+                if self.pending.divisible() {
                     // What made the batch due still holds once it waits again, so a smaller one follows at once.
                     self.request_bytes = self.attempt.take().map_or(0, |attempt| attempt.plain_bytes / 2);
                     self.pending.put_back();

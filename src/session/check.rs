@@ -117,7 +117,7 @@ fn body(config: &Config) -> Vec<u8> {
     let chunk = TraceEncoder::default().encode(&batch, |_| true, &SpanLimits::default(), lookup);
     let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
     let mut body = Vec::new();
-    otlp::trace_request(&encoded_resource(config), &[part], &mut body);
+    otlp::request(&encoded_resource(config), &[part], &mut body);
     body
 }
 

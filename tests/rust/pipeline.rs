@@ -455,7 +455,7 @@ alone! {
     any_mix_of_sinks_gets_its_spans {
         const SINKS: usize = 8;
         // Few distinct masks in the first round, more in the second than are told apart.
-        let bare = Bare::start(SINKS, otlp::trace_request);
+        let bare = Bare::start(SINKS, otlp::request);
         let mut producer = bare.shared.lanes.attach();
         let masks: [&[u8]; 2] = [&[0, 1, 0x81, 0xff], &std::array::from_fn::<u8, 256, _>(|mask| mask as u8)];
         for masks in masks {
