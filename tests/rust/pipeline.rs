@@ -26,10 +26,11 @@ use pytracingx::exporter::console::Console;
 use pytracingx::exporter::flush::Goal;
 use pytracingx::exporter::request::{Dialect, Settings};
 use pytracingx::exporter::sink::Sink;
-use pytracingx::exporter::{self, Shared, TraceSink};
+use pytracingx::exporter::{self, Shared, Sinks};
 use pytracingx::ids::SpanId;
 use pytracingx::lane::Lanes;
 use pytracingx::limits::SpanLimits;
+use pytracingx::log_routes::LogRoutes;
 use pytracingx::record::{Header, SpanKind, kind};
 use pytracingx::session;
 use pytracingx::stats::{DropCounts, DropReason, SinkState, SinkStats, Snapshot};
@@ -497,7 +498,7 @@ impl Bare {
         let lanes = Lanes::new(1 << 20, 1 << 20).unwrap();
         let peers: Vec<Memory> = (0..sinks).map(|_| Memory::default()).collect();
         let exchanges = peers.clone();
-        let trace_sink = move |peer: Memory| {
+        let trace_sink = move |peer: Memory| -> (SpanLimits, Sink) {
             (0..10).for_each(|_| peer.answer_status(200));
             let config = sink(1);
             let settings = Settings {
@@ -511,14 +512,26 @@ impl Bare {
                 dialect: Dialect { envelope, classify: classify_otlp_http },
                 seed: 1,
             };
-            TraceSink { limits: SpanLimits::default(), sink: Sink::new(settings, Ok(Box::new(peer))) }
+            (SpanLimits::default(), Sink::new(settings, Ok(Box::new(peer))))
         };
         let parts = exporter::Parts {
             drainer: lanes.drainer().unwrap(),
             strings: Arc::default(),
-            lane_drops: Box::new(DropCounts::default),
-            trace_sinks: Box::new(move || exchanges.into_iter().map(trace_sink).collect()),
-            console: Console::new(None),
+            counters: Arc::default(),
+            recorded: exporter::Recorded {
+                instruments: Arc::default(),
+                observations: Arc::default(),
+                folds: Arc::default(),
+            },
+            sinks: Box::new(move || Sinks {
+                traces: exchanges.into_iter().map(trace_sink).collect(),
+                ..Sinks::default()
+            }),
+            log_routes: LogRoutes::default(),
+            redactor: None,
+            console: Console::new(Shown::default(), Layout { format: ConsoleFormat::Compact, color: false }),
+            console_interval: LONG,
+            sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
         };
