@@ -3,7 +3,8 @@
 //!
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
 //! per span is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
-//! (identity cache), `convert` and `objects` (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`.
+//! (identity cache), `convert` and `objects` (values), `current` (context), `span` and `methods` (the `Span` type),
+//! `tracer`, `log_record`, `logger`, `stdlib_logging`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -19,13 +20,17 @@ mod fastcall;
 mod freelist;
 mod given_attributes;
 mod lifecycle;
+mod log_record;
+mod logger;
 mod methods;
 mod objects;
 mod propagation;
+mod reentry;
 mod sinks;
 mod sls_sink;
 mod span;
 mod span_context;
+mod stdlib_logging;
 mod strings;
 mod time;
 mod traced;
@@ -47,6 +52,8 @@ mod _native {
         _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,
     };
     #[pymodule_export]
+    use super::logger::get_logger;
+    #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]
     use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
@@ -54,6 +61,8 @@ mod _native {
     use super::sls_sink::PySlsLogSink;
     #[pymodule_export]
     use super::span_context::SpanContext;
+    #[pymodule_export]
+    use super::stdlib_logging::{_severity_for, _trace_context};
     #[pymodule_export]
     use super::time::{from_monotonic, now};
     #[pymodule_export]
@@ -70,6 +79,8 @@ mod _native {
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;
+        logger::prepare(module)?;
+        stdlib_logging::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)
     }
