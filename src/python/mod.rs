@@ -2,8 +2,9 @@
 //! calls the core; the only place that names `pyo3`, and nothing imports it.
 //!
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
-//! per span is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
-//! (identity cache), `convert` and `objects` (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`.
+//! per span or measurement is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
+//! (identity cache), `convert`, `objects` and `number`
+//! (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`, `instrument` and `instrument_types`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -18,10 +19,16 @@ mod exceptions;
 mod fastcall;
 mod freelist;
 mod given_attributes;
+mod instrument;
+mod instrument_types;
 mod lifecycle;
+mod meter;
 mod methods;
+mod number;
 mod objects;
+mod observable;
 mod propagation;
+mod reentry;
 mod sinks;
 mod sls_sink;
 mod span;
@@ -44,6 +51,10 @@ mod _native {
     #[pymodule_export]
     use super::lifecycle::{_shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats};
     #[pymodule_export]
+    use super::meter::{Meter, get_meter};
+    #[pymodule_export]
+    use super::observable::{_observer, _runs_callbacks, Observation, Observer};
+    #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]
     use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
@@ -65,6 +76,7 @@ mod _native {
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;
+        instrument_types::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)
     }
