@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use crate::clock::Timeline;
+use crate::intern::Interner;
 use crate::record::{Header, SLOT_BYTES, flag, kind};
 
 /// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
@@ -22,6 +24,15 @@ pub struct Batch {
     oversize: BTreeMap<u64, Box<[u8]>>,
     /// Tickets that records of this batch hold.
     claimed: Vec<u64>,
+}
+
+/// What the ids and ticks in records mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    /// Names, keys, scopes.
+    pub strings: &'a Interner,
+    /// Ticks to Unix time.
+    pub timeline: &'a Timeline,
 }
 
 /// A record with its items.

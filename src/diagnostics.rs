@@ -17,7 +17,9 @@ const FAILING_AFTER: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     enabled: bool,
-    lanes: [Trouble; DropReason::ALL.len()],
+    span_lanes: [Trouble; DropReason::ALL.len()],
+    log_lanes: [Trouble; DropReason::ALL.len()],
+    /// Those of traces, of metrics, of logs.
     sinks: Vec<SinkTroubles>,
 }
 
@@ -83,6 +85,13 @@ impl Diagnostics {
         Self { enabled, sinks: vec![SinkTroubles::default(); sinks], ..Self::default() }
     }
 
+    /// Says a line that is told once.
+    pub fn tell(&self, line: &str, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        if self.enabled {
+            say(format_args!("pytracingx: {line}"));
+        }
+    }
+
     /// Compares with the last look; each line, without a line end, goes to `say`. `last`: the session ends, so the
     /// losses that go on end too.
     pub fn look(
@@ -96,8 +105,11 @@ impl Diagnostics {
             return;
         }
         let look = Look { now, last };
-        look.at_losses(&mut self.lanes, &stats.spans_dropped, "on their way to the exporter", "", say);
-        for (troubles, sink) in self.sinks.iter_mut().zip(&stats.trace_sinks) {
+        let on_the_way = "on their way to the exporter";
+        look.at_losses(&mut self.span_lanes, &stats.spans_dropped, on_the_way, "", say);
+        look.at_losses(&mut self.log_lanes, &stats.logs_dropped, on_the_way, "", say);
+        let sinks = stats.trace_sinks.iter().chain(&stats.metric_sinks).chain(&stats.log_sinks);
+        for (troubles, sink) in self.sinks.iter_mut().zip(sinks) {
             look.at_sink(troubles, sink, say);
         }
     }

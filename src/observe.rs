@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -62,6 +62,18 @@ impl Observations {
         self.state().answered
     }
 
+    /// Waits until `until` at the latest; whether the round is answered.
+    pub fn wait_for_answer(&self, round: u64, until: Instant) -> bool {
+        let mut state = self.state();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if state.answered >= round || left.is_zero() {
+                return state.answered >= round;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// The worker waits for a question, at most so long.
     pub fn wait(&self, timeout: Duration) -> Request {
         let state = self.state();
@@ -79,6 +91,7 @@ impl Observations {
     pub fn answer(&self, round: u64) {
         let mut state = self.state();
         state.answered = state.answered.max(round);
+        self.changed.notify_all();
     }
 
     /// The session ends.

@@ -14,6 +14,7 @@
 )]
 
 mod check;
+mod sinks;
 
 pub use check::Report;
 
@@ -23,30 +24,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Protocol, TraceSinkConfig};
+use self::sinks::Exchanges;
+use crate::config::Config;
 use crate::emit::{self, Intake};
 use crate::encode::otlp;
 use crate::error::Error;
-use crate::exporter::console::{Console, Layout};
+use crate::exporter::console::{Console, Layout, Shown};
 use crate::exporter::flush::Goal;
-use crate::exporter::request::{Dialect, Settings, after};
-use crate::exporter::sink::Sink;
-use crate::exporter::{self, Parts, Shared, TraceSink};
-use crate::ids::IdGenerator;
+use crate::exporter::request::after;
+use crate::exporter::{self, Parts, Recorded, Shared};
+use crate::instruments::Instruments;
 use crate::lane::Lanes;
-use crate::limits::SpanLimits;
+use crate::limits::{LogLimits, SpanLimits};
+use crate::redact::Redactor;
 use crate::resource;
 use crate::sampler::Sampler;
 use crate::stats::{DropCounts, SinkStats, Snapshot};
 use crate::sys::fork::{Guard, lifecycle_lock};
 use crate::sys::{fork, stderr};
-use crate::transport::retry::classify_otlp_http;
-use crate::transport::{Exchange, Http1, USER_AGENT};
 
 /// How much longer than its timeout a call waits for the exporter's last word.
 const GRACE: Duration = Duration::from_millis(50);
 /// `should_stop` is asked so often.
 const SLICE: Duration = Duration::from_millis(50);
+
+/// Observable instruments have at most so long to answer before recording ends.
+const OBSERVE_FOR: Duration = Duration::from_secs(1);
 
 const CONTENT_TYPE: &str = "application/x-protobuf";
 
@@ -86,7 +89,7 @@ pub fn init(config: Config) -> Result<(), Error> {
     if matches!(&current, Current::Own(session) if !session.revived) {
         return Err(Error::AlreadyInitialized);
     }
-    let exchanges = config.trace_sinks.iter().map(exchange).collect::<Result<Vec<_>, _>>()?;
+    let exchanges = Exchanges::of(&config)?;
     let session = Session::start(config, false, move |_| exchanges)?;
     emit::on_fork(revive);
     install(&guard, Some(session));
@@ -102,13 +105,22 @@ pub fn init(config: Config) -> Result<(), Error> {
 /// delivered, or finally refused by its server. Again: waits for the same end, and returns the same. Without a session
 /// ever: true.
 pub fn shutdown(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
-    take().is_none_or(|session| session.close(Goal::Shutdown, timeout, should_stop))
+    let deadline = after(Instant::now(), timeout);
+    let Some(session) = take(timeout, should_stop) else { return true };
+    session.close(Goal::Shutdown, deadline.saturating_duration_since(Instant::now()), should_stop)
 }
 
 /// [`shutdown`] at interpreter exit: within `Config.exit_timeout_ms`, and two refused connections end the wait for a
 /// sink.
 pub fn shutdown_at_exit(should_stop: &mut dyn FnMut() -> bool) -> bool {
-    take().is_none_or(|session| session.close(Goal::Exit, session.exit_timeout(), should_stop))
+    let exit_timeout = |config: &Config| Duration::from_millis(config.exit_timeout_ms);
+    let timeout = match current(&lifecycle_lock()) {
+        Current::Own(session) | Current::Ended(session) => exit_timeout(&session.config),
+        Current::None | Current::Inherited(_) => Duration::ZERO,
+    };
+    let deadline = after(Instant::now(), timeout);
+    let Some(session) = take(timeout, should_stop) else { return true };
+    session.close(Goal::Exit, deadline.saturating_duration_since(Instant::now()), should_stop)
 }
 
 /// Sends all that any thread recorded before the call. Returns like [`shutdown`]; what could not be sent in time stays
@@ -155,10 +167,8 @@ fn revive() {
     let Current::Inherited(parent) = current(&guard) else {
         return;
     };
-    let exchange = |sink: &TraceSinkConfig| exchange(sink).unwrap_or_else(|error| Err(error.to_string()));
-    let exchanges = move |sinks: &[TraceSinkConfig]| sinks.iter().map(exchange).collect();
     // Without a thread, or memory for lanes, nothing is recorded.
-    install(&guard, Session::start(*parent, true, exchanges).ok());
+    install(&guard, Session::start(*parent, true, Exchanges::where_possible).ok());
 }
 
 enum Current {
@@ -222,8 +232,12 @@ fn replace(holder: &AtomicPtr<Session>, pointer: *const Session) {
     }
 }
 
-/// Turns recording off. The session that was on, or has been turned off before, if it is this process's own.
-fn take() -> Option<Arc<Session>> {
+/// Asks the observable instruments, then turns recording off. The session that was on, or has been turned off before, if it is this process's own.
+fn take(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Option<Arc<Session>> {
+    let running = current(&lifecycle_lock());
+    if let Current::Own(session) = running {
+        session.observe(timeout, should_stop);
+    }
     let guard = lifecycle_lock();
     match current(&guard) {
         Current::None => None,
@@ -239,15 +253,12 @@ fn take() -> Option<Arc<Session>> {
     }
 }
 
-/// The way to a sink's endpoint, or why there is none in this build.
-type MaybeExchange = Result<Box<dyn Exchange>, String>;
-
 impl Session {
     /// `exchanges` runs on the exporter's thread.
     fn start(
         config: Config,
         revived: bool,
-        exchanges: impl FnOnce(&[TraceSinkConfig]) -> Vec<MaybeExchange> + Send + 'static,
+        exchanges: impl FnOnce(&Config) -> Exchanges + Send + 'static,
     ) -> Result<Self, Error> {
         let process = fork::process();
         if config.disabled {
@@ -260,33 +271,47 @@ impl Session {
             Lanes::new(config.ring_capacity_bytes, config.lane_budget_bytes).map_err(|e| no_lanes(&e))?;
         let drainer = lanes.drainer().ok_or_else(|| no_lanes(&"taken"))?;
         let samplers: Vec<_> = config.trace_sinks.iter().map(|sink| sink.sampler).collect();
-        let limits = config.trace_sinks.iter().map(|sink| sink.limits).reduce(SpanLimits::union);
+        let span_limits = config.trace_sinks.iter().map(|sink| sink.limits).reduce(SpanLimits::union);
+        let log_limits = config.otlp_log_sinks.iter().map(|sink| sink.limits).reduce(LogLimits::union);
+        let log_routes = sinks::log_routes(&config);
+        let instruments =
+            Instruments::new(config.views.clone(), config.default_histogram, config.exemplar_filter);
         // Relaxed: only the number matters.
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let intake = Arc::new(Intake {
             sampler: Sampler::new(&samplers),
-            limits: limits.unwrap_or_default(),
+            limits: span_limits.unwrap_or_default(),
             console_spans: config.console_spans,
+            log_routes: log_routes.clone(),
+            log_limits: log_limits.unwrap_or_default(),
+            metrics: config.console_metrics || !config.metric_sinks.is_empty(),
+            instruments: Arc::new(instruments),
             ..Intake::new(id, lanes.clone())
         });
-        let resource: Arc<[u8]> = encoded_resource(&config).into();
-        let sinks = config.trace_sinks.clone();
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
-        let layout = Layout { format: config.console_format, color: wants_color() };
-        let recording = intake.clone();
+        let (sinks_of, resource) = (config.clone(), encoded_resource(&config));
         let parts = Parts {
             drainer,
             strings: intake.strings.clone(),
-            lane_drops: Box::new(move || DropCounts::read(&recording.counters.spans_dropped)),
-            trace_sinks: Box::new(move || {
-                let exchanges = exchanges(&sinks);
-                sinks
-                    .iter()
-                    .zip(exchanges)
-                    .map(|(sink, exchange)| trace_sink(sink, &resource, exchange))
-                    .collect()
-            }),
-            console: Console::new(config.console_spans.then_some(layout)),
+            counters: intake.counters.clone(),
+            recorded: Recorded {
+                instruments: intake.instruments.clone(),
+                observations: intake.observations.clone(),
+                folds: intake.folds.clone(),
+            },
+            sinks: Box::new(move || sinks::build(&sinks_of, exchanges(&sinks_of), &resource.into())),
+            log_routes,
+            redactor: (!config.redact.is_empty()).then(|| Redactor::new(config.redact.clone())),
+            console: Console::new(
+                Shown {
+                    spans: config.console_spans,
+                    metrics: config.console_metrics,
+                    logs: config.console_logs,
+                },
+                Layout { format: config.console_format, color: wants_color() },
+            ),
+            console_interval: sinks::console_interval(&config),
+            sdk_metrics: config.sdk_metrics,
             diagnostics: config.diagnostics,
             warnings,
         };
@@ -306,12 +331,34 @@ impl Session {
             return empty_stats(&self.config);
         };
         let mut stats = running.shared.stats();
-        let reached_exporter = stats.spans_recorded - stats.spans_dropped.total();
-        stats.spans_dropped = DropCounts::read(&running.intake.counters.spans_dropped);
-        stats.spans_recorded = reached_exporter + stats.spans_dropped.total();
-        stats.unusable_times = running.intake.counters.unusable_times.get();
-        stats.spans_abandoned = running.intake.counters.spans_abandoned.get();
+        let counters = &running.intake.counters;
+        let spans_drained = stats.spans_recorded - stats.spans_dropped.total();
+        stats.spans_dropped = DropCounts::read(&counters.spans_dropped);
+        stats.spans_recorded = spans_drained + stats.spans_dropped.total();
+        stats.spans_abandoned = counters.spans_abandoned.get();
+        let logs_drained = stats.logs_recorded - stats.logs_dropped.total();
+        stats.logs_dropped = DropCounts::read(&counters.logs_dropped);
+        stats.logs_recorded = logs_drained + stats.logs_dropped.total();
+        stats.measurements.negative = counters.negative_measurements.get();
+        stats.measurements.not_finite = counters.not_finite_measurements.get();
+        stats.measurements.not_a_number = counters.not_numbers.get();
+        stats.unusable_times = counters.unusable_times.get();
         stats
+    }
+
+    /// Asks the observable instruments for the last time, while recording is still on.
+    fn observe(&self, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) {
+        let Some(Running { intake, .. }) = &self.running else { return };
+        if !intake.metrics || !intake.observations.is_attended() {
+            return;
+        }
+        let round = intake.observations.ask();
+        let give_up = after(Instant::now(), (timeout / 2).min(OBSERVE_FOR));
+        while Instant::now() < give_up && !should_stop() {
+            if intake.observations.wait_for_answer(round, give_up.min(after(Instant::now(), SLICE))) {
+                return;
+            }
+        }
     }
 
     /// `None`: no answer in time, or `should_stop`.
@@ -334,6 +381,9 @@ impl Session {
     /// Recording must be off, or in another session.
     fn close(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
         let verdict = self.ask(goal, timeout, should_stop);
+        if let Some(Running { intake, .. }) = &self.running {
+            intake.observations.close();
+        }
         if let (Some(_), Some(Running { shared, thread, .. })) = (verdict, &self.running) {
             // The thread ends right after its answer. One that gives none is stuck, or has been given up: it is left
             // to itself, with all that it holds.
@@ -346,41 +396,23 @@ impl Session {
     }
 }
 
-/// # Errors
-/// [`Error::Config`] for what the configuration itself could not check: files.
-fn exchange(sink: &TraceSinkConfig) -> Result<MaybeExchange, Error> {
-    Ok(match sink.transport.protocol {
-        Protocol::HttpProtobuf => Ok(Box::new(Http1::new(&sink.transport, CONTENT_TYPE, USER_AGENT)?)),
-        Protocol::Grpc => Err("the protocol grpc is not available in this build".to_owned()),
-    })
-}
-
-fn trace_sink(config: &TraceSinkConfig, resource: &Arc<[u8]>, exchange: MaybeExchange) -> TraceSink {
-    let transport = &config.transport;
-    let settings = Settings {
-        endpoint: transport.endpoint.to_string().into(),
-        batch: config.batch.clone(),
-        timeout: Duration::from_millis(transport.timeout_ms),
-        max_export_timeout: Duration::from_millis(transport.max_export_timeout_ms),
-        compression: transport.compression,
-        max_queue_bytes: transport.max_queue_bytes,
-        resource: resource.clone(),
-        dialect: Dialect { envelope: otlp::trace_request, classify: classify_otlp_http },
-        seed: IdGenerator::from_entropy().trace_id().low64(),
-    };
-    TraceSink { limits: config.limits, sink: Sink::new(settings, exchange) }
-}
-
 /// What the user, the environment and detection say about this process.
 fn encoded_resource(config: &Config) -> Vec<u8> {
     otlp::resource(&resource::complete(&config.resource, |name| std::env::var(name).ok()))
 }
 
 fn empty_stats(config: &Config) -> Snapshot {
-    let endpoint = |sink: &TraceSinkConfig| sink.transport.endpoint.to_string().into();
-    let sinks =
-        config.trace_sinks.iter().map(|sink| SinkStats { endpoint: endpoint(sink), ..SinkStats::default() });
-    Snapshot { trace_sinks: sinks.collect(), ..Snapshot::default() }
+    let sinks = |endpoints: Vec<String>| {
+        let sink = |endpoint: String| SinkStats { endpoint: endpoint.into(), ..SinkStats::default() };
+        endpoints.into_iter().map(sink).collect()
+    };
+    let [traces, metrics, logs] = sinks::endpoints(config);
+    Snapshot {
+        trace_sinks: sinks(traces),
+        metric_sinks: sinks(metrics),
+        log_sinks: sinks(logs),
+        ..Snapshot::default()
+    }
 }
 
 /// Only on a terminal, and not where the user said so (`NO_COLOR`, not empty).

@@ -5,12 +5,10 @@
 use std::sync::Arc;
 
 use crate::accumulate::{ExplicitHistogram, ExponentialHistogram, Folded};
-use crate::batch::RecordRef;
-use crate::clock::Timeline;
+use crate::batch::{Lookup, RecordRef};
 use crate::config::Temporality;
 use crate::ids::{SpanId, TraceId};
 use crate::instruments::Instruments;
-use crate::intern::Interner;
 use crate::record::Number;
 
 /// All that one collection yields of one stream. Points in the order in which their series began.
@@ -100,15 +98,6 @@ pub struct Exemplar {
 pub struct Table {
     instruments: Arc<Instruments>,
     temporality: Temporality,
-}
-
-/// What a table looks things up in.
-#[derive(Debug, Clone, Copy)]
-pub struct Lookup<'a> {
-    /// Keys of attributes.
-    pub strings: &'a Interner,
-    /// Ticks to Unix time.
-    pub timeline: &'a Timeline,
 }
 
 impl Table {

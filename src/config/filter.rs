@@ -32,7 +32,23 @@ pub struct LogFilter {
     pub directives: Vec<(String, Level)>,
 }
 
+impl Default for LogFilter {
+    /// `info`.
+    fn default() -> Self {
+        Self { directives: vec![(String::new(), Level::Info)] }
+    }
+}
+
 impl LogFilter {
+    /// The same filter, letting nothing below `level` pass.
+    #[must_use]
+    pub fn at_least(mut self, level: Level) -> Self {
+        for (_, own) in &mut self.directives {
+            *own = level.max(*own);
+        }
+        self
+    }
+
     /// `info,noisy.lib=warn`.
     ///
     /// # Errors

@@ -163,6 +163,8 @@ pub struct Config {
     pub console_format: ConsoleFormat,
     /// Console and log sinks show what passes; `None`: the environment's `RUST_LOG`, else `info`.
     pub log_filter: Option<LogFilter>,
+    /// Milliseconds between collections for the console when there is no metric sink. Default 60 000.
+    pub metric_interval_ms: u64,
     /// At most [`MAX_TRACE_SINKS`].
     pub trace_sinks: Vec<TraceSinkConfig>,
     /// OTLP metric destinations.
@@ -209,6 +211,7 @@ impl Config {
             console_level: Level::default(),
             console_format: ConsoleFormat::default(),
             log_filter: None,
+            metric_interval_ms: METRIC_EXPORT_INTERVAL_MS,
             trace_sinks: Vec::new(),
             metric_sinks: Vec::new(),
             otlp_log_sinks: Vec::new(),

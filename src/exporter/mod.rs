@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   ┌─► wait: sockets, wake-up, the earliest due time
-//!   │   drain all lanes ─► Batch ─► encode once for each set of sinks and limits ─► Part in each sink
+//!   │   drain all lanes ─► Batch ─► redact ─► traces, logs: encode once for each set of sinks ─► Part in each sink
+//!   │                                    └──► metrics: series tables ─► at a collection: encode ─► Part in each sink
 //!   │   step sinks ─► write stderr ─► publish the books ─► answer flushes
 //!   └───┘
 //! ```
@@ -15,10 +16,16 @@
 
 pub mod console;
 pub mod flush;
+mod logs;
+mod metrics;
 pub mod pending;
 pub mod request;
 mod select;
+mod self_metrics;
 pub mod sink;
+mod traces;
+
+pub use metrics::{Reading, Recorded};
 
 use std::cell::RefCell;
 use std::io;
@@ -29,20 +36,21 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::console::Console;
-use self::flush::{Asks, Flush, Goal};
+use self::flush::{Ask, Asks, Flush, Goal};
+use self::logs::Logs;
+use self::metrics::Metrics;
 use self::request::{Now, Scratch, after};
-use self::select::{count_masks, selections};
 use self::sink::Sink;
-use crate::batch::Batch;
+use self::traces::Traces;
+use crate::batch::{Batch, Lookup};
 use crate::clock::Timeline;
 use crate::diagnostics::Diagnostics;
-use crate::encode::Lookup;
-use crate::encode::chunk::Part;
-use crate::encode::otlp::trace::TraceEncoder;
 use crate::intern::Interner;
 use crate::lane::{Drainer, Lanes};
-use crate::limits::SpanLimits;
-use crate::stats::{DropCounts, DropReason, LaneStats, Snapshot};
+use crate::limits::{LogLimits, SpanLimits};
+use crate::log_routes::LogRoutes;
+use crate::redact::Redactor;
+use crate::stats::{DropCounts, DropReason, LaneStats, RecordingCounters, Snapshot};
 use crate::sys::poll::{PollFd, wait};
 use crate::sys::signals;
 
@@ -86,13 +94,15 @@ impl Shared {
     }
 }
 
-/// A sink of spans.
-#[derive(Debug)]
-pub struct TraceSink {
-    /// What is kept of a span.
-    pub limits: SpanLimits,
-    /// The rest.
-    pub sink: Sink,
+/// Every sink of a session, with what the signals need to know of it.
+#[derive(Debug, Default)]
+pub struct Sinks {
+    /// Bit `i` of a span's mask is sink `i`, at most 16.
+    pub traces: Vec<(SpanLimits, Sink)>,
+    /// How each is read.
+    pub metrics: Vec<(Reading, Sink)>,
+    /// In the order of [`Parts::log_routes`].
+    pub logs: Vec<(LogLimits, Sink)>,
 }
 
 /// What an exporter is made of.
@@ -101,13 +111,22 @@ pub struct Parts {
     pub drainer: Drainer,
     /// What the records' ids mean.
     pub strings: Arc<Interner>,
-    /// Spans lost on the way into a lane.
-    pub lane_drops: Box<dyn Fn() -> DropCounts + Send>,
-    /// Bit `i` of a record's mask is sink `i`, at most 16. Built on the exporter's thread: reading certificates takes
-    /// longer than a recording call in a forked child may.
-    pub trace_sinks: Box<dyn FnOnce() -> Vec<TraceSink> + Send>,
-    /// Spans for people.
+    /// What recording threads count.
+    pub counters: Arc<RecordingCounters>,
+    /// What measurements belong to.
+    pub recorded: Recorded,
+    /// Called on the exporter's thread: reading certificates takes longer than a recording call in a forked child may.
+    pub sinks: Box<dyn FnOnce() -> Sinks + Send>,
+    /// Which sink wants which log record; the console's route is the last.
+    pub log_routes: LogRoutes,
+    /// What is hidden; `None`: nothing.
+    pub redactor: Option<Redactor>,
+    /// Records for people.
     pub console: Console,
+    /// Between collections for the console.
+    pub console_interval: Duration,
+    /// Export what the SDK says about itself.
+    pub sdk_metrics: bool,
     /// Warnings on stderr.
     pub diagnostics: bool,
     /// Warnings to begin with.
@@ -145,17 +164,24 @@ struct Exporter<'a> {
     shared: &'a Shared,
     drainer: Drainer,
     strings: Arc<Interner>,
-    lane_drops: Box<dyn Fn() -> DropCounts + Send>,
+    counters: Arc<RecordingCounters>,
     timeline: Timeline,
-    encoder: TraceEncoder,
+    redactor: Option<Redactor>,
+    traces: Traces,
+    metrics: Metrics,
+    logs: Logs,
+    /// Those of traces, then those of metrics, then those of logs.
     sinks: Vec<Sink>,
-    /// Sinks of equal limits, a bit each.
-    groups: Vec<(SpanLimits, u16)>,
+    /// How many of `sinks` are of traces, and of traces or metrics.
+    ends: [usize; 2],
     console: Console,
     diagnostics: Diagnostics,
+    /// Flushes that wait for the collection under way, and what each sink had lost before them.
+    waiting: Vec<(Ask, Vec<u64>)>,
     flushes: Vec<Flush>,
     stats: Snapshot,
     spans_drained: u64,
+    logs_drained: u64,
     last_drain: Instant,
     last_record: Instant,
     streaming: bool,
@@ -171,36 +197,39 @@ struct Exporter<'a> {
 
 impl<'a> Exporter<'a> {
     fn new(parts: Parts, shared: &'a Shared) -> Self {
-        let mut groups: Vec<(SpanLimits, u16)> = Vec::new();
-        let mut sinks = Vec::new();
-        for (index, TraceSink { limits, sink }) in (parts.trace_sinks)().into_iter().enumerate() {
-            match groups.iter_mut().find(|(of_group, _)| *of_group == limits) {
-                Some((_, members)) => *members |= 1 << index,
-                None => groups.push((limits, 1 << index)),
-            }
-            sinks.push(sink);
-        }
+        let sinks = (parts.sinks)();
+        let (span_limits, traces): (Vec<_>, Vec<_>) = sinks.traces.into_iter().unzip();
+        let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
+        let (log_limits, logs): (Vec<_>, Vec<_>) = sinks.logs.into_iter().unzip();
+        let ends = [traces.len(), traces.len() + metrics.len()];
+        let sinks: Vec<Sink> = traces.into_iter().chain(metrics).chain(logs).collect();
         let mut console = parts.console;
         for warning in &parts.warnings {
             console.say(format_args!("pytracingx: {warning}"));
         }
-        let now = Instant::now();
+        let now = read_clocks();
+        let console_interval = console.shows_metrics().then_some(parts.console_interval);
         Self {
             shared,
             drainer: parts.drainer,
             strings: parts.strings,
-            lane_drops: parts.lane_drops,
+            counters: parts.counters,
             timeline: Timeline::new(),
-            encoder: TraceEncoder::default(),
+            redactor: parts.redactor,
+            traces: Traces::new(&span_limits),
+            metrics: Metrics::new(parts.recorded, &readings, console_interval, parts.sdk_metrics, now),
+            logs: Logs::new(parts.log_routes, &log_limits),
             diagnostics: Diagnostics::new(parts.diagnostics, sinks.len()),
             sinks,
-            groups,
+            ends,
             console,
+            waiting: Vec::new(),
             flushes: Vec::new(),
             stats: shared.stats(),
             spans_drained: 0,
-            last_drain: now,
-            last_record: now,
+            logs_drained: 0,
+            last_drain: now.instant,
+            last_record: now.instant,
             streaming: false,
             shrunk: false,
             ending: false,
@@ -218,9 +247,9 @@ impl<'a> Exporter<'a> {
                 Ok(Flow::End) => return,
                 Err(_) => self.recover(),
             }
-            let overdue =
-                |flush: &Flush| flush.ask.goal != Goal::Flush && flush.ask.deadline < Instant::now();
-            if self.ending || self.flushes.iter().any(overdue) {
+            let asks = self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
+            let now = Instant::now();
+            if self.ending || asks.into_iter().any(|ask| ask.goal != Goal::Flush && ask.deadline < now) {
                 return; // it panicked on the way out
             }
         }
@@ -229,7 +258,9 @@ impl<'a> Exporter<'a> {
     fn recover(&mut self) {
         self.stats.exporter_restarts += 1;
         self.batch = Batch::default();
-        self.encoder = TraceEncoder::default();
+        self.traces.recover();
+        self.metrics.recover();
+        self.logs.recover();
         for sink in &mut self.sinks {
             // One that panics again has settled its books before.
             let _ = catch_unwind(AssertUnwindSafe(|| sink.recover()));
@@ -240,11 +271,19 @@ impl<'a> Exporter<'a> {
     fn turn(&mut self) -> Flow {
         self.wait();
         let now = read_clocks();
-        let asks = self.shared.asks.take();
-        let lost = self.lost_so_far();
+        self.take_asks(now.instant);
+        self.metrics.begin_due(now.instant);
+        // Before the drain: what was recorded for the collection is then in it.
+        let collect = self.metrics.is_ready(now.instant);
         self.drain(now.instant);
-        self.flushes
-            .extend(asks.into_iter().map(|ask| Flush::begin(ask, &mut self.sinks, &lost, now.instant)));
+        if collect {
+            self.collect(now);
+        }
+        if self.metrics.is_idle() {
+            for (ask, lost) in mem::take(&mut self.waiting) {
+                self.flushes.push(Flush::begin(ask, &mut self.sinks, &lost, now.instant));
+            }
+        }
         for (sink, fd) in self.sinks.iter_mut().zip(&self.sink_fds) {
             sink.step(now, fd.is_some_and(|index| self.fds[index].ready), &mut self.scratch);
         }
@@ -252,6 +291,15 @@ impl<'a> Exporter<'a> {
         self.console.step(now.instant);
         self.shrink_when_idle(now.instant);
         self.answer(now.instant)
+    }
+
+    /// A flush begins with a collection; one that ends the session finds the observable instruments asked.
+    fn take_asks(&mut self, now: Instant) {
+        for ask in self.shared.asks.take() {
+            self.metrics.begin_all(ask.goal == Goal::Flush, ask.deadline, now);
+            let lost = self.sinks.iter_mut().map(|sink| sink.stats().undelivered()).collect();
+            self.waiting.push((ask, lost));
+        }
     }
 
     fn wait(&mut self) {
@@ -277,6 +325,7 @@ impl<'a> Exporter<'a> {
             }));
         }
         due = due.min(self.console.due(now).unwrap_or(due));
+        due = due.min(self.metrics.due().unwrap_or(due));
         for flush in &self.flushes {
             due = due.min(flush.ask.deadline);
         }
@@ -297,14 +346,16 @@ impl<'a> Exporter<'a> {
     /// How long records may lie in their lanes.
     fn period(&self, now: Instant) -> Duration {
         let busy = now.saturating_duration_since(self.last_record) < BUSY_FOR;
-        let period = if self.console.shows_spans() {
+        let period = if self.console.shows_spans() || self.console.shows_logs() {
             CONSOLE_PERIOD
         } else if busy {
             BUSY_PERIOD
         } else {
             IDLE_PERIOD
         };
-        let shortest_delay = self.sinks.iter().map(Sink::schedule_delay).min();
+        let [traces, metrics] = self.ends;
+        let batching = self.sinks[..traces].iter().chain(&self.sinks[metrics..]);
+        let shortest_delay = batching.map(Sink::schedule_delay).min();
         shortest_delay.map_or(period, |delay| period.min((delay / 2).max(SHORTEST_PERIOD)))
     }
 
@@ -316,52 +367,51 @@ impl<'a> Exporter<'a> {
             batch.borrow_mut().add_oversize(ticket, payload);
         });
         self.streaming = bytes >= STREAM_BYTES;
+        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
         if self.batch.is_empty() {
+            self.metrics.take(&self.batch, lookup);
             return;
         }
         (self.last_record, self.shrunk) = (now, false);
         self.spans_drained += self.batch.span_count() as u64;
+        self.logs_drained += self.batch.log_count() as u64;
         self.timeline.refresh();
-        self.hand_to_sinks(since);
+        if let Some(redactor) = &mut self.redactor {
+            redactor.apply(&mut self.batch, &self.strings);
+        }
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        self.console.add_spans(&self.batch, lookup);
+        let [traces, metrics] = self.ends;
+        self.traces.hand_over(&self.batch, lookup, since, &mut self.sinks[..traces]);
+        self.logs.hand_over(&self.batch, lookup, since, &mut self.sinks[metrics..]);
+        self.metrics.take(&self.batch, lookup);
+        self.console.add_records(&self.batch, |index| self.logs.is_for_console(index), lookup);
         self.batch.clear();
     }
 
-    /// `since`: no record of the batch is older.
-    fn hand_to_sinks(&mut self, since: Instant) {
-        let masks = count_masks(&self.batch);
-        for (index, sink) in self.sinks.iter_mut().enumerate() {
-            let wanted = masks.iter().filter(|(mask, _)| mask >> index & 1 == 1);
-            sink.expect(wanted.map(|(_, count)| count).sum());
-        }
+    fn collect(&mut self, now: Now) {
+        let [traces, metrics] = self.ends;
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        for (limits, members) in &self.groups {
-            for (select, sinks) in selections(&masks, *members) {
-                let chunk = self.encoder.encode(&self.batch, |mask| select.holds(mask), limits, lookup);
-                let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
-                for (index, sink) in self.sinks.iter_mut().enumerate() {
-                    if sinks >> index & 1 == 1 {
-                        sink.push(&part, since);
-                    }
-                }
-            }
-        }
-    }
-
-    fn lost_so_far(&mut self) -> Vec<u64> {
-        self.sinks.iter_mut().map(|sink| sink.stats().undelivered()).collect()
+        let sinks = &mut self.sinks[traces..metrics];
+        self.metrics.collect(now, lookup, &self.stats, &mut self.console, sinks);
     }
 
     fn publish(&mut self, now: Instant, last: bool) {
         let (lanes, bytes, bytes_max) = self.drainer.usage();
         self.stats.lanes = LaneStats { lanes, bytes, bytes_max };
-        self.stats.spans_dropped = (self.lane_drops)();
+        self.stats.spans_dropped = DropCounts::read(&self.counters.spans_dropped);
         self.stats.spans_recorded = self.spans_drained + self.stats.spans_dropped.total();
-        for (published, sink) in self.stats.trace_sinks.iter_mut().zip(&mut self.sinks) {
+        self.stats.logs_dropped = DropCounts::read(&self.counters.logs_dropped);
+        self.stats.logs_recorded = self.logs_drained + self.stats.logs_dropped.total();
+        self.stats.measurements = self.metrics.stats();
+        let Snapshot { trace_sinks, metric_sinks, log_sinks, .. } = &mut self.stats;
+        let published = trace_sinks.iter_mut().chain(metric_sinks).chain(log_sinks);
+        for (published, sink) in published.zip(&mut self.sinks) {
             published.clone_from(sink.stats());
         }
         let console = &mut self.console;
+        for warning in self.metrics.warnings() {
+            self.diagnostics.tell(&warning, &mut |line| console.say(line));
+        }
         self.diagnostics.look(&self.stats, now, last, &mut |line| console.say(line));
         self.stats.console = self.console.stats();
         self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.stats);
@@ -410,6 +460,6 @@ impl<'a> Exporter<'a> {
 }
 
 fn read_clocks() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-    Now { instant: Instant::now(), unix_seconds: unix.map_or(0, |elapsed| elapsed.as_secs()) }
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now(), unix_nano: unix.as_nanos() as u64 }
 }

@@ -20,8 +20,8 @@ const ENVELOPE_BYTES: usize = 64;
 pub struct Now {
     /// For everything that waits.
     pub instant: Instant,
-    /// Wall clock, for `Retry-After` dates.
-    pub unix_seconds: u64,
+    /// Wall clock, for metric points and `Retry-After` dates.
+    pub unix_nano: u64,
 }
 
 /// What differs between signals and protocols.

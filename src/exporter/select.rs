@@ -1,16 +1,31 @@
-//! Which spans to encode for which sinks, so that each is encoded once for all sinks of equal limits that want it.
+//! Which records to encode for which sinks, so that each is encoded once for all sinks of equal limits that want it.
 
-use crate::batch::Batch;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::sink::Sink;
+use crate::encode::chunk::{Chunk, Part};
 
 /// Sets of sinks that a group of equal limits is encoded for; with more, each sink gets an encoding of its own.
 const MOST_SETS: usize = 16;
 
-/// The distinct masks of a batch's spans, and how many spans have each.
-pub(super) fn count_masks(batch: &Batch) -> Vec<(u16, u64)> {
+/// Sinks of equal limits, a bit each.
+pub(super) fn groups<L: Copy + PartialEq>(limits: &[L]) -> Vec<(L, u16)> {
+    let mut groups: Vec<(L, u16)> = Vec::new();
+    for (index, limits) in limits.iter().enumerate() {
+        match groups.iter_mut().find(|(of_group, _)| of_group == limits) {
+            Some((_, members)) => *members |= 1 << index,
+            None => groups.push((*limits, 1 << index)),
+        }
+    }
+    groups
+}
+
+/// The distinct masks of a batch's records of one signal, and how many records have each.
+pub(super) fn count_masks(of_records: impl Iterator<Item = u16>) -> Vec<(u16, u64)> {
     let mut masks: Vec<(u16, u64)> = Vec::new();
     let mut last = 0;
-    for span in batch.spans() {
-        let mask = span.header.mask;
+    for mask in of_records {
         if masks.get(last).is_none_or(|(known, _)| *known != mask) {
             last = masks.iter().position(|(known, _)| *known == mask).unwrap_or_else(|| {
                 masks.push((mask, 0));
@@ -22,7 +37,25 @@ pub(super) fn count_masks(batch: &Batch) -> Vec<(u16, u64)> {
     masks
 }
 
-/// Spans whose mask, cut to the bits `of`, equals `equals`.
+/// Announces to each sink how many records will follow.
+pub(super) fn expect(masks: &[(u16, u64)], sinks: &mut [Sink]) {
+    for (index, sink) in sinks.iter_mut().enumerate() {
+        let wanted = masks.iter().filter(|(mask, _)| mask >> index & 1 == 1);
+        sink.expect(wanted.map(|(_, count)| count).sum());
+    }
+}
+
+/// Gives a chunk to the sinks that have a bit in `wanting`.
+pub(super) fn push(chunk: Chunk, wanting: u16, since: Instant, sinks: &mut [Sink]) {
+    let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
+    for (index, sink) in sinks.iter_mut().enumerate() {
+        if wanting >> index & 1 == 1 {
+            sink.push(&part, since);
+        }
+    }
+}
+
+/// Records whose mask, cut to the bits `of`, equals `equals`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Select {
     of: u16,
@@ -35,7 +68,7 @@ impl Select {
     }
 }
 
-/// What to encode for a group of sinks, and for which of them each: every distinct set of them that wants some span.
+/// What to encode for a group of sinks, and for which of them each: every distinct set of them that wants some record.
 pub(super) fn selections(masks: &[(u16, u64)], members: u16) -> Vec<(Select, u16)> {
     let mut sets: Vec<u16> = masks.iter().map(|(mask, _)| mask & members).filter(|set| *set != 0).collect();
     sets.sort_unstable();

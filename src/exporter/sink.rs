@@ -213,7 +213,7 @@ impl Sink {
     /// The request under way has ended.
     fn settle(&mut self, result: &Result<Response, Failure>, now: Now) {
         self.state = State::Idle;
-        match (self.settings.dialect.classify)(result, now.unix_seconds) {
+        match (self.settings.dialect.classify)(result, now.unix_nano / 1_000_000_000) {
             Outcome::Delivered { rejected, message } => {
                 let rejected = rejected.min(self.pending.taken().records as u64);
                 self.stats.exported += self.pending.taken().records as u64 - rejected;
