@@ -10,101 +10,20 @@ keeps every span in memory and binds to 127.0.0.1: meant for a look at what a pr
 from __future__ import annotations
 
 import argparse
-import base64
 import gzip
 import json
 import os
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TextIO
+from typing import TextIO
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-
-Decoded = dict[str, Any]
-
-
-def decode_value(value: Any) -> Any:
-    """The Python value of a protobuf `AnyValue`; bytes become `{"base64": …}`, so that all is JSON."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "array_value":
-        return [decode_value(item) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return decode_attributes(value.kvlist_value.values)
-    if kind == "bytes_value":
-        return {"base64": base64.b64encode(value.bytes_value).decode()}
-    return getattr(value, kind)
-
-
-def decode_attributes(attributes: Iterable[Any]) -> Decoded:
-    """A dict of a repeated `KeyValue`; of equal keys the last wins."""
-    return {attribute.key: decode_value(attribute.value) for attribute in attributes}
-
-
-def decode_spans(body: bytes) -> list[Decoded]:
-    """The spans of an `ExportTraceServiceRequest`, each a flat dict with its resource and scope."""
-    spans = []
-    for resource_spans in ExportTraceServiceRequest.FromString(body).resource_spans:
-        resource = decode_attributes(resource_spans.resource.attributes)
-        for scope_spans in resource_spans.scope_spans:
-            scope = {"name": scope_spans.scope.name, "version": scope_spans.scope.version}
-            spans += [decode_span(span, resource, scope) for span in scope_spans.spans]
-    return spans
-
-
-def decode_span(span: Span, resource: Decoded, scope: Decoded) -> Decoded:
-    """One span with hex ids, lower-case enum names and Unix nanoseconds."""
-    return {
-        "name": span.name,
-        "trace_id": span.trace_id.hex(),
-        "span_id": span.span_id.hex(),
-        "parent_span_id": span.parent_span_id.hex(),
-        "trace_state": span.trace_state,
-        "flags": span.flags,
-        "kind": Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower(),
-        "start_time_unix_nano": span.start_time_unix_nano,
-        "end_time_unix_nano": span.end_time_unix_nano,
-        "attributes": decode_attributes(span.attributes),
-        "dropped_attributes_count": span.dropped_attributes_count,
-        "events": [
-            {
-                "name": event.name,
-                "time_unix_nano": event.time_unix_nano,
-                "attributes": decode_attributes(event.attributes),
-                "dropped_attributes_count": event.dropped_attributes_count,
-            }
-            for event in span.events
-        ],
-        "dropped_events_count": span.dropped_events_count,
-        "links": [
-            {
-                "trace_id": link.trace_id.hex(),
-                "span_id": link.span_id.hex(),
-                "trace_state": link.trace_state,
-                "flags": link.flags,
-                "attributes": decode_attributes(link.attributes),
-                "dropped_attributes_count": link.dropped_attributes_count,
-            }
-            for link in span.links
-        ],
-        "dropped_links_count": span.dropped_links_count,
-        "status": {
-            "code": Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_").lower(),
-            "message": span.status.message,
-        },
-        "resource": resource,
-        "scope": scope,
-    }
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from otlp import Decoded, decode_spans
 
 
 class Collector(ThreadingHTTPServer):

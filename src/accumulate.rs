@@ -28,10 +28,50 @@ pub struct Sum {}
 pub struct LastValue {}
 /// See [`Cell`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ExplicitHistogram {}
+pub struct ExplicitHistogram {
+    /// Ascending.
+    pub boundaries: Arc<[f64]>,
+    /// One more than boundaries.
+    pub counts: Vec<u64>,
+    /// Of all measurements.
+    pub count: u64,
+    /// Of all measurements.
+    pub sum: f64,
+    /// Meaningless while `count` is 0.
+    pub min: f64,
+    /// Meaningless while `count` is 0.
+    pub max: f64,
+}
+
 /// See [`Cell`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ExponentialHistogram {}
+pub struct ExponentialHistogram {
+    /// The base is 2 to the power of 2 to the power of -scale.
+    pub scale: i32,
+    /// Of all measurements.
+    pub count: u64,
+    /// Of all measurements.
+    pub sum: f64,
+    /// Meaningless while `count` is 0.
+    pub min: f64,
+    /// Meaningless while `count` is 0.
+    pub max: f64,
+    /// Measurements of 0.
+    pub zero_count: u64,
+    /// Above 0.
+    pub positive: Buckets,
+    /// Below 0.
+    pub negative: Buckets,
+}
+
+/// Neighbouring exponential buckets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Buckets {
+    /// Index of the first one.
+    pub offset: i32,
+    /// Their counts.
+    pub counts: Vec<u64>,
+}
 
 impl Cell {
     /// Nothing measured yet.

@@ -141,9 +141,25 @@ impl Batch {
         self.logs.iter().map(|at| self.record(*at))
     }
 
+    /// The log record at `index`, below [`Batch::log_count`].
+    #[inline]
+    pub fn log(&self, index: usize) -> RecordRef<'_> {
+        self.record(self.logs[index])
+    }
+
+    /// How many log records.
+    pub fn log_count(&self) -> usize {
+        self.logs.len()
+    }
+
     /// Measurements.
     pub fn measurements(&self) -> impl Iterator<Item = RecordRef<'_>> {
         self.measurements.iter().map(|at| self.record(*at))
+    }
+
+    /// How many measurements.
+    pub fn measurement_count(&self) -> usize {
+        self.measurements.len()
     }
 
     #[inline]

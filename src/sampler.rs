@@ -38,20 +38,20 @@ impl Sampler {
         for (i, sink) in sinks.iter().take(MAX_SINKS).enumerate() {
             let bit = 1 << i;
             let (root, parent_based) = match *sink {
-                SamplerConfig::AlwaysOn => (Wants::All, false),
-                SamplerConfig::AlwaysOff => (Wants::None, false),
-                SamplerConfig::TraceIdRatio(rate) => (Wants::of_rate(rate), false),
-                SamplerConfig::ParentBased(true) => (Wants::All, true),
-                SamplerConfig::ParentBased(false) => (Wants::None, true),
-                SamplerConfig::ParentBasedTraceIdRatio(rate) => (Wants::of_rate(rate), true),
+                SamplerConfig::AlwaysOn => (TraceShare::All, false),
+                SamplerConfig::AlwaysOff => (TraceShare::None, false),
+                SamplerConfig::TraceIdRatio(rate) => (TraceShare::of_rate(rate), false),
+                SamplerConfig::ParentBased(true) => (TraceShare::All, true),
+                SamplerConfig::ParentBased(false) => (TraceShare::None, true),
+                SamplerConfig::ParentBasedTraceIdRatio(rate) => (TraceShare::of_rate(rate), true),
             };
             match root {
-                Wants::None => {}
-                Wants::All => sampler.root |= bit,
-                Wants::Below(bound) if parent_based => by_parent.push(Ratio { bit, bound }),
-                Wants::Below(bound) => sampler.ratios.push(Ratio { bit, bound }),
+                TraceShare::None => {}
+                TraceShare::All => sampler.root |= bit,
+                TraceShare::Below(bound) if parent_based => by_parent.push(Ratio { bit, bound }),
+                TraceShare::Below(bound) => sampler.ratios.push(Ratio { bit, bound }),
             }
-            let all = matches!(root, Wants::All);
+            let all = matches!(root, TraceShare::All);
             sampler.remote[0] |= if all && !parent_based { bit } else { 0 };
             sampler.remote[1] |= if all || parent_based { bit } else { 0 };
         }
@@ -78,22 +78,36 @@ impl Sampler {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Wants {
+/// A share of all traces, told by their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceShare {
+    /// No trace.
     None,
+    /// Every trace.
     All,
+    /// Traces whose id's low 64 bits are below this.
     Below(u64),
 }
 
-impl Wants {
+impl TraceShare {
     /// `round(rate * 2**64)` as Python computes it: the product is exact, ties go to even. Only a rate of 1.0 reaches
     /// 2**64, which would not fit. NaN, which configuration refuses, wants nothing.
-    fn of_rate(rate: f64) -> Self {
+    pub fn of_rate(rate: f64) -> Self {
         const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
         match (rate * TWO_POW_64).round_ties_even() {
             bound if bound >= TWO_POW_64 => Self::All,
             bound if bound > 0.0 => Self::Below(bound as u64),
             _ => Self::None,
+        }
+    }
+
+    /// Whether this trace is in the share.
+    #[inline]
+    pub fn has(self, trace_id: TraceId) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Below(bound) => trace_id.low64() < bound,
         }
     }
 }

@@ -4,8 +4,12 @@
 //! order between them. Everything behind the lanes is counted in plain numbers by the exporter thread, which
 //! publishes a whole [`Snapshot`] after each turn, so the equation of [`SinkStats`] holds exactly in every snapshot.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed},
+    fence,
+};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a record was not delivered. Names as they appear in `stats()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,9 +118,58 @@ impl Drops {
     }
 }
 
+/// Spans that one thread has begun. Only that thread writes, so a plain load and store count; others only read.
+#[derive(Debug, Default)]
+pub struct Starts {
+    wanted: AtomicU64,
+    sampled_out: AtomicU64,
+}
+
+impl Starts {
+    /// Counts one; the owning thread only.
+    #[inline]
+    pub fn count(&self, wanted: bool) {
+        let count = if wanted { &self.wanted } else { &self.sampled_out };
+        count.store(count.load(Relaxed) + 1, Relaxed);
+    }
+}
+
+/// The [`Starts`] of all threads of a session.
+#[derive(Debug, Default)]
+pub struct AllStarts(Mutex<(Vec<Arc<Starts>>, [u64; 2])>);
+
+impl AllStarts {
+    /// A new thread's.
+    pub fn add(&self) -> Arc<Starts> {
+        let starts = Arc::<Starts>::default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(starts.clone());
+        starts
+    }
+
+    /// Wanted and sampled-out spans of all threads, those that are gone too.
+    pub fn totals(&self) -> [u64; 2] {
+        let (threads, gone) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = *gone;
+        threads.retain(|starts| {
+            let alive = Arc::strong_count(starts) > 1;
+            // Acquire: a thread that is gone let go with Release after its last store, so these are its final counts.
+            fence(Acquire);
+            let counts = [starts.wanted.load(Relaxed), starts.sampled_out.load(Relaxed)];
+            for (index, count) in counts.into_iter().enumerate() {
+                totals[index] += count;
+                gone[index] += if alive { 0 } else { count };
+            }
+            alive
+        });
+        totals
+    }
+}
+
 /// What recording threads count.
 #[derive(Debug, Default)]
 pub struct RecordingCounters {
+    /// Spans begun.
+    pub spans_started: AllStarts,
     /// Span records lost on the way into a lane.
     pub spans_dropped: Drops,
     /// Spans that were collected without having been ended; they are ended then.
@@ -211,8 +264,12 @@ pub struct SinkStats {
     pub dropped: DropCounts,
     /// Records held: waiting or in a request.
     pub held_records: u64,
+    /// Of these, in a request.
+    pub in_flight_records: u64,
     /// Most records ever held.
     pub held_records_max: u64,
+    /// Records that may be held, where the user said so.
+    pub queue_capacity: Option<u64>,
     /// Encoded bytes of the records held. A chunk that several sinks share counts in each of them.
     pub held_bytes: u64,
     /// Most bytes ever held.
@@ -285,6 +342,10 @@ pub struct MeasurementStats {
 /// What `stats()` shows of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Spans begun that somebody wants.
+    pub spans_started: u64,
+    /// Spans begun that nobody wants.
+    pub spans_sampled_out: u64,
     /// Spans handed to the session: those that reached the exporter, and `spans_dropped`.
     pub spans_recorded: u64,
     /// Spans lost on the way into a lane, by reason.

@@ -43,7 +43,7 @@ pub fn run(options: Options) -> Report {
     let encode = || encoder.borrow_mut().encode(&batch, |mask| mask & 1 != 0, &limits, lookup);
     let request = |chunk: Chunk, body: &mut Vec<u8>| {
         let records = 0..chunk.len();
-        otlp::trace_request(&resource, &[Part { chunk: Arc::new(chunk), records }], body);
+        otlp::request(&resource, &[Part { chunk: Arc::new(chunk), records }], body);
     };
     let structs = || build(&batch, &strings, &scope);
 

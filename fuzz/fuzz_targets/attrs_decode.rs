@@ -80,7 +80,7 @@ fn check(payload: &[u8], strings: &Interner) {
     let lookup = Lookup { strings, timeline: &timeline };
     let chunk = TraceEncoder::default().encode(&batch, |_| true, &Default::default(), lookup);
     let mut body = Vec::new();
-    otlp::trace_request(b"", &[Part { chunk: Arc::new(chunk), records: 0..1 }], &mut body);
+    otlp::request(b"", &[Part { chunk: Arc::new(chunk), records: 0..1 }], &mut body);
     if utf8 {
         ExportTraceServiceRequest::decode(&*body).expect("official code decodes it");
     }

@@ -54,8 +54,8 @@ fn compare(u: &mut Unstructured<'_>) -> Result<()> {
     let (chunk, cut) = (Arc::new(chunk), cut % (expected.len() + 1));
     let part = |records| Part { chunk: chunk.clone(), records };
     let (mut whole, mut joined) = (Vec::new(), Vec::new());
-    otlp::trace_request(b"", &[part(0..expected.len())], &mut whole);
-    otlp::trace_request(b"", &[part(0..cut), part(cut..expected.len())], &mut joined);
+    otlp::request(b"", &[part(0..expected.len())], &mut whole);
+    otlp::request(b"", &[part(0..cut), part(cut..expected.len())], &mut joined);
     assert_eq!(whole, joined);
 
     let request = ExportTraceServiceRequest::decode(&*whole).expect("official code decodes it");

@@ -1,13 +1,13 @@
-//! OpenTelemetry's environment variables. Pure in the variables it is handed. Empty means unset; a value that cannot be
+//! OpenTelemetry's environment variables, and `RUST_LOG`. Pure in the variables it is handed. Empty means unset; a value that cannot be
 //! used is told once ([`Config::warnings`]) and ignored as if unset, so no environment can make `init` fail. Warnings
 //! name the variable, and show the value only where it cannot be a secret.
 
 use super::check;
 use super::variables::{Environment, specific};
 use super::{
-    BatchConfig, Config, Endpoint, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator, Protocol,
-    Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig, TlsFiles,
-    TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+    BatchConfig, Config, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator,
+    Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig,
+    TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
 };
 use crate::limits::{LogLimits, SpanLimits};
 
@@ -49,7 +49,7 @@ impl Config {
     }
 
     /// What the environment adds to an explicit configuration: resource attributes that have no argument,
-    /// `OTEL_SDK_DISABLED`, and `OTEL_PROPAGATORS`. Merging twice changes nothing.
+    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, and `RUST_LOG` where no filter is given. Merging twice changes nothing.
     pub fn merge_env(&mut self, variable: impl Fn(&str) -> Option<String>) {
         let mut env = Environment { variable: &variable, warnings: Vec::new() };
         if let Some(name) = env.text("OTEL_SERVICE_NAME") {
@@ -62,6 +62,9 @@ impl Config {
         self.disabled |= env.boolean("OTEL_SDK_DISABLED").unwrap_or(false);
         if let Some(propagators) = env.propagators() {
             self.propagators = propagators;
+        }
+        if self.log_filter.is_none() {
+            self.log_filter = env.rust_log();
         }
         env.warnings.into_iter().for_each(|line| self.warn(line));
     }
@@ -262,6 +265,12 @@ impl Environment<'_> {
             self.warn(format!("{name}: 'none' beside another exporter; nothing is exported"));
         }
         known.then_some(if none { Exporters::default() } else { exporters })
+    }
+
+    fn rust_log(&mut self) -> Option<LogFilter> {
+        const NAME: &str = "RUST_LOG";
+        let text = self.text(NAME)?;
+        LogFilter::from_rust_log(&text, |part| self.bad(NAME, part, "a level, target or target=level"))
     }
 
     fn propagators(&mut self) -> Option<Vec<Propagator>> {

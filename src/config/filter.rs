@@ -25,6 +25,10 @@ pub enum Level {
     Off,
 }
 
+/// The prefix that stands for every logger, and so wins over a level without one: pytracingx 0.3 recorded all under this
+/// `RUST_LOG` target.
+pub const EVERY_LOGGER: &str = "pytracingx::log";
+
 /// `level` and `logger.prefix=level` directives; the longest prefix that matches a logger's name decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter {
@@ -67,6 +71,39 @@ impl LogFilter {
         };
         let directives = text.split(',').map(str::trim).map(directive).collect::<Result<_, _>>()?;
         Ok(Self { directives })
+    }
+
+    /// The directives of a `RUST_LOG` value that mean log records: `level`, `target=level`, `target` (everything from
+    /// it); levels also by number. The rest (filters of spans and fields, unknown levels) goes to `bad`, a directive
+    /// each. `None` when nothing is left.
+    pub fn from_rust_log(text: &str, mut bad: impl FnMut(&str)) -> Option<Self> {
+        let mut directives = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (target, level) = match part.rsplit_once('=') {
+                Some((target, level)) => (target.trim(), rust_level(level.trim())),
+                None => rust_level(part).map_or((part, Some(Level::Trace)), |level| ("", Some(level))),
+            };
+            let named = !target.is_empty() || !part.contains('=');
+            match level {
+                Some(level) if named && !target.contains(['[', '{']) => {
+                    let target = if target == "pytracingx" { EVERY_LOGGER } else { target };
+                    directives.push((target.to_owned(), level));
+                }
+                _ => bad(part),
+            }
+        }
+        (!directives.is_empty()).then_some(Self { directives })
+    }
+}
+
+/// A level of the `tracing` crates, whose numbers run from off to trace; empty is everything.
+fn rust_level(text: &str) -> Option<Level> {
+    const NUMBERED: [Level; 6] =
+        [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+    match text.parse::<usize>() {
+        Ok(number) => NUMBERED.get(number).copied(),
+        Err(_) if text.is_empty() => Some(Level::Trace),
+        Err(_) => check::LEVELS.find(text),
     }
 }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use endpoint::{Endpoint, PathRule};
-pub use filter::{Level, LogFilter};
+pub use filter::{EVERY_LOGGER, Level, LogFilter};
 pub use sink::*;
 pub use view::*;
 

@@ -35,7 +35,7 @@ use crate::log_routes::LogRoutes;
 use crate::observe::Observations;
 use crate::record::Header;
 use crate::sampler::Sampler;
-use crate::stats::{DropReason, RecordingCounters};
+use crate::stats::{DropReason, RecordingCounters, Starts};
 use crate::sys;
 use span::Storage;
 
@@ -122,6 +122,7 @@ pub struct Thread {
     /// Draws ids.
     pub ids: IdGenerator,
     producer: Producer,
+    starts: Arc<Starts>,
     /// Attribute storage of ended spans, for the next ones.
     #[expect(clippy::vec_box, reason = "spans hold the same boxes, so one moves without being allocated")]
     storage: Vec<Box<Storage>>,
@@ -141,6 +142,7 @@ impl Thread {
         let producer = intake.lanes.attach();
         Self {
             producer,
+            starts: intake.counters.spans_started.add(),
             ids: IdGenerator::from_entropy(),
             storage: Vec::with_capacity(POOLED_STORAGE),
             items: Vec::new(),

@@ -169,6 +169,7 @@ impl LiveSpan {
             span.flags |= u16::from(FLAG_SAMPLED);
         }
         span.recording = span.mask != 0 || thread.intake.console_spans;
+        thread.starts.count(span.recording);
         if !span.recording {
             return span;
         }

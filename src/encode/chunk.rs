@@ -13,6 +13,8 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// End offset of each record in `bytes`, ascending.
     pub ends: Vec<usize>,
+    /// Metrics: how many data points each record holds. Empty: each record counts as one.
+    pub points: Vec<u32>,
     /// Scope of a run of records: index of the run's first record, and the encoded `InstrumentationScope` and schema
     /// URL that its `ScopeSpans` (or `ScopeLogs`) needs. Ascending, the first at record 0.
     pub runs: Vec<(usize, Arc<ScopeBytes>)>,
@@ -38,6 +40,15 @@ impl Chunk {
         self.ends.is_empty()
     }
 
+    /// What a range of records counts as, in spans, log records or data points.
+    pub fn count(&self, records: Range<usize>) -> u64 {
+        if self.points.is_empty() {
+            records.len() as u64
+        } else {
+            self.points[records].iter().map(|points| u64::from(*points)).sum()
+        }
+    }
+
     /// Bytes of a range of records.
     pub fn size_of(&self, records: Range<usize>) -> usize {
         self.slice(records).len()
@@ -60,6 +71,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Its spans, log records or data points.
+    pub fn count(&self) -> u64 {
+        self.chunk.count(self.records.clone())
+    }
+
     /// Bytes of its records.
     pub fn bytes(&self) -> usize {
         self.chunk.size_of(self.records.clone())

@@ -150,6 +150,33 @@ pub fn put_optional_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     }
 }
 
+/// Appends up to seven fields of wire type [`FIXED64`] with one-byte tags, by one copy of constant size.
+#[inline(always)]
+pub fn put_fixed64_fields<const N: usize>(out: &mut Vec<u8>, fields: [(u8, u64); N]) {
+    const { assert!(9 * N <= WINDOW_BYTES) };
+    let mut bytes = [0; WINDOW_BYTES];
+    for (room, (tag, value)) in bytes.chunks_exact_mut(9).zip(fields) {
+        room[0] = tag;
+        room[1..].copy_from_slice(&value.to_le_bytes());
+    }
+    put_prefix(out, &bytes, 9 * N);
+}
+
+/// Appends a packed field of 64-bit words (fixed64, or the bits of doubles) unless there are none.
+#[inline]
+pub fn put_packed64_field(out: &mut Vec<u8>, tag: u8, words: impl ExactSizeIterator<Item = u64>) {
+    if words.len() == 0 {
+        return;
+    }
+    let bytes = 8 * words.len();
+    put_varint_field(out, tag, bytes as u64);
+    let start = out.len();
+    out.resize(start + bytes, 0);
+    for (room, word) in out[start..].chunks_exact_mut(8).zip(words) {
+        room.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
 /// A length-delimited field whose length is not known yet; [`close`] fills it in.
 #[derive(Debug)]
 #[must_use = "an open part needs close()"]

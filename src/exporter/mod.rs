@@ -247,7 +247,8 @@ impl<'a> Exporter<'a> {
                 Ok(Flow::End) => return,
                 Err(_) => self.recover(),
             }
-            let asks = self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
+            let asks =
+                self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
             let now = Instant::now();
             if self.ending || asks.into_iter().any(|ask| ask.goal != Goal::Flush && ask.deadline < now) {
                 return; // it panicked on the way out
@@ -389,15 +390,18 @@ impl<'a> Exporter<'a> {
     }
 
     fn collect(&mut self, now: Now) {
-        let [traces, metrics] = self.ends;
+        let [end_of_traces, end_of_metrics] = self.ends;
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        let sinks = &mut self.sinks[traces..metrics];
-        self.metrics.collect(now, lookup, &self.stats, &mut self.console, sinks);
+        let (others, logs) = self.sinks.split_at_mut(end_of_metrics);
+        let (traces, metrics) = others.split_at_mut(end_of_traces);
+        self.metrics.observe_self(&self.stats, [traces, &mut *metrics, logs], lookup);
+        self.metrics.collect(now, lookup, &mut self.console, metrics);
     }
 
     fn publish(&mut self, now: Instant, last: bool) {
         let (lanes, bytes, bytes_max) = self.drainer.usage();
         self.stats.lanes = LaneStats { lanes, bytes, bytes_max };
+        [self.stats.spans_started, self.stats.spans_sampled_out] = self.counters.spans_started.totals();
         self.stats.spans_dropped = DropCounts::read(&self.counters.spans_dropped);
         self.stats.spans_recorded = self.spans_drained + self.stats.spans_dropped.total();
         self.stats.logs_dropped = DropCounts::read(&self.counters.logs_dropped);

@@ -2,6 +2,9 @@
 //! if the user says so; what is taken still counts, so putting it back never breaks the bound. When full, the newest
 //! records are refused. Plain data, no time of its own, no I/O.
 //!
+//! Records are spans, log records or data points. What is cut is the field of a chunk, which holds one span or log
+//! record, but a whole `Metric` message with all its data points.
+//!
 //! The bytes are those of the encoded records. A chunk that several sinks hold is in memory once but counts in each of
 //! them. A chunk of which only a part fits is copied, so what was refused does not stay in memory; one that is sent
 //! piece by piece stays whole until its last piece is gone (one chunk a sink at most, at the front).
@@ -41,7 +44,7 @@ struct Entry {
 /// How much.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Records.
+    /// Spans, log records or data points.
     pub records: usize,
     /// Their encoded bytes.
     pub bytes: usize,
@@ -49,7 +52,7 @@ pub struct Size {
 
 impl Size {
     fn of(part: &Part) -> Self {
-        Self { records: part.records.len(), bytes: part.bytes() }
+        Self { records: part.count() as usize, bytes: part.bytes() }
     }
 
     fn add(&mut self, other: Self) {
@@ -84,23 +87,29 @@ impl Pending {
     /// is older than that.
     pub fn push(&mut self, part: &Part, since: Instant) -> usize {
         let held = self.held();
-        let room = self.max_records.saturating_sub(held.records);
-        let fits = prefix(&part.chunk, part.records.clone(), room, self.max_bytes.saturating_sub(held.bytes));
-        let refused = part.records.len() - fits;
-        if fits > 0 {
-            let part = if refused == 0 { part.clone() } else { copy_front(part, fits) };
-            self.waiting_size.add(Size::of(&part));
-            self.entered += fits as u64;
-            self.waiting.push_back(Entry { part, since });
-            let held = self.held();
-            self.most.records = self.most.records.max(held.records);
-            self.most.bytes = self.most.bytes.max(held.bytes);
+        let room = Size {
+            records: self.max_records.saturating_sub(held.records),
+            bytes: self.max_bytes.saturating_sub(held.bytes),
+        };
+        let fits = prefix(&part.chunk, part.records.clone(), room);
+        let all = part.count() as usize;
+        if fits == 0 {
+            return all;
         }
-        refused
+        let part = if fits == part.records.len() { part.clone() } else { copy_front(part, fits) };
+        let size = Size::of(&part);
+        self.waiting_size.add(size);
+        self.entered += size.records as u64;
+        self.waiting.push_back(Entry { part, since });
+        let held = self.held();
+        self.most.records = self.most.records.max(held.records);
+        self.most.bytes = self.most.bytes.max(held.bytes);
+        all - size.records
     }
 
     /// Takes the oldest records for a request: at most `max_records`, and `max_bytes` with the framing of their
-    /// scopes, but at least one. Only while nothing is taken. Returns what a request of them would hold in bytes.
+    /// scopes, but at least one field of a chunk. Only while nothing is taken. Returns what a request of them would
+    /// hold in bytes.
     pub fn take(&mut self, max_records: usize, max_bytes: usize) -> usize {
         debug_assert!(self.taken.is_empty() && self.taken_since.is_empty());
         let mut left = Size { records: max_records.max(1), bytes: max_bytes };
@@ -111,7 +120,9 @@ impl Pending {
                 if !self.taken.is_empty() {
                     break;
                 }
-                (count, part_cost) = fitting(&front.part, Size { records: 1, bytes: usize::MAX });
+                let one = front.part.records.start..front.part.records.start + 1;
+                let lone = Part { chunk: front.part.chunk.clone(), records: one };
+                (count, part_cost) = fitting(&lone, Size { records: usize::MAX, bytes: usize::MAX });
             }
             let all = count == front.part.records.len();
             let middle = front.part.records.start + count;
@@ -122,7 +133,7 @@ impl Pending {
             self.taken.push(part);
             self.taken_since.push(front.since);
             cost += part_cost;
-            left.records -= count;
+            left.records = left.records.saturating_sub(size.records);
             left.bytes = left.bytes.saturating_sub(part_cost);
             if !all {
                 front.part.records.start = middle;
@@ -136,6 +147,11 @@ impl Pending {
     /// What is taken, in order.
     pub fn parts(&self) -> &[Part] {
         &self.taken
+    }
+
+    /// Whether less could be taken: more than one field of a chunk is.
+    pub fn divisible(&self) -> bool {
+        self.taken.iter().map(|part| part.records.len()).sum::<usize>() > 1
     }
 
     /// What is taken is dealt with. Returns how many records that were.
@@ -211,21 +227,33 @@ fn start_of(chunk: &Chunk, record: usize) -> usize {
     if record == 0 { 0 } else { chunk.ends[record - 1] }
 }
 
-/// How many of the first of these records are at most so many, and so many bytes.
-fn prefix(chunk: &Chunk, records: Range<usize>, max_records: usize, max_bytes: usize) -> usize {
+/// How many of the first fields are at most so large.
+fn prefix(chunk: &Chunk, records: Range<usize>, max: Size) -> usize {
     let start = start_of(chunk, records.start);
-    let ends = &chunk.ends[records];
-    ends[..ends.len().min(max_records)].partition_point(|end| end - start <= max_bytes)
+    let count = if chunk.points.is_empty() {
+        records.len().min(max.records)
+    } else {
+        let mut room = max.records;
+        let fits = |points: &&u32| {
+            let left = room.checked_sub(**points as usize);
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
+        chunk.points[records.clone()].iter().take_while(fits).count()
+    };
+    chunk.ends[records][..count].partition_point(|end| end - start <= max.bytes)
 }
 
-/// How many of the first records of `part` fit with the framing of their scopes, and the bytes these take.
+/// How many of the first fields of `part` fit with the framing of their scopes, and the bytes these take.
 fn fitting(part: &Part, max: Size) -> (usize, usize) {
-    let end = part.records.end.min(part.records.start.saturating_add(max.records));
+    let within = prefix(&part.chunk, part.records.clone(), Size { bytes: usize::MAX, ..max });
+    let end = part.records.start + within;
     let (mut count, mut left) = (0, max.bytes);
     for (records, scope) in runs_in(&part.chunk, part.records.start..end) {
         let framing = scope.scope.len() + scope.schema_url.len() + SCOPE_FRAMING_BYTES;
         let room = left.checked_sub(framing);
-        let fits = room.map_or(0, |room| prefix(&part.chunk, records.clone(), usize::MAX, room));
+        let fits =
+            room.map_or(0, |bytes| prefix(&part.chunk, records.clone(), Size { records: usize::MAX, bytes }));
         if fits > 0 {
             count += fits;
             left -= framing + part.chunk.size_of(records.start..records.start + fits);
@@ -249,13 +277,14 @@ fn runs_in(chunk: &Chunk, range: Range<usize>) -> impl Iterator<Item = (Range<us
         .take_while(|(records, _)| !records.is_empty())
 }
 
-/// The first `count` records of `part` as a chunk of their own.
+/// The first `count` fields of `part` as a chunk of their own.
 fn copy_front(part: &Part, count: usize) -> Part {
     let range = part.records.start..part.records.start + count;
     let start = start_of(&part.chunk, range.start);
     let chunk = Chunk {
         bytes: part.chunk.slice(range.clone()).to_vec(),
         ends: part.chunk.ends[range.clone()].iter().map(|end| end - start).collect(),
+        points: part.chunk.points.get(range.clone()).unwrap_or_default().to_vec(),
         runs: runs_in(&part.chunk, range.clone())
             .map(|(records, scope)| (records.start - range.start, scope.clone()))
             .collect(),

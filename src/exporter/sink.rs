@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::pending::Pending;
 use super::request::{Attempt, Now, Scratch, Settings, after};
+use super::self_metrics::Operation;
 use crate::encode::chunk::Part;
 use crate::stats::{DropReason, SinkState, SinkStats};
 use crate::transport::retry::{Backoff, Outcome};
@@ -34,6 +35,8 @@ pub const CIRCUIT_OPENS_AFTER: u32 = 5;
 pub const EXIT_REFUSALS: u32 = 2;
 /// The wait between these two.
 const EXIT_RETRY: Duration = Duration::from_millis(200);
+/// Ended requests that are remembered between collections.
+const MOST_OPERATIONS: usize = 1024;
 /// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
 const REQUESTS_PER_STEP: usize = 16;
 
@@ -74,6 +77,10 @@ pub struct Sink {
     flush_mark: u64,
     /// While the interpreter exits: connections that failed.
     exit_refusals: Option<u32>,
+    /// When the request under way began.
+    began: Option<Instant>,
+    /// `None`: nobody asks.
+    operations: Option<Vec<Operation>>,
     stats: SinkStats,
 }
 
@@ -93,7 +100,10 @@ impl Sink {
             random: settings.seed,
             flush_mark: 0,
             exit_refusals: None,
+            began: None,
+            operations: None,
             stats: SinkStats {
+                queue_capacity: settings.batch.max_queue.map(|records| records as u64),
                 endpoint: settings.endpoint.clone(),
                 last_error: unsupported,
                 ..SinkStats::default()
@@ -101,6 +111,11 @@ impl Sink {
             settings,
             exchange,
         }
+    }
+
+    /// The requests that have ended since the last call; from the first call on.
+    pub(super) fn take_operations(&mut self) -> Vec<Operation> {
+        self.operations.replace(Vec::new()).unwrap_or_default()
     }
 
     /// How long a record may wait for its batch.
@@ -116,7 +131,7 @@ impl Sink {
     /// Takes records in, or drops and counts what does not fit. No record is older than `since`.
     pub fn push(&mut self, part: &Part, since: Instant) {
         if self.exchange.is_none() {
-            self.drop_records(DropReason::Unsupported, part.records.len() as u64);
+            self.drop_records(DropReason::Unsupported, part.count());
         } else {
             let refused = self.pending.push(part, since);
             self.drop_records(DropReason::QueueFull, refused as u64);
@@ -207,12 +222,19 @@ impl Sink {
         self.stats.body_bytes += attempt.plain_bytes as u64;
         self.stats.sent_bytes += attempt.body.len() as u64;
         exchange.begin(attempt.request(&self.settings, now), now.instant);
+        self.began = Some(now.instant);
         self.state = State::Sending;
     }
 
     /// The request under way has ended.
     fn settle(&mut self, result: &Result<Response, Failure>, now: Now) {
         self.state = State::Idle;
+        if let (Some(operations), Some(began)) = (&mut self.operations, self.began.take()) {
+            if operations.len() < MOST_OPERATIONS {
+                let status = result.as_ref().ok().map(|response| response.status);
+                operations.push(Operation { duration: now.instant.duration_since(began), status });
+            }
+        }
         match (self.settings.dialect.classify)(result, now.unix_nano / 1_000_000_000) {
             Outcome::Delivered { rejected, message } => {
                 let rejected = rejected.min(self.pending.taken().records as u64);
@@ -234,7 +256,7 @@ impl Sink {
             }
             Outcome::TooLarge => {
                 self.fail("the server found the request too large");
-                if self.pending.taken().records > 1 {
+                if self.pending.divisible() {
                     // What made the batch due still holds once it waits again, so a smaller one follows at once.
                     self.request_bytes = self.attempt.take().map_or(0, |attempt| attempt.plain_bytes / 2);
                     self.pending.put_back();
@@ -374,6 +396,7 @@ impl Sink {
     pub fn stats(&mut self) -> &SinkStats {
         let (held, most) = (self.pending.held(), self.pending.most());
         self.stats.held_records = held.records as u64;
+        self.stats.in_flight_records = self.pending.taken().records as u64;
         self.stats.held_bytes = held.bytes as u64;
         self.stats.held_records_max = most.records as u64;
         self.stats.held_bytes_max = most.bytes as u64;

@@ -27,9 +27,9 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "python"), str(HERE.parents[1] / "examples")]
 
 from cases import CASES  # noqa: E402
-from collector import decode_value  # noqa: E402
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: E402
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status  # noqa: E402
+from otlp import decode_value  # noqa: E402
 from otlp_server import OtlpServer  # noqa: E402
 from trial import REMOTE  # noqa: E402
 

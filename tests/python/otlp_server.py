@@ -4,9 +4,10 @@ kept.
     server.answer_next(Answer(503), Answer(429, {"retry-after": "1"}))   # the next two requests
     server.default_answer = Answer(200, delay_s=0.2)                     # all others
     server.wait_for_spans(3)                                             # blocks until a fact
-    server.spans, server.requests, server.connections                    # what was seen so far
+    server.spans, server.metrics, server.logs                            # what arrived so far, dicts of otlp.py
+    server.requests, server.connections                                  # what was seen so far
 
-Spans count as arrived only when the request carrying them was answered 2xx.
+Records count as arrived only when the request carrying them was answered 2xx.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-from collector import decode_spans
+from otlp import Decoded, decode_logs, decode_metrics, decode_spans
 
 DECODERS: Mapping[str | None, Callable[[bytes], bytes]] = {
     None: bytes,
@@ -55,10 +56,10 @@ class Answer:
     close: bool = False
 
 
-def partial_success(rejected_spans: int, message: str = "") -> Answer:
-    """200 with a `partial_success` that rejects this many spans."""
+def partial_success(rejected: int, message: str = "") -> Answer:
+    """200 with a `partial_success` that rejects this many records: the same bytes for all signals."""
     response = ExportTraceServiceResponse()
-    response.partial_success.rejected_spans = rejected_spans
+    response.partial_success.rejected_spans = rejected
     response.partial_success.error_message = message
     return Answer(200, body=response.SerializeToString())
 
@@ -76,9 +77,19 @@ class Request:
     status: int
 
     @property
-    def spans(self) -> list[dict[str, Any]]:
-        """The decoded spans of a trace request, see `collector.decode_span`."""
+    def spans(self) -> list[Decoded]:
+        """The decoded spans of a trace request, see `otlp.decode_span`."""
         return decode_spans(self.body)
+
+    @property
+    def metrics(self) -> list[Decoded]:
+        """The decoded metrics of a metric request, see `otlp.decode_metric`."""
+        return decode_metrics(self.body)
+
+    @property
+    def logs(self) -> list[Decoded]:
+        """The decoded records of a log request, see `otlp.decode_log`."""
+        return decode_logs(self.body)
 
 
 class OtlpServer(ThreadingHTTPServer):
@@ -109,18 +120,46 @@ class OtlpServer(ThreadingHTTPServer):
         with self._changed:
             self._next.extend(answers)
 
-    @property
-    def spans(self) -> list[dict[str, Any]]:
-        """All spans delivered so far, in order of arrival."""
+    def accepted(self, path: str) -> list[Request]:
+        """The requests to a path of this end that were answered 2xx so far, in order of arrival."""
         with self._changed:
-            accepted = [r for r in self.requests if r.status // 100 == 2 and r.path.endswith("/v1/traces")]
-        return [span for request in accepted for span in request.spans]
+            return [r for r in self.requests if r.status // 100 == 2 and r.path.endswith(path)]
 
-    def span(self, name: str) -> dict[str, Any]:
+    @property
+    def spans(self) -> list[Decoded]:
+        """All spans delivered so far, in order of arrival."""
+        return [span for request in self.accepted("/v1/traces") for span in request.spans]
+
+    @property
+    def metrics(self) -> list[Decoded]:
+        """All metrics delivered so far, in order of arrival: one for each collection that had points of it."""
+        return [metric for request in self.accepted("/v1/metrics") for metric in request.metrics]
+
+    @property
+    def logs(self) -> list[Decoded]:
+        """All log records delivered so far, in order of arrival."""
+        return [record for request in self.accepted("/v1/logs") for record in request.logs]
+
+    def span(self, name: str) -> Decoded:
         """The only span of this name."""
-        found = [span for span in self.spans if span["name"] == name]
-        assert len(found) == 1, f"{len(found)} spans named {name!r} among {[s['name'] for s in self.spans]}"
-        return found[0]
+        return _only(self.spans, "name", name)
+
+    def log(self, body: Any) -> Decoded:
+        """The only log record with this body."""
+        return _only(self.logs, "body", body)
+
+    def metric(self, name: str) -> Decoded:
+        """The metric of this name as it was delivered last."""
+        metrics = self.metrics
+        found = [metric for metric in metrics if metric["name"] == name]
+        assert found, f"no metric {name!r} among {sorted({metric['name'] for metric in metrics})}"
+        return found[-1]
+
+    def points(self, name: str, *, every: bool = False) -> list[Decoded]:
+        """The points of this metric: those delivered last, or with `every` all, which is none at first."""
+        if not every:
+            return list(self.metric(name)["points"])
+        return [point for metric in self.metrics if metric["name"] == name for point in metric["points"]]
 
     def wait_until(
         self, fact: Callable[[], bool], timeout_s: float = 10.0, what: str = "the awaited fact"
@@ -134,10 +173,20 @@ class OtlpServer(ThreadingHTTPServer):
                     raise AssertionError(f"{what}: not within {timeout_s} s; saw {self._seen()}")
                 self._changed.wait(min(left, 0.5))
 
-    def wait_for_spans(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+    def wait_for_spans(self, count: int, timeout_s: float = 10.0) -> list[Decoded]:
         """Block until at least `count` spans arrived, and return all."""
         self.wait_until(lambda: len(self.spans) >= count, timeout_s, f"{count} spans")
         return self.spans
+
+    def wait_for_logs(self, count: int, timeout_s: float = 10.0) -> list[Decoded]:
+        """Block until at least `count` log records arrived, and return all."""
+        self.wait_until(lambda: len(self.logs) >= count, timeout_s, f"{count} log records")
+        return self.logs
+
+    def wait_for_metric(self, name: str, timeout_s: float = 10.0) -> Decoded:
+        """Block until a metric of this name arrived, and return it as it was delivered last."""
+        self.wait_until(lambda: bool(self.points(name, every=True)), timeout_s, f"the metric {name}")
+        return self.metric(name)
 
     def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Request]:
         """Block until at least `count` requests came in, whatever they were answered, and return all."""
@@ -226,6 +275,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+def _only(records: list[Decoded], key: str, value: Any) -> Decoded:
+    found = [record for record in records if record[key] == value]
+    seen = [record[key] for record in records]
+    assert len(found) == 1, f"{len(found)} records with {key} {value!r} among {seen}"
+    return found[0]
 
 
 def closed_port() -> int:

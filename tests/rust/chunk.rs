@@ -13,6 +13,7 @@ fn chunk() -> Arc<Chunk> {
     Arc::new(Chunk {
         bytes: b"aabcccdee".to_vec(),
         ends: vec![2, 3, 6, 7, 9],
+        points: vec![],
         runs: vec![(0, scope("x")), (2, scope("y")), (3, scope("z"))],
     })
 }
@@ -45,4 +46,15 @@ fn parts_know_the_scopes_of_their_records() {
     assert_eq!(runs(&part(3..3)), [""; 0]);
     assert_eq!(runs(&Part { chunk: Arc::default(), records: 0..0 }), [""; 0]);
     assert_eq!(part(1..4).bytes(), 5);
+}
+
+#[test]
+fn metric_messages_count_as_their_points() {
+    let chunk = chunk();
+    assert_eq!((chunk.count(1..4), chunk.count(3..3)), (3, 0));
+    let points = vec![7, 1, 2, u32::MAX, u32::MAX];
+    let chunk =
+        Arc::new(Chunk { bytes: chunk.bytes.clone(), ends: chunk.ends.clone(), points, runs: vec![] });
+    assert_eq!((chunk.count(0..3), chunk.count(3..3)), (10, 0));
+    assert_eq!(Part { chunk, records: 2..5 }.count(), 2 + 2 * u64::from(u32::MAX));
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use pytracingx::config::{
-    Config, ExemplarFilter, HistogramAggregation, Propagator, Protocol, ResourceValue, SamplerConfig,
-    SlsCredentials, Temporality,
+    Config, ExemplarFilter, HistogramAggregation, LogFilter, Propagator, Protocol, ResourceValue,
+    SamplerConfig, SlsCredentials, Temporality, TransportConfig,
 };
 
 const CANARY: &str = "c4n4ry";
@@ -12,6 +12,14 @@ const CANARY: &str = "c4n4ry";
 fn config(variables: &[(&str, &str)]) -> Config {
     let map: HashMap<_, _> = variables.iter().copied().collect();
     Config::from_env(|name| map.get(name).map(|value| (*value).to_owned()))
+}
+
+fn metrics(config: &Config) -> &TransportConfig {
+    &config.metric_sinks[0].transport
+}
+
+fn logs(config: &Config) -> &TransportConfig {
+    &config.otlp_log_sinks[0].transport
 }
 
 /// What a variable changes, as text.
@@ -93,6 +101,27 @@ const TABLE: &[(&str, Show, &str, Values)] = &[
         &[("grpc", Some("Grpc http://localhost:4317/?")), ("http/protobuf", Some("HttpProtobuf http://localhost:4318/v1/metrics")), ("http/json", None)]),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", |c| format!("{:?} {:?}", traces(c).transport.protocol, c.metric_sinks[0].transport.protocol),
         "HttpProtobuf HttpProtobuf", &[("grpc", Some("Grpc HttpProtobuf"))]),
+    ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", |c| format!("{:?} {:?}", metrics(c).protocol, logs(c).protocol),
+        "HttpProtobuf HttpProtobuf", &[("grpc", Some("Grpc HttpProtobuf")), ("x", None)]),
+    ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", |c| format!("{:?} {:?}", metrics(c).protocol, logs(c).protocol),
+        "HttpProtobuf HttpProtobuf", &[("grpc", Some("HttpProtobuf Grpc")), ("x", None)]),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", |c| format!("{} {}", metrics(c).headers.len(), logs(c).headers.len()),
+        "0 0", &[("k=v", Some("1 0")), ("c4n4ry", None)]),
+    ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", |c| format!("{} {}", metrics(c).headers.len(), logs(c).headers.len()),
+        "0 0", &[("k=v", Some("0 1")), ("c4n4ry", None)]),
+    ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", |c| format!("{:?} {:?}", metrics(c).compression, logs(c).compression),
+        "None None", &[("gzip", Some("Gzip None")), ("br", None)]),
+    ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", |c| format!("{:?} {:?}", metrics(c).compression, logs(c).compression),
+        "None None", &[("gzip", Some("None Gzip")), ("br", None)]),
+    ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", |c| format!("{} {}", metrics(c).timeout_ms, logs(c).timeout_ms),
+        "10000 10000", &[("15000", Some("15000 10000")), ("x", None)]),
+    ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", |c| format!("{} {}", metrics(c).timeout_ms, logs(c).timeout_ms),
+        "10000 10000", &[("15000", Some("10000 15000")), ("x", None)]),
+    ("RUST_LOG", |c| c.log_filter.as_ref().map_or("none".to_owned(), ToString::to_string), "none",
+        &[("debug", Some("debug")), ("Warn", Some("warn")), ("warn, noisy.lib=off,", Some("warn,noisy.lib=off")),
+          ("lib", Some("lib=trace")), ("lib=", Some("lib=trace")), ("2,lib=5,x=0", Some("warn,lib=trace,x=off")),
+          ("pytracingx::log=debug", Some("pytracingx::log=debug")), ("pytracingx=debug", Some("pytracingx::log=debug")),
+          ("lib=loud", None), ("=info", None), ("lib[span]=info", None), ("[{field=1}]", None)]),
     ("OTEL_EXPORTER_OTLP_HEADERS", |c| format!("{:?}", headers(c)), "[]",
         &[("api-key=a%20b, X-B=c=d", Some(r#"[("api-key", "a b"), ("X-B", "c=d")]"#)),
           ("c4n4ry", None), ("authorization: c4n4ry=", None), ("k=a%0d%0ac4n4ry", None)]),
@@ -221,6 +250,24 @@ fn own_limits_win_over_general_ones() {
     let (spans, logs) = (&traces(&config).limits, &config.otlp_log_sinks[0].limits);
     assert_eq!((spans.attributes, spans.value_length), (6, 7));
     assert_eq!((logs.attributes, logs.value_length), (5, 8));
+}
+
+#[test]
+fn what_rust_log_cannot_mean_here_leaves_the_rest_in_force() {
+    let config = config(&[("RUST_LOG", "info,lib[span{a=1}]=debug,lib=warn")]);
+    assert_eq!(config.log_filter.unwrap().to_string(), "info,lib=warn");
+    assert_eq!(
+        config.warnings,
+        ["RUST_LOG: 'lib[span{a=1}]=debug' is not a level, target or target=level; ignored"]
+    );
+}
+
+#[test]
+fn a_configured_filter_wins_over_rust_log() {
+    let mut config = Config::new("s");
+    config.log_filter = LogFilter::parse("log_filter", "error").ok();
+    config.merge_env(|name| (name == "RUST_LOG").then(|| "lib=nonsense".to_owned()));
+    assert_eq!((config.log_filter.unwrap().to_string().as_str(), config.warnings.len()), ("error", 0));
 }
 
 #[test]

@@ -13,7 +13,9 @@ const ROWS: &[&[&str]] = &[
     &["record"],
     &["context", "attrs", "intern"],
     &["lane", "config"],
-    &["diagnostics", "resource", "sampler", "instruments", "log_routes", "observe"],
+    &["diagnostics", "resource", "sampler", "instruments", "observe"],
+    // Samples log records by the sampler's ratio test.
+    &["log_routes"],
     // Shared by the full-lane fold and the exporter.
     &["accumulate"],
     // The hot and the cold side meet in `lane` only.

@@ -11,6 +11,7 @@ mod environment;
 mod fork;
 mod http;
 mod intern;
+mod log_routes;
 mod model;
 mod otlp;
 mod pending;

@@ -211,7 +211,7 @@ pub(crate) fn push(batch: &mut Batch, strings: &Interner, model: &SpanModel) {
 // ---------------------------------------------------------------------------------------------- as protobuf
 
 /// Message levels below an attribute's value, so that a request nests no more than 100.
-const LEVELS: usize = 94;
+const LEVELS: usize = 92;
 
 fn expected_value(value: &Value, length: usize, levels: usize) -> AnyValue {
     use any_value::Value as Any;

@@ -140,7 +140,7 @@ fn plain(items: Vec<Item>) -> SpanModel {
 fn round_trip(model: &SpanModel, limits: &SpanLimits) -> Span {
     let strings = Interner::default();
     let mut body = Vec::new();
-    otlp::trace_request(
+    otlp::request(
         &resource().0,
         &[whole(encode(std::slice::from_ref(model), 1, limits, &strings))],
         &mut body,
@@ -162,7 +162,7 @@ proptest! {
         let expected = expected_spans(&models, mask, &limits);
         prop_assert_eq!(chunk.len(), expected.len());
         let mut body = vec![0xff];
-        otlp::trace_request(&resource().0, &[whole(chunk)], &mut body);
+        otlp::request(&resource().0, &[whole(chunk)], &mut body);
         assert_same(&body, &envelope(expected, &scopes));
     }
 
@@ -196,14 +196,14 @@ proptest! {
         }).sum::<usize>();
         prop_assert_eq!(total, both(expected.clone()));
         let mut body = Vec::new();
-        otlp::trace_request(&resource().0, &parts, &mut body);
+        otlp::request(&resource().0, &parts, &mut body);
         assert_same(&body, &envelope(expected.clone(), &scopes));
 
         // Halves, as after "request too large": together they are the whole.
         let (left, right) = parts.split_at(parts.len() / 2);
         let left_len = left.iter().map(|part| part.records.len()).sum();
         for (half, spans) in [(left, &expected[..left_len]), (right, &expected[left_len..])] {
-            otlp::trace_request(&resource().0, half, &mut body);
+            otlp::request(&resource().0, half, &mut body);
             assert_same(&body, &envelope(spans.to_vec(), &scopes));
         }
     }
@@ -271,7 +271,7 @@ fn golden_request() {
     scopes(&strings);
     let chunk = encode(&[model], 1, &SpanLimits::default(), &strings);
     let mut body = Vec::new();
-    otlp::trace_request(&resource().0, &[whole(chunk)], &mut body);
+    otlp::request(&resource().0, &[whole(chunk)], &mut body);
 
     let mut expected = Vec::new();
     expected.extend([0x0a, 0x78]); // resource_spans, 120 bytes
@@ -359,7 +359,7 @@ fn depth_is_cut_where_decoders_give_up() {
         }
         depth
     };
-    for (value, levels) in [(arrays, 47), (maps, 31)] {
+    for (value, levels) in [(arrays, 46), (maps, 30)] {
         let attributes = vec![(key(), value)];
         let event = Item::Event { name: key(), time: 1, explicit: true, dropped: 0, attributes };
         let span = round_trip(&plain(vec![event]), &SpanLimits::default());
@@ -373,7 +373,7 @@ fn without_records_there_is_no_envelope() {
     let chunk = encode(&[plain(vec![])], 2, &SpanLimits::default(), &strings);
     assert!(chunk.is_empty() && chunk.bytes.is_empty() && chunk.runs.is_empty());
     let mut body = vec![1, 2, 3];
-    otlp::trace_request(&resource().0, &[whole(chunk)], &mut body);
+    otlp::request(&resource().0, &[whole(chunk)], &mut body);
     assert!(body.is_empty());
 }
 

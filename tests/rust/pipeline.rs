@@ -26,10 +26,11 @@ use pytracingx::exporter::console::Console;
 use pytracingx::exporter::flush::Goal;
 use pytracingx::exporter::request::{Dialect, Settings};
 use pytracingx::exporter::sink::Sink;
-use pytracingx::exporter::{self, Shared, TraceSink};
+use pytracingx::exporter::{self, Shared, Sinks};
 use pytracingx::ids::SpanId;
 use pytracingx::lane::Lanes;
 use pytracingx::limits::SpanLimits;
+use pytracingx::log_routes::LogRoutes;
 use pytracingx::record::{Header, SpanKind, kind};
 use pytracingx::session;
 use pytracingx::stats::{DropCounts, DropReason, SinkState, SinkStats, Snapshot};
@@ -455,7 +456,7 @@ alone! {
     any_mix_of_sinks_gets_its_spans {
         const SINKS: usize = 8;
         // Few distinct masks in the first round, more in the second than are told apart.
-        let bare = Bare::start(SINKS, otlp::trace_request);
+        let bare = Bare::start(SINKS, otlp::request);
         let mut producer = bare.shared.lanes.attach();
         let masks: [&[u8]; 2] = [&[0, 1, 0x81, 0xff], &std::array::from_fn::<u8, 256, _>(|mask| mask as u8)];
         for masks in masks {
@@ -497,7 +498,7 @@ impl Bare {
         let lanes = Lanes::new(1 << 20, 1 << 20).unwrap();
         let peers: Vec<Memory> = (0..sinks).map(|_| Memory::default()).collect();
         let exchanges = peers.clone();
-        let trace_sink = move |peer: Memory| {
+        let trace_sink = move |peer: Memory| -> (SpanLimits, Sink) {
             (0..10).for_each(|_| peer.answer_status(200));
             let config = sink(1);
             let settings = Settings {
@@ -511,14 +512,26 @@ impl Bare {
                 dialect: Dialect { envelope, classify: classify_otlp_http },
                 seed: 1,
             };
-            TraceSink { limits: SpanLimits::default(), sink: Sink::new(settings, Ok(Box::new(peer))) }
+            (SpanLimits::default(), Sink::new(settings, Ok(Box::new(peer))))
         };
         let parts = exporter::Parts {
             drainer: lanes.drainer().unwrap(),
             strings: Arc::default(),
-            lane_drops: Box::new(DropCounts::default),
-            trace_sinks: Box::new(move || exchanges.into_iter().map(trace_sink).collect()),
-            console: Console::new(None),
+            counters: Arc::default(),
+            recorded: exporter::Recorded {
+                instruments: Arc::default(),
+                observations: Arc::default(),
+                folds: Arc::default(),
+            },
+            sinks: Box::new(move || Sinks {
+                traces: exchanges.into_iter().map(trace_sink).collect(),
+                ..Sinks::default()
+            }),
+            log_routes: LogRoutes::default(),
+            redactor: None,
+            console: Console::new(Shown::default(), Layout { format: ConsoleFormat::Compact, color: false }),
+            console_interval: LONG,
+            sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
         };

@@ -65,7 +65,7 @@ impl Rig {
     }
 
     fn step(&mut self) {
-        let now = Now { instant: self.now, unix_seconds: 1_700_000_000 };
+        let now = Now { instant: self.now, unix_nano: 1_700_000_000_000_000_000 };
         self.sink.step(now, false, &mut self.scratch);
         self.check_books();
     }

@@ -2,13 +2,16 @@
 //! per signal. Field numbers are those of opentelemetry-proto 1.x. Allocates only for its output. Text is copied as it
 //! is: recording guarantees UTF-8, and checking it again would cost every span what only a bug could need.
 
+pub mod logs;
+pub mod metrics;
+mod records;
 pub mod trace;
 
 use super::chunk::{Part, ScopeBytes};
 use super::wire::{self, FIXED64, LEN, VARINT, field_len, tag};
 use crate::attrs::{Attribute, Items, Text, Value};
 use crate::config::{Resource, ResourceValue};
-use crate::intern::{Interner, Scope};
+use crate::intern::Interner;
 
 /// Tags of `common.proto` and `resource.proto`.
 mod common {
@@ -44,9 +47,10 @@ mod envelope {
 }
 
 /// Messages that an attribute's value may nest. Decoders (C++, Java, Python, prost) refuse a request with more than 100
-/// levels, so one deep value would lose its whole batch; the value of an event's attribute is already the sixth level. An
-/// array takes two, a map three: 47 arrays or 31 maps inside each other. What lies deeper becomes an empty value.
-const VALUE_LEVELS: u32 = 100 - 6;
+/// levels, so one deep value would lose its whole batch; the value of an event's attribute is already the sixth level, that
+/// of an exemplar's the eighth. An array takes two, a map three: 46 arrays or 30 maps inside each other. What lies deeper
+/// becomes an empty value.
+const VALUE_LEVELS: u32 = 100 - 8;
 
 /// Encodes a `Resource` message (without tag and length). Done once per session.
 pub fn resource(resource: &Resource) -> Vec<u8> {
@@ -81,18 +85,11 @@ fn resource_value(out: &mut Vec<u8>, tag: u8, value: &ResourceValue, levels: u32
     scalar.put(out, tag);
 }
 
-/// Encodes the parts of a scope that go around its records.
-fn scope(scope: Scope) -> ScopeBytes {
-    let mut bytes = Vec::new();
-    wire::put_optional_field(&mut bytes, common::SCOPE_NAME, scope.name.as_bytes());
-    wire::put_optional_field(&mut bytes, common::SCOPE_VERSION, scope.version.as_bytes());
-    ScopeBytes { scope: bytes, schema_url: scope.schema_url }
-}
-
-/// Builds a complete `ExportTraceServiceRequest` (one `ResourceSpans`) from parts, in order, replacing `out`.
-/// Neighbouring runs of equal scope share one `ScopeSpans`. Copies bytes; encodes nothing again. Without records `out`
-/// is left empty: an empty envelope is never sent.
-pub fn trace_request(resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
+/// Builds a complete request (`ExportTraceServiceRequest` with one `ResourceSpans`, and likewise of metrics and logs,
+/// whose field numbers are the same) from parts, in order, replacing `out`. Neighbouring runs of equal scope share one
+/// `ScopeSpans`. Copies bytes; encodes nothing again. Without records `out` is left empty: an empty envelope is never
+/// sent.
+pub fn request(resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
     out.clear();
     let runs: Vec<(&ScopeBytes, &[u8])> = parts.iter().flat_map(Part::runs).collect();
     if runs.is_empty() {
@@ -209,6 +206,7 @@ fn cut_long(text: &[u8], chars: usize) -> &[u8] {
 #[derive(Debug, Clone, Copy)]
 struct Attributes<'a> {
     strings: &'a Interner,
+    /// Characters of a text, bytes of a bytes value.
     value_length: u32,
 }
 

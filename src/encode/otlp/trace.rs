@@ -2,13 +2,12 @@
 //! first sight of a scope, for the encoded scope. Items may come in any order; of NAME, TRACE_STATE and STATUS the last
 //! counts, and a NAME only when the header has none.
 
-use std::sync::Arc;
-
+use super::records::{Records, count, put_count};
 use super::{Attributes, envelope};
 use crate::attrs::{Event, Item, Items, Link};
 use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
-use crate::encode::chunk::{Chunk, ScopeBytes};
+use crate::encode::chunk::Chunk;
 use crate::encode::wire::{self, FIXED32, FIXED64, LEN, VARINT, tag, wide_tag};
 use crate::limits::SpanLimits;
 use crate::record::{Header, StatusCode, StrId, flag};
@@ -70,9 +69,7 @@ const IS_REMOTE: u32 = 0x200;
 /// Keeps what outlives one batch: encoded scopes, scratch memory. Belongs to one interner, whose scope indexes it knows.
 #[derive(Debug, Default)]
 pub struct TraceEncoder {
-    scopes: Vec<Option<Arc<ScopeBytes>>>,
-    /// Indexes of the wanted spans. Only filled while encoding.
-    order: Vec<usize>,
+    records: Records,
 }
 
 impl TraceEncoder {
@@ -85,40 +82,12 @@ impl TraceEncoder {
         limits: &SpanLimits,
         lookup: Lookup<'_>,
     ) -> Chunk {
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        order.extend((0..batch.span_count()).filter(|index| wanted(batch.span(*index).header.mask)));
-        let scope = |index: &usize| batch.span(*index).header.scope;
-        if !order.is_sorted_by_key(scope) {
-            order.sort_by_key(scope);
-        }
-        let mut chunk = Chunk {
-            // Interned names and keys are what encoding adds; what is not needed is given back untouched.
-            bytes: Vec::with_capacity(2 * batch.byte_len()),
-            ends: Vec::with_capacity(order.len()),
-            runs: Vec::new(),
-        };
-        let mut current = None;
-        for record in order.iter().map(|index| batch.span(*index)) {
-            if current != Some(record.header.scope) {
-                current = Some(record.header.scope);
-                chunk.runs.push((chunk.ends.len(), self.scope(record.header.scope, lookup)));
-            }
-            put_span(&mut chunk.bytes, &record, limits, lookup);
-            chunk.ends.push(chunk.bytes.len());
-        }
-        chunk.bytes.shrink_to_fit();
-        self.order = order;
-        chunk
-    }
-
-    fn scope(&mut self, index: u16, lookup: Lookup<'_>) -> Arc<ScopeBytes> {
-        let at = usize::from(index);
-        if self.scopes.len() <= at {
-            self.scopes.resize(at + 1, None);
-        }
-        let slot = &mut self.scopes[at];
-        slot.get_or_insert_with(|| Arc::new(super::scope(lookup.strings.scope(index)))).clone()
+        let span = |index| batch.span(index);
+        let all = (0..batch.span_count()).filter(|index| wanted(span(*index).header.mask));
+        // Interned names and keys are what encoding adds; what is not needed is given back untouched.
+        self.records.encode(all, 2 * batch.byte_len(), span, lookup, |out, record| {
+            put_span(out, record, limits, lookup);
+        })
     }
 }
 
@@ -182,18 +151,6 @@ struct Counts {
     attributes: u32,
     events: u32,
     links: u32,
-}
-
-/// Whether one more is kept; else counts it as dropped.
-#[inline]
-fn count(kept: &mut u32, dropped: &mut u32, limit: u32) -> bool {
-    let keep = *kept < limit;
-    if keep {
-        *kept += 1;
-    } else {
-        *dropped = dropped.saturating_add(1);
-    }
-    keep
 }
 
 /// Bytes of the fields whose place is known beforehand, parent included.
@@ -289,11 +246,4 @@ fn put_status(out: &mut Vec<u8>, code: StatusCode, message: &[u8]) {
     wire::put_optional_field(out, status::MESSAGE, message);
     wire::put_varint_field(out, status::CODE, code as u64);
     wire::close(out, part);
-}
-
-#[inline]
-fn put_count(out: &mut Vec<u8>, tag: u8, count: u32) {
-    if count != 0 {
-        wire::put_varint_field(out, tag, u64::from(count));
-    }
 }

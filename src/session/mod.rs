@@ -149,7 +149,7 @@ pub fn stats() -> Option<Snapshot> {
     }
 }
 
-/// Sends a span named `pytracingx.check` to each trace sink, apart from the exporter, and reports on each, in order. All at
+/// Sends a record named `pytracingx.check` to each sink, apart from the exporter, and reports on each, in order. All at
 /// once, within `timeout` and each sink's own; gives up when `should_stop` (asked every 50 ms) says so. Empty without a
 /// session, or when it records nothing (`Config.disabled`).
 pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {

@@ -2,38 +2,28 @@
 //! thread over exchanges of its own, all sinks at once, waiting in one `poll`; the exporter and its sinks notice
 //! nothing. Never longer than the timeout, but for reading certificate files.
 
-use std::sync::Arc;
+mod record;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, DATE};
 
-use super::{CONTENT_TYPE, SLICE, encoded_resource};
-use crate::attrs::{put_text_item, tag};
-use crate::batch::Batch;
-use crate::clock::Timeline;
-use crate::config::{Config, Protocol, TraceSinkConfig};
-use crate::encode::Lookup;
-use crate::encode::chunk::Part;
-use crate::encode::otlp::{self, trace::TraceEncoder};
+use super::{CONTENT_TYPE, SLICE};
+use crate::config::{Config, Protocol, Signal, TransportConfig};
 use crate::exporter::request::after;
-use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, IdGenerator, SpanId};
-use crate::intern::{Interner, Scope};
-use crate::limits::SpanLimits;
-use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
 use crate::sys::poll::{PollFd, wait};
-use crate::sys::ticks;
 use crate::transport::retry::{Outcome, classify_otlp_http};
 use crate::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT, compress};
 
-/// The span that is sent.
-const NAME: &str = "pytracingx.check";
 /// What a Date header leaves open: it has whole seconds, cut off.
 const DATE_RESOLUTION_S: f64 = 1.0;
 
 /// What came of one sink's record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
+    /// What the sink carries.
+    pub signal: Signal,
     /// `scheme://host:port/…`.
     pub endpoint: String,
     /// Over what.
@@ -55,10 +45,11 @@ pub struct Report {
 }
 
 impl Report {
-    fn new(sink: &TraceSinkConfig) -> Self {
+    fn new(signal: Signal, endpoint: String, protocol: Protocol) -> Self {
         Self {
-            endpoint: sink.transport.endpoint.to_string(),
-            protocol: sink.transport.protocol,
+            signal,
+            endpoint,
+            protocol,
             ok: false,
             phase: None,
             status: None,
@@ -69,12 +60,24 @@ impl Report {
     }
 }
 
-/// Sends a span named `pytracingx.check` to each trace sink, once, within `timeout` and the sink's own. In the order of
-/// the sinks. When `should_stop` (asked every 50 ms) says so, it returns at once with what it has.
+/// Sends a record named `pytracingx.check` (a span, a gauge's point, a log record) to each sink, once, within `timeout`
+/// and the sink's own. In the order of signals and sinks. When `should_stop` (asked every 50 ms) says so, it returns at
+/// once with what it has.
 pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
-    let body = body(config);
     let until = after(Instant::now(), timeout);
-    let mut probes: Vec<_> = config.trace_sinks.iter().map(|sink| Probe::begin(sink, &body, until)).collect();
+    let traces = config.trace_sinks.iter().map(|sink| (Signal::Traces, &sink.transport));
+    let metrics = config.metric_sinks.iter().map(|sink| (Signal::Metrics, &sink.transport));
+    let logs = config.otlp_log_sinks.iter().map(|sink| (Signal::Logs, &sink.transport));
+    let mut probes: Vec<_> = traces
+        .chain(metrics)
+        .chain(logs)
+        .map(|(signal, transport)| Probe::begin(signal, transport, &record::request(signal, config), until))
+        .collect();
+    probes.extend(config.sls_log_sinks.iter().map(|sink| {
+        let mut report = Report::new(Signal::Logs, sink.endpoint.to_string(), Protocol::HttpProtobuf);
+        report.error = Some("the SLS log sink is not available in this build".to_owned());
+        Probe { report, exchange: None, began: Instant::now(), began_unix: unix_time() }
+    }));
     loop {
         let mut busy = false;
         for probe in &mut probes {
@@ -88,39 +91,6 @@ pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMu
     probes.into_iter().map(|probe| probe.report).collect()
 }
 
-/// The encoded request, before compression.
-fn body(config: &Config) -> Vec<u8> {
-    let strings = Interner::default();
-    let now = ticks::unix_nano();
-    let mut ids = IdGenerator::from_entropy();
-    let version = env!("CARGO_PKG_VERSION");
-    let scope = Scope { name: "pytracingx".into(), version: version.into(), schema_url: String::new() };
-    let header = Header {
-        kind: kind::SPAN,
-        detail: Header::span_detail(SpanKind::Internal, StatusCode::Unset),
-        mask: 0,
-        payload_bytes: 0,
-        name: StrId::NONE,
-        scope: strings.scope_index(&scope),
-        flags: u16::from(FLAG_SAMPLED | FLAG_RANDOM) | flag::START_IS_UNIX_NANO | flag::END_IS_UNIX_NANO,
-        trace_id: ids.trace_id(),
-        span_id: ids.span_id(),
-        parent_span_id: SpanId::NONE,
-        start: now,
-        end: now,
-    };
-    let mut items = Vec::new();
-    put_text_item(&mut items, tag::NAME, NAME.as_bytes());
-    let mut batch = Batch::default();
-    batch.push(header, &items);
-    let lookup = Lookup { strings: &strings, timeline: &Timeline::new() };
-    let chunk = TraceEncoder::default().encode(&batch, |_| true, &SpanLimits::default(), lookup);
-    let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
-    let mut body = Vec::new();
-    otlp::trace_request(&encoded_resource(config), &[part], &mut body);
-    body
-}
-
 /// One sink's request.
 struct Probe {
     report: Report,
@@ -131,10 +101,9 @@ struct Probe {
 }
 
 impl Probe {
-    fn begin(sink: &TraceSinkConfig, body: &[u8], until: Instant) -> Self {
-        let report = Report::new(sink);
+    fn begin(signal: Signal, transport: &TransportConfig, body: &[u8], until: Instant) -> Self {
+        let report = Report::new(signal, transport.endpoint.to_string(), transport.protocol);
         let mut probe = Self { report, exchange: None, began: Instant::now(), began_unix: unix_time() };
-        let transport = &sink.transport;
         if transport.protocol == Protocol::Grpc {
             probe.report.error = Some("the protocol grpc is not available in this build".to_owned());
             return probe;
@@ -186,7 +155,7 @@ impl Probe {
             Outcome::TooLarge => (false, Some("HTTP 413: the server found the request too large".to_owned())),
         };
         self.report.ok = ok;
-        self.report.error = error.or_else(|| (!ok).then(|| "the server rejected the span".to_owned()));
+        self.report.error = error.or_else(|| (!ok).then(|| "the server rejected the record".to_owned()));
     }
 }
 

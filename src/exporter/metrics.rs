@@ -1,0 +1,280 @@
+//! Metrics on their way to their sinks: measurements go into one series table for each distinct (temporality, interval)
+//! at once; when a collection is due, observable instruments are asked, and what every table then has is encoded and
+//! handed to its sinks. A worker that does not answer in time costs its own values only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::console::Console;
+use super::request::{Now, after};
+use super::select::{expect, push};
+use super::self_metrics::{LOGS, POINTS, SPANS, SelfMetrics};
+use super::sink::Sink;
+use crate::accumulate::Folds;
+use crate::aggregate::Table;
+use crate::batch::{Batch, Lookup};
+use crate::config::Temporality;
+use crate::encode::otlp::metrics::MetricEncoder;
+use crate::instruments::Instruments;
+use crate::observe::Observations;
+use crate::stats::{MeasurementStats, Snapshot};
+
+/// Observable instruments have so long to answer.
+const OBSERVE_FOR: Duration = Duration::from_secs(1);
+
+/// What the recording side shares with the exporter.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// What measurements belong to.
+    pub instruments: Arc<Instruments>,
+    /// Who is asked before a collection.
+    pub observations: Arc<Observations>,
+    /// Measurements that found their lane full.
+    pub folds: Arc<Folds>,
+}
+
+/// Who gets what a collection yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Totals or changes.
+    pub temporality: Temporality,
+    /// Between collections.
+    pub interval: Duration,
+}
+
+#[derive(Debug)]
+struct Reader {
+    reading: Reading,
+    due: Instant,
+    table: Table,
+    /// Sinks, a bit each.
+    sinks: u16,
+    console: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Collection {
+    /// Readers, a bit each.
+    readers: u32,
+    /// The worker's round to wait for; `None`: there is no worker.
+    round: Option<u64>,
+    deadline: Instant,
+    began: Instant,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    recorded: Recorded,
+    readers: Vec<Reader>,
+    underway: Option<Collection>,
+    encoder: MetricEncoder,
+    /// What the SDK says about itself, if anybody wants to know.
+    about_self: Option<SelfMetrics>,
+    /// How long the collection before took; `None` before the first.
+    last_collection: Option<Duration>,
+    stats: MeasurementStats,
+}
+
+impl Metrics {
+    /// `sinks`: how each is read. `console`: the console's interval, if it shows metrics.
+    pub(super) fn new(
+        recorded: Recorded,
+        sinks: &[Reading],
+        console: Option<Duration>,
+        sdk_metrics: bool,
+        now: Now,
+    ) -> Self {
+        let mut readers: Vec<Reader> = Vec::new();
+        let mut add = |reading: Reading, sinks: u16, console: bool| {
+            if let Some(reader) = readers.iter_mut().find(|reader| reader.reading == reading) {
+                reader.sinks |= sinks;
+                reader.console |= console;
+                return;
+            }
+            let due = after(now.instant, reading.interval);
+            let table = Table::new(recorded.instruments.clone(), reading.temporality, now.unix_nano);
+            readers.push(Reader { reading, due, table, sinks, console });
+        };
+        for (index, reading) in sinks.iter().enumerate() {
+            add(*reading, 1 << index, false);
+        }
+        if let Some(interval) = console {
+            add(Reading { temporality: Temporality::Cumulative, interval }, 0, true);
+        }
+        let about_self = sdk_metrics.then(|| SelfMetrics::new(recorded.instruments.clone()));
+        Self {
+            recorded,
+            readers,
+            underway: None,
+            encoder: MetricEncoder::default(),
+            about_self,
+            last_collection: None,
+            stats: MeasurementStats::default(),
+        }
+    }
+
+    /// Takes a batch's measurements, and what was folded since the last time.
+    pub(super) fn take(&mut self, batch: &Batch, lookup: Lookup<'_>) {
+        for reader in &mut self.readers {
+            for record in batch.measurements() {
+                reader.table.record(record, lookup);
+            }
+        }
+        self.stats.recorded += batch.measurement_count() as u64;
+        for fold in self.recorded.folds.all() {
+            let folded = fold.take();
+            for reader in &mut self.readers {
+                reader.table.fold(&folded, lookup);
+            }
+            let count = folded.entries.iter().map(|entry| entry.count).sum::<u64>();
+            self.stats.folded += count;
+            self.stats.recorded += count;
+        }
+    }
+
+    /// A collection of all readers begins, or the one under way becomes one: for a flush until `deadline`. `observe`
+    /// false: the observable instruments have been asked already.
+    pub(super) fn begin_all(&mut self, observe: bool, deadline: Instant, now: Instant) {
+        if self.readers.is_empty() {
+            return;
+        }
+        let all = u32::MAX >> (u32::BITS - self.readers.len() as u32);
+        let half = deadline.saturating_duration_since(now) / 2;
+        match &mut self.underway {
+            Some(underway) => {
+                underway.readers = all;
+                underway.deadline = underway.deadline.min(after(now, half));
+            }
+            None => self.underway = Some(self.begin(all, observe, half, now)),
+        }
+    }
+
+    /// A collection begins if one is due.
+    pub(super) fn begin_due(&mut self, now: Instant) {
+        if self.underway.is_some() {
+            return;
+        }
+        let mut due = 0;
+        for (index, reader) in self.readers.iter_mut().enumerate() {
+            if reader.due <= now {
+                due |= 1 << index;
+                reader.due = after(reader.due, reader.reading.interval);
+                if reader.due <= now {
+                    reader.due = after(now, reader.reading.interval);
+                }
+            }
+        }
+        if due != 0 {
+            self.underway = Some(self.begin(due, true, OBSERVE_FOR, now));
+        }
+    }
+
+    fn begin(&self, readers: u32, observe: bool, time: Duration, now: Instant) -> Collection {
+        let observations = &self.recorded.observations;
+        Collection {
+            readers,
+            round: (observe && observations.is_attended()).then(|| observations.ask()),
+            deadline: after(now, time.min(OBSERVE_FOR)),
+            began: now,
+        }
+    }
+
+    /// The collection under way waits for nothing more. To be asked before a drain: what the worker recorded before it
+    /// answered is then in the tables.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.underway.is_some_and(|collection| {
+            let answered = || self.recorded.observations.answered();
+            collection.round.is_none_or(|round| answered() >= round) || collection.deadline <= now
+        })
+    }
+
+    /// No collection is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.underway.is_none()
+    }
+
+    /// Takes what the books of all sinks (of traces, metrics and logs) say into the tables. Before [`Metrics::collect`].
+    pub(super) fn observe_self(&mut self, snapshot: &Snapshot, sinks: [&mut [Sink]; 3], lookup: Lookup<'_>) {
+        let Some(about_self) = &mut self.about_self else { return };
+        let readers = &mut self.readers;
+        let mut take = |batch: &Batch| {
+            for record in batch.measurements() {
+                readers.iter_mut().for_each(|reader| reader.table.record(record, lookup));
+            }
+        };
+        take(about_self.observe(snapshot));
+        for (words, sinks) in [SPANS, POINTS, LOGS].iter().zip(sinks) {
+            for (index, sink) in sinks.iter_mut().enumerate() {
+                let ended = sink.take_operations();
+                take(about_self.operations(words, index, sink.stats(), &ended));
+            }
+        }
+        if let Some(took) = self.last_collection.take() {
+            take(about_self.collection(took));
+        }
+    }
+
+    /// Hands what the tables of the collection under way have to their sinks and the console.
+    pub(super) fn collect(
+        &mut self,
+        now: Now,
+        lookup: Lookup<'_>,
+        console: &mut Console,
+        sinks: &mut [Sink],
+    ) {
+        let Some(collection) = self.underway.take() else { return };
+        if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
+            self.stats.late_observations += 1;
+        }
+        for (index, reader) in self.readers.iter_mut().enumerate() {
+            if collection.readers >> index & 1 == 0 {
+                continue;
+            }
+            let (encoder, shown) = (&mut self.encoder, reader.console);
+            let wanted = reader.sinks != 0;
+            let mut each = |metric: &crate::aggregate::Metric<'_>| {
+                if wanted {
+                    encoder.put(metric, lookup);
+                }
+                if shown {
+                    console.add_metric(metric, lookup);
+                }
+            };
+            reader.table.collect(now.unix_nano, lookup, &mut each);
+            let chunk = self.encoder.finish();
+            if !chunk.is_empty() {
+                expect(&[(reader.sinks, chunk.count(0..chunk.len()))], sinks);
+                push(chunk, reader.sinks, now.instant, sinks);
+            }
+        }
+        self.last_collection = Some(collection.began.elapsed());
+    }
+
+    /// When to come back, if not sooner.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.underway {
+            Some(collection) => Some(collection.deadline),
+            None => self.readers.iter().map(|reader| reader.due).min(),
+        }
+    }
+
+    /// The books as of now, but for what recording threads count.
+    pub(super) fn stats(&mut self) -> MeasurementStats {
+        self.stats.conflicts = self.recorded.instruments.conflicts();
+        self.stats.overflowed =
+            self.readers.iter().map(|reader| reader.table.overflowed()).max().unwrap_or(0);
+        self.stats
+    }
+
+    /// What instruments have to be told, once.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.recorded.instruments.take_warnings()
+    }
+
+    /// After a panic.
+    pub(super) fn recover(&mut self) {
+        self.encoder = MetricEncoder::default();
+        self.underway = None;
+    }
+}
