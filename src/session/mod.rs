@@ -362,6 +362,7 @@ impl Session {
         stats.measurements.negative = counters.negative_measurements.get();
         stats.measurements.not_finite = counters.not_finite_measurements.get();
         stats.measurements.not_a_number = counters.not_numbers.get();
+        stats.measurements.callback_errors = counters.callback_errors.get();
         stats.unusable_times = counters.unusable_times.get();
         stats
     }
