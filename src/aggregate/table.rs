@@ -141,7 +141,7 @@ impl Table {
     /// Attribute sets that series, observations and caches hold: what the table's memory is in proportion to.
     pub fn attribute_sets(&self) -> usize {
         let of = |entry: &Entry| {
-            entry.streams.iter().map(StreamSeries::len).sum::<usize>()
+            entry.streams.iter().map(StreamSeries::held_sets).sum::<usize>()
                 + entry.routes.len()
                 + entry.observed.as_ref().map_or(0, |observed| observed.sets.len())
         };
@@ -200,13 +200,13 @@ impl Table {
             None => &self.route,
         };
         let mut overflow = false;
-        for (position, (series, index)) in streams.iter_mut().zip(route).enumerate() {
-            let stream = &instrument.streams[position];
-            overflow |= *index == OVERFLOW;
-            take(
-                series.get(stream, *index),
-                Place { position, index: *index, stream, instrument, instruments },
-            );
+        for (position, index) in route.iter().copied().enumerate() {
+            let (Some(series), Some(stream)) = (streams.get_mut(position), instrument.streams.get(position))
+            else {
+                break;
+            };
+            overflow |= index == OVERFLOW;
+            take(series.get(stream, index), Place { position, index, stream, instrument, instruments });
         }
         if overflow {
             self.overflowed += measurements;

@@ -158,6 +158,36 @@ fn subnormal_numbers_count_as_the_smallest_normal_one() {
     assert_eq!(exponential(&[5e-324], 160).positive, smallest.positive);
 }
 
+/// Scale, and of each side offset, length and counts weighted by place: from opentelemetry-sdk 1.45 for Python.
+#[test]
+fn exponential_buckets_are_those_of_opentelemetry_sdk() {
+    let weighted = |buckets: &Buckets| {
+        let weighted = (1..).zip(buckets.counts()).map(|(place, count)| place * count).sum::<u64>();
+        (buckets.offset, buckets.counts.len(), weighted)
+    };
+    let quarters: Vec<f64> = (1..=400).map(|k| f64::from(k) * 0.25).collect();
+    let mixed = |k: i32| {
+        let sign = if k % 3 == 0 { -1.0 } else { 1.0 };
+        let value = sign * 2_f64.powi(k % 40 - 20) * (1.0 + f64::from(k % 7) / 8.0);
+        if k % 11 == 0 { 0.0 } else { value }
+    };
+    let mixed: Vec<f64> = (0..400).map(mixed).collect();
+    let expected = [
+        (&quarters, 160, 4, (-33, 140, 46_775), (0, 0, 0)),
+        (&quarters, 20, 1, (-5, 19, 6_370), (0, 0, 0)),
+        (&quarters, 3, -2, (-1, 3, 1_132), (0, 0, 0)),
+        (&mixed, 160, 2, (-81, 159, 19_622), (-80, 160, 9_693)),
+        (&mixed, 20, -2, (-6, 11, 1_563), (-5, 10, 661)),
+        (&mixed, 3, -5, (-1, 2, 361), (-1, 2, 182)),
+    ];
+    for (values, max_size, scale, positive, negative) in expected {
+        let histogram = exponential(values, max_size);
+        let found = (histogram.scale, weighted(&histogram.positive), weighted(&histogram.negative));
+        assert_eq!(found, (scale, positive, negative), "max_size {max_size}");
+    }
+    assert_eq!(exponential(&mixed, 160).sum, 3_154_032.969_588_399);
+}
+
 proptest! {
     #[test]
     fn exponential_buckets_hold_what_was_measured(values in values(), max_size in 2..=160_u32) {
