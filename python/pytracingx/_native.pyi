@@ -28,6 +28,7 @@ __all__ = [
     "_restore_config",
     "_shutdown_at_exit",
     "_span_kind",
+    "baggage",
     "check",
     "current_span",
     "current_trace_context",
@@ -35,6 +36,7 @@ __all__ = [
     "extract_headers",
     "force_flush",
     "from_monotonic",
+    "get_baggage",
     "get_tracer",
     "init",
     "inject_headers",
@@ -138,6 +140,7 @@ class _LaneStats(TypedDict):
 class _Stats(TypedDict, total=False):
     spans: _SpanStats
     unusable_times: int
+    baggage_left_out: int
     trace_sinks: list[_SinkStats]
     console: _ConsoleStats
     lanes: _LaneStats
@@ -397,6 +400,26 @@ class SlsLogSink:
 
 @final
 class View:
+    """What metric streams become of the instruments it matches. What is None matches everything, or changes nothing. An
+    instrument that several views match has a stream for each; one that none matches has its own.
+
+    Args:
+        instrument_name: the instrument's, in any case; `*` stands for any text, `?` for one character.
+        meter_name: the meter's.
+        instrument_kind: "counter", "up_down_counter", "histogram", "gauge", "observable_counter",
+            "observable_up_down_counter" or "observable_gauge".
+        unit: the instrument's.
+        name: the stream's instead of the instrument's; needs an `instrument_name` without `*` and `?`.
+        attribute_keys: the only attributes that are kept; series that then are equal are added up.
+        aggregation: "default" (None), "sum", "last_value", "explicit", "exponential" or "drop".
+        boundaries: of the buckets of aggregation "explicit", ascending. Alone they mean it. Default: the instrument's.
+        drop: nothing is recorded; the same as aggregation "drop".
+        cardinality_limit: attribute sets, before the rest share one series. Default 2000.
+        max_size: buckets on each side of zero of aggregation "exponential", at least 2. Default 160.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         instrument_name: str | None = None,
@@ -417,6 +440,18 @@ class View:
 
 @final
 class Redact:
+    """Hides attributes of spans, their events and links, and log records, before anything leaves the process. The first
+    rule that matches a key decides; keys inside dicts count too.
+
+    Args:
+        key: the attribute's key; `*` stands for any text, `?` for one character.
+        action: "drop" (default): left out, and counted in dropped_attributes_count. "hash": "sha256:" and the SHA-256
+            of the value's text in hexadecimal. "truncate": the first `length` characters.
+        length: characters (of bytes: bytes) that "truncate" keeps.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls, key: str, action: Literal["drop", "hash", "truncate"] = "drop", length: int | None = None
     ) -> Self: ...
@@ -439,9 +474,11 @@ class Config:
         console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
         log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
             environment's RUST_LOG, else "info".
-        sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16 TraceSinks.
-        views: not supported in this version; must be None.
-        redact: not supported in this version; must be None.
+        sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
+            TraceSinks, and 15 log sinks.
+        views: View objects: what metric streams become of the instruments they match.
+        redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
+            decides.
         sdk_metrics: metrics about pytracingx itself. Default False.
         default_histogram: "explicit" (default) or "exponential", for histograms that do not choose.
         exemplar_filter: "trace_based" (default), "always_on" or "always_off".
@@ -464,8 +501,8 @@ class Config:
         log_filter: str | None = None,
         sinks: Iterable[_Sink] | None = None,
         *,
-        views: None = None,
-        redact: None = None,
+        views: Iterable[View] | None = None,
+        redact: Iterable[Redact] | None = None,
         sdk_metrics: bool = False,
         default_histogram: Literal["explicit", "exponential"] = "explicit",
         exemplar_filter: Literal["trace_based", "always_on", "always_off"] = "trace_based",
@@ -482,7 +519,7 @@ class Config:
         """
     def describe(self) -> _Description:
         """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
-        sink's settings under `sinks`, and what was odd under `warnings`. No secret and no path of an endpoint.
+        sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and no path of an endpoint.
         """
 
 @final
@@ -772,6 +809,30 @@ class use_span(Generic[_Current]):
         """Makes current again what was before; lets exceptions pass."""
 
 @final
+class baggage:
+    """Adds to the baggage of the current context while a `with` block runs: inject_headers() sends it.
+
+    Args:
+        mapping: Keys and values. A key must be a token: letters, digits and !#$%&'*+-.^_`|~.
+        entries: The same as keyword arguments; they win.
+
+    An entry replaces one of the same key. A value is a str; int, float and bool become text, None is left out. What is
+    not like this, or does not fit in 180 entries and 8192 bytes, is left out and counted as `baggage_left_out` in
+    stats(). May be entered again, also while entered. Never raises.
+    """
+    def __new__(cls, mapping: Mapping[str, str | float | None] | None = None, /, **entries: str | float | None) -> Self: ...
+    def __enter__(self) -> Self:
+        """Sets the entries; gives itself back."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+        /,
+    ) -> Literal[False]:
+        """Makes current again what was before; lets exceptions pass."""
+
+@final
 class _Body:
     """The body of a generator: while a `with` block runs one step of it, what was current when the last step ended is
     current again, at first the span given. A span that the body holds open at a yield so never leaks to whoever drives
@@ -842,6 +903,7 @@ def stats() -> _Stats:
         spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
             `abandoned`, collected without having been ended (they are recorded).
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+        baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
         trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
             (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
             `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
@@ -877,6 +939,13 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
     the GIL; Ctrl-C ends the wait.
     """
 
+def get_baggage() -> dict[str, str]:
+    """The baggage of the current context: what extract_headers() found and baggage() set.
+
+    Returns:
+        A new dict of str to str, percent-decoded. Of several entries with one key the last; their properties are not
+        in it, but travel on.
+    """
 def get_tracer(name: str, version: str | None = None) -> Tracer:
     """A tracer whose spans carry an instrumentation scope of their own.
 

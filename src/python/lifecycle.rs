@@ -142,6 +142,7 @@ pub(super) fn is_initialized() -> bool {
 ///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
 ///         `abandoned`, collected without having been ended (they are recorded).
 ///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+///     baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
 ///     trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
 ///         (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
 ///         `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
@@ -161,6 +162,7 @@ pub(super) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     spans.set_item("abandoned", stats.spans_abandoned)?;
     out.set_item("spans", spans)?;
     out.set_item("unusable_times", stats.unusable_times)?;
+    out.set_item("baggage_left_out", stats.baggage_left_out)?;
     let sinks = PyList::empty(py);
     for sink in &stats.trace_sinks {
         sinks.append(sink_stats(py, sink)?)?;

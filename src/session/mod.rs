@@ -343,6 +343,7 @@ impl Session {
         stats.measurements.not_finite = counters.not_finite_measurements.get();
         stats.measurements.not_a_number = counters.not_numbers.get();
         stats.unusable_times = counters.unusable_times.get();
+        stats.baggage_left_out = counters.baggage_left_out.get();
         stats
     }
 
