@@ -820,7 +820,9 @@ class baggage:
     not like this, or does not fit in 180 entries and 8192 bytes, is left out and counted as `baggage_left_out` in
     stats(). May be entered again, also while entered. Never raises.
     """
-    def __new__(cls, mapping: Mapping[str, str | float | None] | None = None, /, **entries: str | float | None) -> Self: ...
+    def __new__(
+        cls, mapping: Mapping[str, str | float | None] | None = None, /, **entries: str | float | None
+    ) -> Self: ...
     def __enter__(self) -> Self:
         """Sets the entries; gives itself back."""
     def __exit__(
@@ -946,6 +948,7 @@ def get_baggage() -> dict[str, str]:
         A new dict of str to str, percent-decoded. Of several entries with one key the last; their properties are not
         in it, but travel on.
     """
+
 def get_tracer(name: str, version: str | None = None) -> Tracer:
     """A tracer whose spans carry an instrumentation scope of their own.
 
