@@ -1,0 +1,28 @@
+//! Whether the calling thread is inside of code that this package runs on its own account (a callback, a handler): what
+//! such code logs through the standard library must not come back to us. A thread-local flag; never blocks.
+
+use std::cell::Cell;
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives this thread is inside.
+#[must_use = "ends when dropped"]
+pub(super) struct Entered(());
+
+impl Entered {
+    /// `None`: it is inside already.
+    #[inline]
+    pub(super) fn begin() -> Option<Self> {
+        let was_inside = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
+        (!was_inside).then_some(Self(()))
+    }
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = INSIDE.try_with(|inside| inside.set(false));
+    }
+}
