@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 
 from . import _native
+from ._native import _severity_for as _severity_for  # for programs that had it from 0.3
 
 __all__ = ["SLSLoggingHandler", "TraceContextFilter", "install"]
 
