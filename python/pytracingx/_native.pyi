@@ -1236,8 +1236,10 @@ class _Observer:
 
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
+
 def _runs_callbacks() -> None:
     """From now on what this thread logs does not come back to us: it runs callbacks."""
+
 def get_meter(name: str, version: str | None = None, schema_url: str | None = None) -> Meter:
     """A meter, whose metrics carry an instrumentation scope of their own.
 
@@ -1249,6 +1251,7 @@ def get_meter(name: str, version: str | None = None, schema_url: str | None = No
     Returns:
         A Meter. May be called before init(); it works in every session.
     """
+
 def get_tracer(name: str, version: str | None = None) -> Tracer:
     """A tracer whose spans carry an instrumentation scope of their own.
 

@@ -1,34 +1,27 @@
-//! Whether the calling thread is inside of code that this package runs on its own account (a callback, a handler): what
-//! such code logs through the standard library must not come back to us. A thread-local flag; never blocks.
+//! Whether this thread is inside code that our own code runs: a log record's conversion, an observable instrument's
+//! callback. What is logged there is dropped and counted, or one record would beget another without end.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is between [`Entered::begin`] and the end of what it gave.
-#[inline]
-pub(super) fn is_inside() -> bool {
-    INSIDE.try_with(Cell::get).unwrap_or(true)
-}
-
-/// While it lives this thread is inside.
-#[must_use = "ends when dropped"]
-pub(super) struct Entered(());
+/// While it lives, this thread is inside. Not to be sent to another thread.
+pub(super) struct Entered(PhantomData<*const ()>);
 
 impl Entered {
-    /// `None`: it is inside already.
+    /// `None`: the thread is inside already.
     #[inline]
     pub(super) fn begin() -> Option<Self> {
-        let was_inside = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
-        (!was_inside).then_some(Self(()))
+        (!INSIDE.replace(true)).then_some(Self(PhantomData))
     }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        let _ = INSIDE.try_with(|inside| inside.set(false));
+        INSIDE.set(false);
     }
 }
