@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, MutableMapping, Sequence
 from contextvars import Token
+from logging import Handler, LogRecord
 from types import TracebackType
 from typing import (
     Any,
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "Counter",
     "ExtractedContext",
+    "Logger",
     "Gauge",
     "Histogram",
     "Meter",
@@ -38,28 +40,37 @@ __all__ = [
     "Observation",
     "OtlpLogSink",
     "RawOtlp",
+    "Redact",
     "SlsLogSink",
     "Span",
     "SpanContext",
     "TraceSink",
     "Tracer",
+    "View",
     "UpDownCounter",
     "_Body",
     "_Observer",
     "__version__",
+    "_capture",
+    "_captured",
+    "_emit_stdlib",
     "_non_recording",
     "_observer",
     "_restore_config",
+    "_severity_for",
     "_runs_callbacks",
     "_shutdown_at_exit",
     "_span_kind",
+    "_trace_context",
     "check",
     "current_span",
     "current_trace_context",
+    "emit_log_record",
     "extract_context",
     "extract_headers",
     "force_flush",
     "from_monotonic",
+    "get_logger",
     "get_meter",
     "get_tracer",
     "init",
@@ -91,10 +102,29 @@ _Sampler: TypeAlias = Literal[
 ]
 _Level: TypeAlias = Literal["trace", "debug", "info", "warn", "error", "fatal", "off"]
 _ConsoleFormat: TypeAlias = Literal["compact", "pretty", "json"]
+_InstrumentKind: TypeAlias = Literal[
+    "counter",
+    "up_down_counter",
+    "histogram",
+    "gauge",
+    "observable_counter",
+    "observable_up_down_counter",
+    "observable_gauge",
+]
+_Aggregation: TypeAlias = Literal["default", "sum", "last_value", "explicit", "exponential", "drop"]
 _Scalar: TypeAlias = str | bool | int | float
 _ResourceValue: TypeAlias = _Scalar | Sequence[_Scalar] | None
 _Sink: TypeAlias = TraceSink | MetricSink | OtlpLogSink | SlsLogSink
 
+_Severity: TypeAlias = Literal["trace", "debug", "info", "warn", "warning", "error", "fatal", "critical"]
+# As stdlib's logging takes it: True is the exception being handled.
+_ExcInfo: TypeAlias = (
+    BaseException
+    | tuple[type[BaseException], BaseException, TracebackType | None]
+    | tuple[None, None, None]
+    | bool
+    | None
+)
 _SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
 _StatusCode: TypeAlias = Literal["unset", "ok", "error"]
 # str, bool, int, float and bytes, and lists, tuples and dicts of these, keep their type; any other object becomes text.
@@ -224,6 +254,8 @@ class _Description(TypedDict):
     ring_capacity: int
     lane_budget_bytes: int
     diagnostics: Literal["warn", "off"]
+    views: list[dict[str, Any]]
+    redact: list[dict[str, Any]]
     sinks: list[dict[str, Any]]
     warnings: list[str]
 
@@ -433,6 +465,35 @@ class SlsLogSink:
         log_filter: str | None = None,
         sample_ratio: float = 1.0,
     ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class View:
+    def __new__(
+        cls,
+        instrument_name: str | None = None,
+        meter_name: str | None = None,
+        instrument_kind: _InstrumentKind | None = None,
+        unit: str | None = None,
+        name: str | None = None,
+        attribute_keys: Iterable[str] | None = None,
+        aggregation: _Aggregation | None = None,
+        boundaries: Sequence[float] | None = None,
+        drop: bool = False,
+        cardinality_limit: int | None = None,
+        max_size: int | None = None,
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Redact:
+    def __new__(
+        cls, key: str, action: Literal["drop", "hash", "truncate"] = "drop", length: int | None = None
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
@@ -783,6 +844,146 @@ class use_span(Generic[_Current]):
         """Makes current again what was before; lets exceptions pass."""
 
 @final
+class Logger:
+    """Records log records under one instrumentation scope. Made by get_logger(); works before init() and in every session.
+
+    Records carry the ids of the current span, and the time of the call. As OpenTelemetry's Logger.
+    """
+    def trace(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity TRACE (1).
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def debug(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity DEBUG (5).
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def info(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity INFO (9).
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def warn(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity WARN (13).
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def warning(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity WARN (13), as warn().
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def error(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity ERROR (17).
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def fatal(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity FATAL (21).
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def critical(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
+    ) -> None:
+        """Records a log record of severity FATAL (21), as fatal().
+
+        Args:
+            message: The body: a str, or a dict, list, number or bytes, which keep their type; any other object becomes text.
+            attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+            exc_info: An exception, a tuple as of sys.exc_info(), or True for the exception being handled: adds
+                exception.type, exception.message and exception.stacktrace.
+
+        Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+        """
+    def log(
+        self,
+        severity_number: int,
+        message: object,
+        *,
+        attributes: _Attributes | None = None,
+        exc_info: _ExcInfo = None,
+    ) -> None:
+        """Records a log record of any severity.
+
+        Args:
+            severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4); 0 is none, and counts as lowest. What is no int counts as 0.
+            message: As for info().
+            attributes: As for info().
+            exc_info: As for info().
+        """
+    def enabled(self, level: _Severity | int) -> bool:
+        """Whether a record of this severity goes anywhere: some destination's `log_filter` takes it from this logger.
+
+        Args:
+            level: 'trace', 'debug', 'info', 'warn' ('warning'), 'error' or 'fatal' ('critical'), in any case, or OpenTelemetry's
+                severity number.
+
+        Returns:
+            False before init() and after shutdown() too.
+
+        Raises:
+            ValueError: unknown level.
+        """
+
+@final
 class _Body:
     """The body of a generator: while a `with` block runs one step of it, what was current when the last step ended is
     current again, at first the span given. A span that the body holds open at a yield so never leaks to whoever drives
@@ -895,6 +1096,39 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
     the GIL; Ctrl-C ends the wait.
     """
 
+def get_logger(name: str, version: str | None = None) -> Logger:
+    """A logger whose records carry an instrumentation scope of their own.
+
+    Args:
+        name: Usually the module's or library's name; what `log_filter` goes by.
+        version: Its version; default none.
+
+    Returns:
+        A Logger. May be called before init(); it works in every session. Make it once and keep it.
+    """
+def emit_log_record(
+    name: str,
+    message: object,
+    *,
+    severity_number: int,
+    severity_text: str | None,
+    attributes: _Attributes | None = None,
+    timestamp: int | None = None,
+    body: object = None,
+) -> None:
+    """Records a log record under a logger's name, for bridges from other logging libraries.
+
+    Args:
+        name: The logger's name: the instrumentation scope, and what `log_filter` goes by.
+        message: The body, as for Logger.info().
+        severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4); 0 is none, and counts as lowest.
+        severity_text: The source's own name of the severity; None or '' is OpenTelemetry's.
+        attributes: Mapping, as for start_span(); 128 are kept unless the sinks say otherwise.
+        timestamp: When it happened, in integer Unix nanoseconds (see now()); default now. Anything else is counted and
+            replaced by now.
+        body: The body instead of the message, of any type an attribute can have.
+
+    Never raises for odd values, never blocks.
 @final
 class Counter:
     """A sum that only grows. Made by Meter.counter(); works before init() and in every session.
@@ -1408,6 +1642,14 @@ def from_monotonic(seconds: float, /) -> int:
     The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
     """
 
+def _capture(config: Config) -> None:
+    """init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing."""
+
+def _captured() -> list[list[bytes]] | None:
+    """The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
+    is not the last that was begun.
+    """
+
 def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config:
     """Unpickles a Config."""
 
@@ -1419,4 +1661,19 @@ def _span_kind(kind: str) -> _SpanKind:
 
     Raises:
         ValueError: unknown kind.
+    """
+
+def _severity_for(levelno: int, /) -> tuple[int, str]:
+    """OpenTelemetry's severity number and the standard level's text for a level of stdlib's logging. Levels between the
+    standard ones get the numbers between: 21 is INFO2.
+    """
+def _trace_context() -> tuple[str, str, bool]:
+    """What `TraceContextFilter` puts on records: trace id, span id, whether it is sampled."""
+def _emit_stdlib(handler: Handler, record: LogRecord, plain: bool, /) -> None:
+    """Records a logging.LogRecord. An Exception of its formatting is raised after it was recorded without its arguments.
+
+    Args:
+        handler: Whose format() is called.
+        record: The record.
+        plain: The handler's format() is the standard one, with no formatter.
     """

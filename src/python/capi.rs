@@ -7,6 +7,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
 
 /// `METH_FASTCALL`: one ABI since 3.7, in the limited API since 3.10.
 pub(super) const METH_FASTCALL: c_int = 0x80;
@@ -45,6 +46,17 @@ impl MethodDef {
             function: function as *const c_void,
             flags: METH_FASTCALL | ffi::METH_KEYWORDS,
             doc: doc.as_ptr(),
+        }
+    }
+
+    /// The function itself, of a module.
+    pub(super) fn function<'py>(&'static self, module: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {
+        let name = module.name()?;
+        // SAFETY: attached; `PyMethodDef` has this layout, and the interpreter only reads it.
+        unsafe {
+            let method = ptr::from_ref(self).cast_mut().cast();
+            let function = ffi::PyCFunction_NewEx(method, ptr::null_mut(), name.as_ptr());
+            Bound::from_owned_ptr_or_err(module.py(), function)
         }
     }
 

@@ -178,6 +178,15 @@ impl Encoder {
         }
     }
 
+    /// Encodes one value without a key, and nothing else.
+    ///
+    /// # Safety
+    /// Attached, not inside `emit::with`; the object is alive.
+    pub(super) unsafe fn element(&mut self, object: *mut ffi::PyObject) -> Result<(), Raised> {
+        // SAFETY: as promised by the caller.
+        unsafe { self.value(object, None, 0) }
+    }
+
     /// Encodes a value as an attribute (with a key) or as an element of the array that is open.
     unsafe fn value(
         &mut self,

@@ -15,7 +15,7 @@ use super::capi;
 use super::objects::Owned;
 use super::span::{SpanObject, as_span};
 use super::span_context::context_of;
-use crate::emit::Parent;
+use crate::emit::{Parent, SpanIds};
 
 /// A context variable; made once at import, alive until the process ends.
 pub(super) struct Variable(AtomicPtr<ffi::PyObject>);
@@ -111,6 +111,38 @@ impl Variable {
             drop(Owned(self.set(value.0)));
         }
     }
+}
+
+/// Ids of the current span, for what is recorded in it.
+///
+/// # Safety
+/// Attached.
+#[inline]
+pub(super) unsafe fn span_ids() -> SpanIds {
+    // SAFETY: attached; borrowed while we hold the reference.
+    unsafe {
+        let current = SPAN.get();
+        if current.0.is_null() {
+            return SpanIds::default();
+        }
+        match as_span(current.0) {
+            Some(span) => {
+                let live = &(*span).live;
+                SpanIds { trace_id: live.trace_id, span_id: live.span_id, flags: live.trace_flags() }
+            }
+            None => remote_ids(current.0),
+        }
+    }
+}
+
+#[cold]
+unsafe fn remote_ids(value: *mut ffi::PyObject) -> SpanIds {
+    // SAFETY: attached; borrowed for this call.
+    unsafe { context_of(value) }.map_or_else(SpanIds::default, |context| SpanIds {
+        trace_id: context.trace_id,
+        span_id: context.span_id,
+        flags: context.flags,
+    })
 }
 
 /// What a span started now inherits from `value` (a `Span`, a `SpanContext`, anything else is "nothing").

@@ -32,16 +32,9 @@ pub(super) unsafe fn record(
         if !(*span).live.is_recording() {
             return Ok(());
         }
-        // SAFETY: attached, alive.
-        let message = text_of(exception.as_ptr())?;
+        let (mut event, message) = describe(exception, None)?;
         let limit = emit::with(session, |thread| thread.intake.limits.attributes_per_event).unwrap_or(0);
-        let mut event = AttributeList::default();
         let mut set = |key: Text<'_>, value: Value<'_>| event.set(key, value, u32::MAX, None);
-        set(Text::Inline(b"exception.type"), Value::Str(type_name(exception).as_bytes()));
-        set(Text::Inline(b"exception.message"), Value::Str(&message));
-        if let Some(stacktrace) = stacktrace(exception)? {
-            set(Text::Inline(b"exception.stacktrace"), Value::Str(stacktrace.as_bytes()));
-        }
         set(Text::Inline(b"exception.escaped"), Value::Bool(escaped));
         let mut given = Encoder::default();
         if !attributes.is_null() {
@@ -64,6 +57,30 @@ pub(super) unsafe fn record(
         drop(Owned(std::mem::replace(&mut (*span).exception, exception.as_ptr())));
         Ok(())
     }
+}
+
+/// Type, message and stacktrace (as given, or as `traceback` formats it) as attributes with inline keys, and the message.
+///
+/// # Safety
+/// Attached, not inside `emit::with`.
+pub(super) unsafe fn describe(
+    exception: &Bound<'_, PyAny>,
+    formatted: Option<Vec<u8>>,
+) -> Result<(AttributeList, Vec<u8>), Raised> {
+    // SAFETY: attached, alive.
+    let message = unsafe { text_of(exception.as_ptr())? };
+    let stacktrace = match formatted {
+        Some(text) => Some(text),
+        None => stacktrace(exception)?.map(String::into_bytes),
+    };
+    let mut list = AttributeList::default();
+    let mut set = |key: &[u8], value: &[u8]| list.set(Text::Inline(key), Value::Str(value), u32::MAX, None);
+    set(b"exception.type", type_name(exception).as_bytes());
+    set(b"exception.message", &message);
+    if let Some(stacktrace) = &stacktrace {
+        set(b"exception.stacktrace", stacktrace);
+    }
+    Ok((list, message))
 }
 
 /// Leaving `with` on an exception. An explicit status is not overwritten.

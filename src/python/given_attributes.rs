@@ -45,10 +45,25 @@ impl GivenAttributes<'_> {
     #[cold]
     #[inline(never)]
     unsafe fn fill_generally(&mut self, attributes: *mut ffi::PyObject, limit: u32) -> Result<(), Raised> {
-        let mut encoder = Encoder::default();
         // SAFETY: as promised by the caller.
-        unsafe { encoder.mapping(attributes, limit)? };
-        let mut list = AttributeList::default();
+        unsafe { self.fill_over(AttributeList::default(), attributes, limit) }
+    }
+
+    /// Converts an optional mapping, whose entries win over attributes (with inline keys) that are there already.
+    ///
+    /// # Safety
+    /// Attached, not inside `emit::with`; `attributes` is alive or null.
+    pub(super) unsafe fn fill_over(
+        &mut self,
+        mut list: AttributeList,
+        attributes: *mut ffi::PyObject,
+        limit: u32,
+    ) -> Result<(), Raised> {
+        let mut encoder = Encoder::default();
+        if given(attributes) {
+            // SAFETY: as promised by the caller.
+            unsafe { encoder.mapping(attributes, limit)? };
+        }
         list.set_all(Items::new(encoder.items()), limit);
         self.encoded = Some((list, encoder.dropped()));
         Ok(())

@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::config::PyConfig;
 use super::{observable, propagation};
+use crate::config::Config;
 use crate::config::check::PROTOCOLS;
 use crate::session;
 use crate::stats::{DropCounts, DropReason, MeasurementStats, SinkStats};
+use crate::transport::memory::Memory;
 
 /// Starts recording.
 ///
@@ -30,6 +32,27 @@ pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()>
         Some(config) => config.bind(py).get().resolve(py)?,
         None => PyConfig::from_env(py)?.resolve(py)?,
     };
+    start(py, config)
+}
+
+/// init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing.
+#[pyfunction]
+pub(super) fn _capture(py: Python<'_>, config: &Bound<'_, PyConfig>) -> PyResult<()> {
+    start(py, Config { capture: true, disabled: false, ..config.get().resolve(py)? })
+}
+
+/// The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
+/// is not the last that was begun.
+#[pyfunction]
+pub(super) fn _captured(py: Python<'_>) -> Option<[Vec<Py<PyBytes>>; 3]> {
+    let captured = py.detach(session::captured)?;
+    let bodies = |memory: &Memory| {
+        memory.requests().iter().map(|request| PyBytes::new(py, &request.body).unbind()).collect()
+    };
+    Some([&captured.traces, &captured.metrics, &captured.logs].map(bodies))
+}
+
+fn start(py: Python<'_>, config: Config) -> PyResult<()> {
     let propagators = propagation::bits(&config);
     py.detach(|| session::init(config))?;
     propagation::set_propagators(propagators);

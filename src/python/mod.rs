@@ -1,10 +1,11 @@
 //! The Python extension module `pytracingx._native`: a list of what it holds. Everything below converts arguments and
 //! calls the core; the only place that names `pyo3`, and nothing imports it.
 //!
-//! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
-//! per span or measurement is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
-//! (identity cache), `convert`, `objects` and `number`
-//! (values), `current` (context), `span` and `methods` (the `Span` type), `tracer`, `instrument` and `instrument_types`.
+//! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called per
+//! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
+//! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
+//! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
+//! `log_record`, `logger` and `stdlib_logging`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -22,6 +23,8 @@ mod given_attributes;
 mod instrument;
 mod instrument_types;
 mod lifecycle;
+mod log_record;
+mod logger;
 mod meter;
 mod methods;
 mod number;
@@ -33,10 +36,12 @@ mod sinks;
 mod sls_sink;
 mod span;
 mod span_context;
+mod stdlib_logging;
 mod strings;
 mod time;
 mod traced;
 mod tracer;
+mod views;
 
 use pyo3::prelude::*;
 
@@ -49,7 +54,11 @@ mod _native {
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
-    use super::lifecycle::{_shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats};
+    use super::lifecycle::{
+        _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,
+    };
+    #[pymodule_export]
+    use super::logger::get_logger;
     #[pymodule_export]
     use super::meter::{Meter, get_meter};
     #[pymodule_export]
@@ -63,11 +72,15 @@ mod _native {
     #[pymodule_export]
     use super::span_context::SpanContext;
     #[pymodule_export]
+    use super::stdlib_logging::{_severity_for, _trace_context};
+    #[pymodule_export]
     use super::time::{from_monotonic, now};
     #[pymodule_export]
     use super::traced::{_span_kind, Body};
     #[pymodule_export]
     use super::tracer::{get_tracer, new_context};
+    #[pymodule_export]
+    use super::views::{PyRedact, PyView};
     use super::*;
 
     #[pymodule_init]
@@ -76,6 +89,8 @@ mod _native {
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;
+        logger::prepare(module)?;
+        stdlib_logging::prepare(module)?;
         instrument_types::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)

@@ -120,14 +120,22 @@ pub(super) unsafe fn type_has(object: *mut ffi::PyObject, attribute: &std::ffi::
     }
 }
 
+/// A numpy scalar, which is no tensor. Asked of the type.
+pub(super) unsafe fn is_numpy_scalar(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: attached, alive.
+    unsafe {
+        type_has(object, c"__array_interface__")
+            && type_has(object, c"item")
+            && type_has(object, c"dtype")
+            && !is_tensor(object)
+    }
+}
+
 /// `numpy.generic.item()`: the Python number of a numpy scalar.
 pub(super) unsafe fn numpy_scalar(object: *mut ffi::PyObject) -> Result<Option<Owned>, Raised> {
     // SAFETY: attached, alive.
     unsafe {
-        if !(type_has(object, c"__array_interface__")
-            && type_has(object, c"item")
-            && type_has(object, c"dtype"))
-        {
+        if !is_numpy_scalar(object) {
             return Ok(None);
         }
         let item = Owned(ffi::PyObject_GetAttrString(object, c"item".as_ptr()));

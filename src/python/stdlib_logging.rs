@@ -1,0 +1,481 @@
+//! The native side of `pytracingx.logging`: one `logging.LogRecord` to one log record of ours, read from its `__dict__` in
+//! one pass. Below the threshold nothing is formatted. Runs Python code only where a message has arguments, a formatter is
+//! set, or there is an exception.
+#![expect(unsafe_code, reason = "written against the C API")]
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use arrayvec::ArrayVec;
+use pyo3::exceptions::PyException;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::capi::MethodDef;
+use super::convert::simple;
+use super::fastcall::{Raised, Signature, entry, none};
+use super::given_attributes::GivenAttributes;
+use super::log_record::{self, Body, Converted, Route};
+use super::objects::{Owned, is_numpy_scalar, swallow};
+use super::reentry::Entered;
+use super::strings::{name, utf8};
+use super::{current, exceptions};
+use crate::emit::{self, AttributeList, SpanIds};
+use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
+
+type Object = *mut ffi::PyObject;
+type Args = *const *mut ffi::PyObject;
+
+/// What a `LogRecord` has of its own, in the order in which it is set, then what formatters and filters add.
+const KEYS: [&str; 26] = [
+    "name",
+    "msg",
+    "args",
+    "levelname",
+    "levelno",
+    "pathname",
+    "filename",
+    "module",
+    "exc_info",
+    "exc_text",
+    "stack_info",
+    "lineno",
+    "funcName",
+    "created",
+    "msecs",
+    "relativeCreated",
+    "thread",
+    "threadName",
+    "processName",
+    "process",
+    "taskName",
+    "message",
+    "asctime",
+    "otelTraceID",
+    "otelSpanID",
+    "otelTraceSampled",
+];
+
+/// The place of a key in [`KEYS`].
+mod key {
+    pub(super) const NAME: usize = 0;
+    pub(super) const MSG: usize = 1;
+    pub(super) const ARGS: usize = 2;
+    pub(super) const LEVELNAME: usize = 3;
+    pub(super) const LEVELNO: usize = 4;
+    pub(super) const PATHNAME: usize = 5;
+    pub(super) const EXC_INFO: usize = 8;
+    pub(super) const EXC_TEXT: usize = 9;
+    pub(super) const STACK_INFO: usize = 10;
+    pub(super) const LINENO: usize = 11;
+    pub(super) const FUNC_NAME: usize = 12;
+    pub(super) const CREATED: usize = 13;
+    pub(super) const THREAD: usize = 16;
+    pub(super) const THREAD_NAME: usize = 17;
+    pub(super) const PROCESS: usize = 19;
+    pub(super) const TRACE_ID: usize = 23;
+    pub(super) const SPAN_ID: usize = 24;
+    pub(super) const SAMPLED: usize = 25;
+}
+
+/// Our attributes of a record, and where in it they come from.
+const FIELDS: [(&str, usize); 7] = [
+    ("logger.name", key::NAME),
+    ("code.filepath", key::PATHNAME),
+    ("code.function", key::FUNC_NAME),
+    ("code.lineno", key::LINENO),
+    ("thread.id", key::THREAD),
+    ("thread.name", key::THREAD_NAME),
+    ("process.pid", key::PROCESS),
+];
+
+/// Interned strings, made at import, alive until the process ends. Relaxed: stored before anybody has the module.
+static KEY_OBJECTS: [AtomicPtr<ffi::PyObject>; KEYS.len()] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; KEYS.len()];
+static FIELD_OBJECTS: [AtomicPtr<ffi::PyObject>; FIELDS.len()] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; FIELDS.len()];
+
+static EMIT: MethodDef = MethodDef::fast(c"_emit_stdlib", emit_stdlib, c"_emit_stdlib(handler, record, plain, /)
+--
+
+Records a logging.LogRecord. An Exception of its formatting is raised after it was recorded without its arguments.
+
+Args:
+    handler: Whose format() is called.
+    record: The record.
+    plain: The handler's format() is the standard one, with no formatter.");
+
+/// At import.
+pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    for (object, key) in KEY_OBJECTS.iter().zip(KEYS) {
+        object.store(PyString::intern(py, key).into_ptr(), Ordering::Relaxed);
+    }
+    for (object, (key, _)) in FIELD_OBJECTS.iter().zip(FIELDS) {
+        object.store(PyString::intern(py, key).into_ptr(), Ordering::Relaxed);
+    }
+    module.add("_emit_stdlib", EMIT.function(module)?)
+}
+
+/// OpenTelemetry's severity number and the standard level's text for a level of stdlib's logging. Levels between the
+/// standard ones get the numbers between: 21 is INFO2.
+#[pyfunction]
+#[pyo3(signature = (levelno, /))]
+pub(super) fn _severity_for(levelno: &Bound<'_, PyAny>) -> (u8, &'static str) {
+    // SAFETY: attached, alive.
+    let (number, text, _) = severity(unsafe { log_record::int(levelno.as_ptr()) });
+    (number, text)
+}
+
+/// What `TraceContextFilter` puts on records: trace id, span id, whether it is sampled.
+#[pyfunction]
+pub(super) fn _trace_context() -> (String, String, bool) {
+    // SAFETY: attached.
+    let span = unsafe { current::span_ids() };
+    if !span.trace_id.is_valid() {
+        return ("0".to_owned(), "0".to_owned(), false);
+    }
+    (format!("{:?}", span.trace_id), format!("{:?}", span.span_id), span.flags & FLAG_SAMPLED != 0)
+}
+
+/// The number, the standard level's text, and whether it is that level.
+fn severity(level: Option<i64>) -> (u8, &'static str, bool) {
+    const LEVELS: [(i64, u8, &str); 5] =
+        [(50, 21, "FATAL"), (40, 17, "ERROR"), (30, 13, "WARN"), (20, 9, "INFO"), (10, 5, "DEBUG")];
+    let level = level.unwrap_or(0);
+    match LEVELS.iter().find(|(standard, ..)| level >= *standard) {
+        Some((standard, number, text)) => {
+            let above = (level - standard).min(3);
+            (number + above as u8, text, above == 0)
+        }
+        None => (1, "TRACE", level == 0),
+    }
+}
+
+/// A record's `__dict__`, read.
+struct Scan {
+    /// By [`KEYS`]; null where missing or `None`.
+    values: [Object; KEYS.len()],
+    /// There are other entries too.
+    has_extras: bool,
+}
+
+impl Scan {
+    /// # Safety
+    /// Attached; `dict` is a dict that only this thread changes. What is found is borrowed from it.
+    #[inline]
+    unsafe fn of(dict: Object) -> Self {
+        let mut scan = Self { values: [ptr::null_mut(); KEYS.len()], has_extras: false };
+        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        // Entries mostly come in the order of KEYS.
+        let mut expected = 0;
+        // SAFETY: a dict; nothing in the loop runs Python code.
+        unsafe {
+            while ffi::PyDict_Next(dict, &mut position, &mut key, &mut value) != 0 {
+                let Some(index) = standard_key(key, expected) else {
+                    scan.has_extras = true;
+                    continue;
+                };
+                expected = index + 1;
+                if value != ffi::Py_None() {
+                    scan.values[index] = value;
+                }
+            }
+        }
+        scan
+    }
+
+    /// # Safety
+    /// Attached; what was found is alive.
+    #[inline]
+    unsafe fn hold(&self) -> Held {
+        // SAFETY: as promised by the caller.
+        Held(self.values.map(|value| unsafe { Owned::new(value) }))
+    }
+}
+
+/// References to what a [`Scan`] found.
+struct Held([Owned; KEYS.len()]);
+
+impl Held {
+    /// Null where missing or `None`.
+    #[inline]
+    fn get(&self, key: usize) -> Object {
+        self.0[key].0
+    }
+
+    /// Whether it is there and true: for what stdlib puts there, without running Python code.
+    unsafe fn is_true(&self, key: usize) -> Result<bool, Raised> {
+        let value = self.get(key);
+        // SAFETY: attached, alive.
+        unsafe {
+            if value.is_null() || value == ffi::Py_False() {
+                return Ok(false);
+            }
+            match ffi::PyObject_IsTrue(value) {
+                -1 => swallow().map(|()| false),
+                truth => Ok(truth != 0),
+            }
+        }
+    }
+}
+
+/// The place in [`KEYS`], by identity (names in byte code are interned), then by text.
+#[inline]
+unsafe fn standard_key(object: Object, expected: usize) -> Option<usize> {
+    let is = |index: usize| KEY_OBJECTS[index].load(Ordering::Relaxed) == object;
+    if expected < KEYS.len() && is(expected) {
+        return Some(expected);
+    }
+    // SAFETY: attached, alive.
+    (0..KEYS.len()).find(|index| is(*index)).or_else(|| unsafe { standard_text(object) })
+}
+
+unsafe fn standard_text(object: Object) -> Option<usize> {
+    // SAFETY: attached, alive.
+    unsafe {
+        let text = if ffi::PyUnicode_CheckExact(object) != 0 { utf8(object)? } else { return None };
+        KEYS.iter().position(|key| key.as_bytes() == text)
+    }
+}
+
+unsafe extern "C" fn emit_stdlib(
+    _module: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"], 3, 3);
+    entry(|| {
+        // SAFETY: as called; arguments are borrowed from the caller.
+        unsafe {
+            let [handler, record, plain] = SIGNATURE.parse(args, count, names)?;
+            let session = emit::session();
+            if session == 0 {
+                return Ok(none());
+            }
+            let py = Python::assume_attached();
+            let record = Bound::from_borrowed_ptr(py, record);
+            let dict = match record.getattr(pyo3::intern!(py, "__dict__"))?.cast_into::<PyDict>() {
+                Ok(dict) => dict,
+                Err(_) => return Ok(none()),
+            };
+            // Another thread may have the record too, on its way to another handler.
+            let dict = if cfg!(Py_GIL_DISABLED) { dict.copy()? } else { dict };
+            let handler = Bound::from_borrowed_ptr(py, handler);
+            convert(session, &handler, &record, &dict, plain == ffi::Py_True())?;
+        }
+        Ok(none())
+    })
+}
+
+/// # Safety
+/// Attached, not inside `emit::with`.
+unsafe fn convert(
+    session: u64,
+    handler: &Bound<'_, PyAny>,
+    record: &Bound<'_, PyAny>,
+    dict: &Bound<'_, PyDict>,
+    plain: bool,
+) -> Result<(), Raised> {
+    // SAFETY: as promised by the caller; what converted values borrow from is held until they are recorded.
+    unsafe {
+        let scan = Scan::of(dict.as_ptr());
+        let (severity_number, _, is_standard) = severity(int(scan.values[key::LEVELNO]));
+        let Some(route) = route(scan.values[key::NAME], session) else { return Ok(()) };
+        if severity_number < route.threshold {
+            return Ok(());
+        }
+        let Some(_entered) = Entered::begin() else {
+            log_record::count_reentrant(session);
+            return Ok(());
+        };
+        let held = scan.hold();
+        let span = span_ids(&held);
+        let (message, failure) = message(&held, handler, record, plain)?;
+        let body = Body::of(message.as_ptr())?;
+        let exception = exception(&held, dict)?;
+        let extras =
+            if scan.has_extras { extras(dict, exception.is_some())? } else { Owned(ptr::null_mut()) };
+        let mut attributes = GivenAttributes::default();
+        match exception {
+            None => log_record::fill(&mut attributes, extras.0, session)?,
+            Some(described) => {
+                attributes.fill_over(described, extras.0, log_record::attribute_limit(session))?;
+            }
+        }
+        let mut fields = ArrayVec::<_, { FIELDS.len() }>::new();
+        for (field, (_, from)) in FIELD_OBJECTS.iter().zip(FIELDS) {
+            let value = held.get(from);
+            if !value.is_null()
+                && let Some(value) = simple(value)
+                && let Some(name) = name(field.load(Ordering::Relaxed), session)
+            {
+                fields.push((name, value));
+            }
+        }
+        let converted = Converted {
+            severity_number,
+            scope: route.scope,
+            span,
+            unix_nano: created(&held),
+            severity_text: if is_standard { b"" } else { text(held.get(key::LEVELNAME)) },
+            body: &body,
+            fields: &fields,
+            attributes: &attributes,
+        };
+        converted.record(session);
+        failure.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+/// The route of the logger of that name.
+unsafe fn route(name: Object, session: u64) -> Option<Route> {
+    // SAFETY: attached, alive or null.
+    Route::of_name(unsafe { text(name) }, session)
+}
+
+/// An exact `str`; of anything else nothing.
+unsafe fn text<'a>(object: Object) -> &'a [u8] {
+    // SAFETY: attached; alive or null, and alive as long as the result is used.
+    unsafe {
+        if object.is_null() || ffi::PyUnicode_CheckExact(object) == 0 {
+            return b"";
+        }
+        utf8(object).unwrap_or_default()
+    }
+}
+
+/// An int; of anything else nothing.
+unsafe fn int(object: Object) -> Option<i64> {
+    // SAFETY: attached, alive or null.
+    unsafe { if object.is_null() { None } else { log_record::int(object) } }
+}
+
+/// What the handler's `format()` gives, called only where it would not give the message as it is. When that raises an
+/// `Exception`, the message without its arguments, and the exception.
+unsafe fn message<'py>(
+    held: &Held,
+    handler: &Bound<'py, PyAny>,
+    record: &Bound<'py, PyAny>,
+    plain: bool,
+) -> Result<(Bound<'py, PyAny>, Option<PyErr>), Raised> {
+    let py = record.py();
+    let unformatted = held.get(key::MSG);
+    // SAFETY: attached; held, or null.
+    unsafe {
+        let unformatted =
+            Bound::from_borrowed_ptr_or_opt(py, unformatted).unwrap_or(py.None().into_bound(py));
+        let is_alone = plain
+            && !held.is_true(key::EXC_INFO)?
+            && !held.is_true(key::EXC_TEXT)?
+            && !held.is_true(key::STACK_INFO)?;
+        let formatted = if !is_alone {
+            handler.call_method1(pyo3::intern!(py, "format"), (record,))
+        } else if !unformatted.is_exact_instance_of::<PyString>() || held.is_true(key::ARGS)? {
+            record.call_method0(pyo3::intern!(py, "getMessage"))
+        } else {
+            return Ok((unformatted, None));
+        };
+        match formatted {
+            Ok(formatted) => Ok((formatted, None)),
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok((unformatted, Some(error))),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What describes the record's exception. Its stacktrace is the one that formatting left behind.
+unsafe fn exception(held: &Held, dict: &Bound<'_, PyDict>) -> Result<Option<AttributeList>, Raised> {
+    // SAFETY: attached, not inside `emit::with`; held.
+    unsafe {
+        if !held.is_true(key::EXC_INFO)? {
+            return Ok(None);
+        }
+        let py = dict.py();
+        let exc_info = Bound::from_borrowed_ptr(py, held.get(key::EXC_INFO));
+        let Some(exception) = log_record::exception_of(&exc_info)? else { return Ok(None) };
+        let formatted = dict.get_item(pyo3::intern!(py, "exc_text"))?;
+        let formatted = formatted.map(|formatted| text(formatted.as_ptr()).to_vec());
+        let formatted = formatted.filter(|formatted| !formatted.is_empty());
+        exceptions::describe(&exception, formatted).map(|(described, _)| Some(described))
+    }
+}
+
+/// A new dict of the entries that the user added and that can be attributes as they are; ours win over them.
+unsafe fn extras(dict: &Bound<'_, PyDict>, has_exception: bool) -> Result<Owned, Raised> {
+    // SAFETY: attached; each entry is held while it is looked at, which may run code of its type.
+    unsafe {
+        let extras = Owned(ffi::PyDict_New());
+        if extras.0.is_null() {
+            return Err(Raised);
+        }
+        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        while ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) != 0 {
+            if value == ffi::Py_None() || standard_key(key, usize::MAX).is_some() {
+                continue;
+            }
+            let (key, value) = (Owned::new(key), Owned::new(value));
+            let is_taken = |text: &[u8]| {
+                FIELDS.iter().any(|(name, _)| name.as_bytes() == text)
+                    || has_exception
+                        && [&b"exception.type"[..], b"exception.message", b"exception.stacktrace"]
+                            .contains(&text)
+            };
+            if !is_taken(text(key.0))
+                && is_attribute_value(value.0)
+                && ffi::PyDict_SetItem(extras.0, key.0, value.0) != 0
+            {
+                swallow()?;
+            }
+        }
+        Ok(extras)
+    }
+}
+
+/// Whether a user meant it for the record: other objects (a request, a socket) are there for other handlers.
+unsafe fn is_attribute_value(object: Object) -> bool {
+    // SAFETY: attached, alive.
+    unsafe {
+        ffi::PyUnicode_Check(object) != 0
+            || ffi::PyLong_Check(object) != 0
+            || ffi::PyFloat_Check(object) != 0
+            || ffi::PyBytes_Check(object) != 0
+            || ffi::PyList_Check(object) != 0
+            || ffi::PyTuple_Check(object) != 0
+            || ffi::PyDict_Check(object) != 0
+            || is_numpy_scalar(object)
+    }
+}
+
+/// The span that the record names (a `TraceContextFilter` has put it there, on the thread that logged), else the
+/// current one.
+unsafe fn span_ids(held: &Held) -> SpanIds {
+    // SAFETY: attached; held, or null.
+    unsafe {
+        let trace_id = held.get(key::TRACE_ID);
+        if !trace_id.is_null()
+            && let Some(trace_id) = TraceId::from_hex(text(trace_id))
+            && let Some(span_id) = SpanId::from_hex(text(held.get(key::SPAN_ID)))
+        {
+            let flags = if held.get(key::SAMPLED) == ffi::Py_True() { FLAG_SAMPLED } else { 0 };
+            return SpanIds { trace_id, span_id, flags };
+        }
+        current::span_ids()
+    }
+}
+
+/// When the record was made.
+unsafe fn created(held: &Held) -> Option<u64> {
+    // SAFETY: attached; held, or null.
+    let seconds = unsafe {
+        let created = held.get(key::CREATED);
+        if created.is_null() || ffi::PyFloat_Check(created) == 0 {
+            return None;
+        }
+        ffi::PyFloat_AsDouble(created)
+    };
+    // From 1973 on; later than 64 bits of nanoseconds go is no time either.
+    (1e8..1.8e10).contains(&seconds).then_some((seconds * 1e9) as u64)
+}
