@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 
 from . import _native
-from ._native import _severity_for
 
 __all__ = ["SLSLoggingHandler", "TraceContextFilter", "install"]
 
