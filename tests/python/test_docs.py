@@ -29,7 +29,7 @@ MEMBERS = [
 # CPython 3.9 finds none where the extension is built for the stable ABI.
 CLASSES_HAVE_SIGNATURES = sys.version_info >= (3, 10)
 INSTRUMENTS = [name for name in CLASSES if name.endswith(("Counter", "Histogram", "Gauge"))]
-NOT_CONSTRUCTED = ["ConfigError", "ExtractedContext", "Meter", "Span", "Tracer", *INSTRUMENTS]
+NOT_CONSTRUCTED = ["ConfigError", "ExtractedContext", "Logger", "Meter", "Span", "Tracer", *INSTRUMENTS]
 
 
 def find(path: str) -> Any:
