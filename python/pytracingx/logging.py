@@ -37,7 +37,9 @@ class SLSLoggingHandler(logging.Handler):
         level: Lower ones are ignored; default none. What ``log_filter`` leaves out is not even formatted.
     """
 
-    _is_plain = True  # format() is logging's own
+    # format() and filter() are logging's own.
+    _is_plain = True
+    _is_unfiltered = True
 
     def __init__(self, level: int | str = logging.NOTSET) -> None:
         super().__init__(level=level)
@@ -45,6 +47,7 @@ class SLSLoggingHandler(logging.Handler):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._is_plain = cls.format is logging.Handler.format
+        cls._is_unfiltered = cls.filter is logging.Handler.filter
 
     def createLock(self) -> None:
         """None is needed: each thread records for itself."""
@@ -56,6 +59,9 @@ class SLSLoggingHandler(logging.Handler):
         Args:
             record: The record.
         """
+        if self._is_unfiltered and not self.filters:
+            self.emit(record)
+            return True
         passed: bool | logging.LogRecord = self.filter(record)
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
