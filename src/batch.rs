@@ -73,8 +73,13 @@ impl Batch {
 
     /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`].
     pub fn extend(&mut self, run: &[u8]) {
-        let mut at = self.bytes.len();
+        let at = self.bytes.len();
         self.bytes.extend_from_slice(run);
+        self.index(at);
+    }
+
+    /// Finds the records from `at` on.
+    fn index(&mut self, mut at: usize) {
         while at < self.bytes.len() {
             let header = self.header(at);
             debug_assert!(
@@ -97,12 +102,8 @@ impl Batch {
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
     pub fn push(&mut self, header: Header, payload: &[u8]) {
-        let header = Header { payload_bytes: payload.len() as u32, ..header };
-        let mut run = Vec::with_capacity(Header::slots_for(payload.len()) * SLOT_BYTES);
-        run.extend_from_slice(bytemuck::bytes_of(&header));
-        run.extend_from_slice(payload);
-        run.resize(Header::slots_for(payload.len()) * SLOT_BYTES, 0);
-        self.extend(&run);
+        let at = self.append(header, payload);
+        self.index(at);
     }
 
     /// Adds the payload that a record with [`flag::OVERSIZE`] refers to.
@@ -155,6 +156,50 @@ impl Batch {
     /// Measurements.
     pub fn measurements(&self) -> impl Iterator<Item = RecordRef<'_>> {
         self.measurements.iter().map(|at| self.record(*at))
+    }
+
+    /// Gives finished spans and log records other items: `rewrite` is handed a record's and appends what takes their
+    /// place, or answers false. The order of the records stays. The old bytes are not read again.
+    pub fn rewrite_items(&mut self, mut rewrite: impl FnMut(&[u8], &mut Vec<u8>) -> bool) {
+        let mut items = Vec::new();
+        for index in 0..self.spans.len() {
+            self.spans[index] = self.rewritten(self.spans[index], &mut rewrite, &mut items);
+        }
+        for index in 0..self.logs.len() {
+            self.logs[index] = self.rewritten(self.logs[index], &mut rewrite, &mut items);
+        }
+    }
+
+    /// Where the record stands afterwards.
+    fn rewritten(
+        &mut self,
+        at: usize,
+        rewrite: &mut impl FnMut(&[u8], &mut Vec<u8>) -> bool,
+        items: &mut Vec<u8>,
+    ) -> usize {
+        items.clear();
+        let RecordRef { header, payload } = self.record(at);
+        if !rewrite(payload, items) {
+            return at;
+        }
+        if header.flags & flag::OVERSIZE == 0 {
+            return self.append(header, items);
+        }
+        let ticket = ticket(&self.bytes[at + SLOT_BYTES..]);
+        if let Some(payload) = ticket.and_then(|ticket| self.oversize.get_mut(&ticket)) {
+            *payload = items.as_slice().into();
+        }
+        at
+    }
+
+    /// Where the record stands now.
+    fn append(&mut self, header: Header, payload: &[u8]) -> usize {
+        let at = self.bytes.len();
+        let header = Header { payload_bytes: payload.len() as u32, ..header };
+        self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
+        self.bytes.extend_from_slice(payload);
+        self.bytes.resize(at + Header::slots_for(payload.len()) * SLOT_BYTES, 0);
+        at
     }
 
     /// How many measurements.

@@ -210,6 +210,11 @@ impl Instruments {
         self.state().conflicts
     }
 
+    /// Something that is to be told.
+    pub fn tell(&self, warning: Warning) {
+        self.state().warnings.push(warning);
+    }
+
     /// What is to be told since the last call.
     pub fn take_warnings(&self) -> Vec<Warning> {
         mem::take(&mut self.state().warnings)

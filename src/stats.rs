@@ -184,6 +184,8 @@ pub struct RecordingCounters {
     pub not_finite_measurements: Counter,
     /// Measurements not taken: no number.
     pub not_numbers: Counter,
+    /// Callbacks of observable instruments that raised, gave no observations or took too long.
+    pub callback_errors: Counter,
     /// Measurements that were folded because the thread's lane was full; none is lost.
     pub measurements_folded: Counter,
 }
@@ -333,6 +335,8 @@ pub struct MeasurementStats {
     pub conflicts: u64,
     /// Collections of observable instruments that did not end in time.
     pub late_observations: u64,
+    /// Callbacks of observable instruments that raised, gave no observations or took too long.
+    pub callback_errors: u64,
 }
 
 /// What `stats()` shows of a session.

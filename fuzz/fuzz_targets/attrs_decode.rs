@@ -13,6 +13,7 @@ mod structured;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use pytracingx::attrs::{Item, Items, Text, Value};
@@ -20,7 +21,7 @@ use pytracingx::batch::Batch;
 use pytracingx::clock::Timeline;
 use pytracingx::config::ConsoleFormat;
 use pytracingx::encode::chunk::Part;
-use pytracingx::encode::otlp::{self, trace::TraceEncoder};
+use pytracingx::encode::otlp::{self, logs::LogEncoder, trace::TraceEncoder};
 use pytracingx::encode::{Lookup, console};
 use pytracingx::intern::Interner;
 use pytracingx::record::{Header, StrId, kind};
@@ -76,6 +77,7 @@ fn check(payload: &[u8], strings: &Interner) {
         end: 2,
     };
     batch.push(zero, payload);
+    batch.push(Header { kind: kind::LOG, ..zero }, payload);
     let timeline = Timeline::identity();
     let lookup = Lookup { strings, timeline: &timeline };
     let chunk = TraceEncoder::default().encode(&batch, |_| true, &Default::default(), lookup);
@@ -84,14 +86,21 @@ fn check(payload: &[u8], strings: &Interner) {
     if utf8 {
         ExportTraceServiceRequest::decode(&*body).expect("official code decodes it");
     }
+    let chunk = LogEncoder::default().encode(&batch, |_| true, &Default::default(), lookup);
+    otlp::request(b"", &[Part { chunk: Arc::new(chunk), records: 0..1 }], &mut body);
+    if utf8 {
+        ExportLogsServiceRequest::decode(&*body).expect("official code decodes it");
+    }
 
     let record = batch.span(0);
     for format in [ConsoleFormat::Compact, ConsoleFormat::Pretty, ConsoleFormat::Json] {
-        let mut out = Vec::new();
-        console::span(record, lookup, format, false, &mut out);
-        let text = std::str::from_utf8(&out).expect("console output is UTF-8");
-        let body = text.strip_suffix('\n').expect("an entry ends its line");
-        assert!(format == ConsoleFormat::Pretty || !body.contains(|c: char| c.is_control()));
+        for draw in [console::span, console::log] {
+            let mut out = Vec::new();
+            draw(record, lookup, format, false, &mut out);
+            let text = std::str::from_utf8(&out).expect("console output is UTF-8");
+            let body = text.strip_suffix('\n').expect("an entry ends its line");
+            assert!(format == ConsoleFormat::Pretty || !body.contains(|c: char| c.is_control()));
+        }
     }
 }
 
@@ -101,7 +110,7 @@ fn item_is_utf8(item: &Item<'_>) -> bool {
         Item::Name(text) | Item::TraceState(text) | Item::Status(text) | Item::SeverityText(text) => {
             is_utf8(text)
         }
-        Item::Body(value) => value_is_utf8(value, 0),
+        Item::Body(value) => value_is_utf8(*value, 0),
         Item::Event(event) => text_is_utf8(event.name) && items_are_utf8(event.attributes, 0),
         Item::Link(link) => is_utf8(link.trace_state) && items_are_utf8(link.attributes, 0),
         Item::Dropped { .. } => true,

@@ -1,4 +1,4 @@
-//! Spans out of fuzzer bytes.
+//! Spans and items out of fuzzer bytes.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use pytracingx::limits::SpanLimits;
@@ -6,10 +6,10 @@ use pytracingx::record::{SpanKind, StatusCode};
 
 use crate::model::{Attributes, Item, Name, SpanModel, Value};
 
-type Bytes<'a, 'b> = &'a mut Unstructured<'b>;
+pub type Bytes<'a, 'b> = &'a mut Unstructured<'b>;
 
 /// Characters of every UTF-8 length, and lengths around those where sizes take another byte or another path.
-fn text(u: Bytes<'_, '_>) -> Result<String> {
+pub fn text(u: Bytes<'_, '_>) -> Result<String> {
     let characters = ['a', 'k', '.', 'é', '€', '😀', '\0', '\u{7f}'];
     let len = match u.int_in_range(0..=15)? {
         0..=10 => u.int_in_range(0..=40)?,
@@ -25,7 +25,11 @@ fn name(u: Bytes<'_, '_>) -> Result<Name> {
     Ok(Name { text: text(u)?, interned: u.arbitrary()? })
 }
 
-fn many<T>(u: Bytes<'_, '_>, most: usize, mut one: impl FnMut(Bytes<'_, '_>) -> Result<T>) -> Result<Vec<T>> {
+pub fn many<T>(
+    u: Bytes<'_, '_>,
+    most: usize,
+    mut one: impl FnMut(Bytes<'_, '_>) -> Result<T>,
+) -> Result<Vec<T>> {
     let count = u.int_in_range(0..=most)?;
     (0..count).map(|_| one(u)).collect()
 }
@@ -51,12 +55,12 @@ fn value(u: Bytes<'_, '_>, depth: usize) -> Result<Value> {
     })
 }
 
-fn attributes(u: Bytes<'_, '_>) -> Result<Attributes> {
+pub fn attributes(u: Bytes<'_, '_>) -> Result<Attributes> {
     many(u, 5, |u| Ok((name(u)?, value(u, 0)?)))
 }
 
-fn item(u: Bytes<'_, '_>) -> Result<Item> {
-    Ok(match u.int_in_range(0..=9)? {
+pub fn item(u: Bytes<'_, '_>) -> Result<Item> {
+    Ok(match u.int_in_range(0..=11)? {
         0 => Item::Name(text(u)?),
         1 => Item::TraceState(text(u)?),
         2 => Item::Status(text(u)?),
@@ -76,6 +80,8 @@ fn item(u: Bytes<'_, '_>) -> Result<Item> {
             attributes: attributes(u)?,
         },
         5 => Item::Dropped { attributes: u.arbitrary()?, events: u.arbitrary()?, links: u.arbitrary()? },
+        6 => Item::SeverityText(text(u)?),
+        7 => Item::Body(value(u, 0)?),
         _ => Item::Attribute(name(u)?, value(u, 0)?),
     })
 }

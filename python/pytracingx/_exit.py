@@ -26,10 +26,18 @@ def install() -> None:
     if _installed:
         return
     _installed = True
-    atexit.register(_shutdown_at_exit)
+    atexit.register(_end)
     _hook_multiprocessing()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_hook_multiprocessing)
+
+
+def _end() -> None:
+    _shutdown_at_exit()
+    worker = sys.modules.get("pytracingx._worker")
+    if worker is not None:
+        # A thread that wakes up in our code after the interpreter's end would crash it.
+        worker.join(1.0)
 
 
 def _hook_multiprocessing() -> None:
@@ -38,11 +46,11 @@ def _hook_multiprocessing() -> None:
     if util is None or _multiprocessing_hooked:
         return
     _multiprocessing_hooked = True
-    util.register_after_fork(_shutdown_at_exit, _finalize_in_child)
+    util.register_after_fork(_end, _finalize_in_child)
     if getattr(sys.modules.get("multiprocessing.process"), "_parent_process", None) is not None:
         _finalize_in_child(None)
 
 
 def _finalize_in_child(_anchor: object) -> None:
     # The lowest priority: after everything else that may still record.
-    sys.modules["multiprocessing.util"].Finalize(None, _shutdown_at_exit, exitpriority=-1000)
+    sys.modules["multiprocessing.util"].Finalize(None, _end, exitpriority=-1000)

@@ -1,33 +1,64 @@
 """Types of the extension module. Docstrings are those of the module, copied by tests/stub_docs.py."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, MutableMapping, Sequence
 from contextvars import Token
 from logging import Handler, LogRecord
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, final
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypedDict,
+    TypeVar,
+    final,
+)
 
 from typing_extensions import Self, TypeAlias
 
 __all__ = [
+    "BoundCounter",
+    "BoundGauge",
+    "BoundHistogram",
+    "BoundUpDownCounter",
     "Config",
     "ConfigError",
+    "Counter",
     "ExtractedContext",
     "Logger",
+    "Gauge",
+    "Histogram",
+    "Meter",
     "MetricSink",
+    "ObservableCounter",
+    "ObservableGauge",
+    "ObservableUpDownCounter",
+    "Observation",
     "OtlpLogSink",
     "RawOtlp",
+    "Redact",
     "SlsLogSink",
     "Span",
     "SpanContext",
     "TraceSink",
     "Tracer",
+    "View",
+    "UpDownCounter",
     "_Body",
+    "_Observer",
     "__version__",
+    "_capture",
+    "_captured",
     "_emit_stdlib",
     "_non_recording",
+    "_observer",
     "_restore_config",
     "_severity_for",
+    "_runs_callbacks",
     "_shutdown_at_exit",
     "_span_kind",
     "_trace_context",
@@ -40,6 +71,7 @@ __all__ = [
     "force_flush",
     "from_monotonic",
     "get_logger",
+    "get_meter",
     "get_tracer",
     "init",
     "inject_headers",
@@ -70,6 +102,16 @@ _Sampler: TypeAlias = Literal[
 ]
 _Level: TypeAlias = Literal["trace", "debug", "info", "warn", "error", "fatal", "off"]
 _ConsoleFormat: TypeAlias = Literal["compact", "pretty", "json"]
+_InstrumentKind: TypeAlias = Literal[
+    "counter",
+    "up_down_counter",
+    "histogram",
+    "gauge",
+    "observable_counter",
+    "observable_up_down_counter",
+    "observable_gauge",
+]
+_Aggregation: TypeAlias = Literal["default", "sum", "last_value", "explicit", "exponential", "drop"]
 _Scalar: TypeAlias = str | bool | int | float
 _ResourceValue: TypeAlias = _Scalar | Sequence[_Scalar] | None
 _Sink: TypeAlias = TraceSink | MetricSink | OtlpLogSink | SlsLogSink
@@ -93,9 +135,16 @@ _Links: TypeAlias = Iterable[_Context | tuple[_Context, _Attributes | None]]
 _Header: TypeAlias = str | bytes
 _CarrierIn: TypeAlias = Mapping[Any, Any] | Iterable[tuple[_Header, _Header]]
 _CarrierOut: TypeAlias = MutableMapping[str, str] | list[tuple[str, str]] | list[tuple[bytes, bytes]]
+# What __float__ or __index__ makes a number, numpy's among them; tensors are no numbers.
+_Number: TypeAlias = SupportsFloat | SupportsIndex
+_Numbers: TypeAlias = Iterable[_Number]
+_Observed: TypeAlias = _HasValue | _Number | tuple[_Number, _Attributes | None]
+_Observations: TypeAlias = _Observed | Iterable[_Observed] | None
+_Callback: TypeAlias = Callable[[], _Observations] | Callable[[Any], _Observations] | Generator[Any, Any, Any]
 _DropReason: TypeAlias = Literal[
     "ring_full",
     "oversize_full",
+    "reentrant",
     "queue_full",
     "refused",
     "rejected",
@@ -112,6 +161,21 @@ class _SpanStats(TypedDict):
     recorded: int
     dropped: dict[_DropReason, int]
     abandoned: int
+
+class _LogStats(TypedDict):
+    recorded: int
+    dropped: dict[_DropReason, int]
+
+class _MeasurementStats(TypedDict):
+    recorded: int
+    folded: int
+    overflowed: int
+    negative: int
+    not_finite: int
+    not_a_number: int
+    conflicts: int
+    late_observations: int
+    callback_errors: int
 
 class _SinkStats(TypedDict):
     endpoint: str
@@ -141,8 +205,12 @@ class _LaneStats(TypedDict):
 
 class _Stats(TypedDict, total=False):
     spans: _SpanStats
+    logs: _LogStats
+    measurements: _MeasurementStats
     unusable_times: int
     trace_sinks: list[_SinkStats]
+    metric_sinks: list[_SinkStats]
+    log_sinks: list[_SinkStats]
     console: _ConsoleStats
     lanes: _LaneStats
     exporter_restarts: int
@@ -186,6 +254,8 @@ class _Description(TypedDict):
     ring_capacity: int
     lane_budget_bytes: int
     diagnostics: Literal["warn", "off"]
+    views: list[dict[str, Any]]
+    redact: list[dict[str, Any]]
     sinks: list[dict[str, Any]]
     warnings: list[str]
 
@@ -395,6 +465,35 @@ class SlsLogSink:
         log_filter: str | None = None,
         sample_ratio: float = 1.0,
     ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class View:
+    def __new__(
+        cls,
+        instrument_name: str | None = None,
+        meter_name: str | None = None,
+        instrument_kind: _InstrumentKind | None = None,
+        unit: str | None = None,
+        name: str | None = None,
+        attribute_keys: Iterable[str] | None = None,
+        aggregation: _Aggregation | None = None,
+        boundaries: Sequence[float] | None = None,
+        drop: bool = False,
+        cardinality_limit: int | None = None,
+        max_size: int | None = None,
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Redact:
+    def __new__(
+        cls, key: str, action: Literal["drop", "hash", "truncate"] = "drop", length: int | None = None
+    ) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
@@ -954,10 +1053,17 @@ def stats() -> _Stats:
 
         spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
             `abandoned`, collected without having been ended (they are recorded).
+        logs: The same of log records: `recorded`, `dropped`.
+        measurements: `recorded`; of these `folded` because the thread's ring was full (none is lost) and `overflowed`
+            into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`,
+            instruments made again with another definition. Of observable instruments: `late_observations`, collections that
+            did not wait for all of them, and `callback_errors`.
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
         trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
             (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
             `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
+        metric_sinks: The same; their records are data points.
+        log_sinks: The same, those of OTLP first.
         console: `entries` written to stderr, `dropped`.
         lanes: How many `lanes`, `bytes`, `bytes_max`.
         exporter_restarts: After a bug of ours.
@@ -1023,6 +1129,359 @@ def emit_log_record(
         body: The body instead of the message, of any type an attribute can have.
 
     Never raises for odd values, never blocks.
+@final
+class Counter:
+    """A sum that only grows. Made by Meter.counter(); works before init() and in every session.
+
+    As OpenTelemetry's Counter.
+    """
+    def add(self, value: _Number, attributes: _Attributes | None = None) -> None:
+        """Adds to the sum.
+
+        Args:
+            value: An int or float, not negative. Ints stay ints until a float is added.
+            attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
+
+        Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().
+        """
+    def bind(self, attributes: _Attributes | None) -> BoundCounter:
+        """A handle for these attributes, whose calls pay for the value only.
+
+        Args:
+            attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
+
+        Returns:
+            The handle. Make it once and keep it.
+        """
+
+@final
+class UpDownCounter:
+    """A sum. Made by Meter.up_down_counter(); works before init() and in every session.
+
+    As OpenTelemetry's UpDownCounter.
+    """
+    def add(self, value: _Number, attributes: _Attributes | None = None) -> None:
+        """Adds to the sum.
+
+        Args:
+            value: An int or float. Ints stay ints until a float is added.
+            attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
+
+        Never raises, blocks or loses a value: what is no number, NaN or infinite is ignored, and counted in stats().
+        """
+    def bind(self, attributes: _Attributes | None) -> BoundUpDownCounter:
+        """A handle for these attributes, whose calls pay for the value only.
+
+        Args:
+            attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
+
+        Returns:
+            The handle. Make it once and keep it.
+        """
+
+@final
+class Histogram:
+    """A distribution of values. Made by Meter.histogram(); works before init() and in every session.
+
+    As OpenTelemetry's Histogram.
+    """
+    def record(self, value: _Number, attributes: _Attributes | None = None) -> None:
+        """Records a value of the distribution.
+
+        Args:
+            value: An int or float, not negative.
+            attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
+
+        Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().
+        Inside a sampled span the value may be exported as an exemplar, with the span's ids.
+        """
+    def record_many(self, values: _Numbers, attributes: _Attributes | None = None) -> None:
+        """Records many values in one call; their attributes are converted once.
+
+        Args:
+            values: A buffer of numbers (array.array, numpy, memoryview), which is fastest, or any iterable of them.
+            attributes: As for record().
+
+        As that many calls of record().
+        """
+    def bind(self, attributes: _Attributes | None) -> BoundHistogram:
+        """A handle for these attributes, whose calls pay for the value only.
+
+        Args:
+            attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
+
+        Returns:
+            The handle. Make it once and keep it.
+        """
+
+@final
+class Gauge:
+    """A value that is set: the last one is exported. Made by Meter.gauge(); works before init() and in every session.
+
+    As OpenTelemetry's Gauge.
+    """
+    def record(self, value: _Number, attributes: _Attributes | None = None) -> None:
+        """Sets the value.
+
+        Args:
+            value: An int or float, also NaN and infinities.
+            attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
+
+        Never raises or blocks: what is no number is ignored, and counted in stats().
+        """
+    def set(self, value: _Number, attributes: _Attributes | None = None) -> None:
+        """As record().
+
+        Args:
+            value: An int or float, also NaN and infinities.
+            attributes: As for record().
+        """
+    def bind(self, attributes: _Attributes | None) -> BoundGauge:
+        """A handle for these attributes, whose calls pay for the value only.
+
+        Args:
+            attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
+
+        Returns:
+            The handle. Make it once and keep it.
+        """
+
+@final
+class BoundCounter:
+    """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
+    every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+    """
+    def add(self, value: _Number) -> None:
+        """Adds to the sum.
+
+        Args:
+            value: As for Counter.add().
+        """
+
+@final
+class BoundUpDownCounter:
+    """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
+    every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+    """
+    def add(self, value: _Number) -> None:
+        """Adds to the sum.
+
+        Args:
+            value: As for UpDownCounter.add().
+        """
+
+@final
+class BoundHistogram:
+    """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
+    every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+    """
+    def record(self, value: _Number) -> None:
+        """Records a value of the distribution.
+
+        Args:
+            value: As for Histogram.record().
+        """
+    def record_many(self, values: _Numbers) -> None:
+        """Records many values in one call.
+
+        Args:
+            values: As for Histogram.record_many().
+        """
+
+@final
+class BoundGauge:
+    """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
+    every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+    """
+    def record(self, value: _Number) -> None:
+        """Sets the value.
+
+        Args:
+            value: As for Gauge.record().
+        """
+    def set(self, value: _Number) -> None:
+        """As record().
+
+        Args:
+            value: As for Gauge.record().
+        """
+
+@final
+class ObservableCounter:
+    """An instrument whose values a callback gives at each collection. Made by a Meter; lives as long as the process."""
+
+@final
+class ObservableUpDownCounter:
+    """An instrument whose values a callback gives at each collection. Made by a Meter; lives as long as the process."""
+
+@final
+class ObservableGauge:
+    """An instrument whose values a callback gives at each collection. Made by a Meter; lives as long as the process."""
+
+@final
+class Observation:
+    """One value of an observable instrument, as its callback gives it. As OpenTelemetry's Observation.
+
+    Args:
+        value: An int or float.
+        attributes: Mapping, as for start_span(); default none.
+    """
+    def __new__(cls, value: _Number, attributes: _Attributes | None = None) -> Self: ...
+    @property
+    def value(self) -> _Number:
+        """The int or float."""
+    @property
+    def attributes(self) -> _Attributes | None:
+        """The mapping, or None."""
+
+@final
+class Meter:
+    """Makes instruments of one instrumentation scope. Made by get_meter(); works before init() and in every session.
+
+    As OpenTelemetry's Meter. The same name twice gives the same instrument; when unit, description or anything else
+    differs, that is counted in stats() and warned about once.
+    """
+    def counter(self, name: str, *, unit: str | None = None, description: str | None = None) -> Counter:
+        """A sum that only grows: requests, tokens, bytes.
+
+        Args:
+            name: As OpenTelemetry names metrics ('http.server.requests'); any text that is not empty.
+            unit: UCUM unit ('s', 'By', '{request}'); default none.
+            description: For people; default none.
+
+        Raises:
+            ConfigError: an empty name.
+        """
+    def up_down_counter(
+        self, name: str, *, unit: str | None = None, description: str | None = None
+    ) -> UpDownCounter:
+        """A sum: queue lengths, requests in flight.
+
+        Args:
+            name: As for counter().
+            unit: As for counter().
+            description: As for counter().
+
+        Raises:
+            ConfigError: an empty name.
+        """
+    def gauge(self, name: str, *, unit: str | None = None, description: str | None = None) -> Gauge:
+        """A value that is set: temperatures, cache use.
+
+        Args:
+            name: As for counter().
+            unit: As for counter().
+            description: As for counter().
+
+        Raises:
+            ConfigError: an empty name.
+        """
+    def histogram(
+        self,
+        name: str,
+        *,
+        unit: str | None = None,
+        description: str | None = None,
+        boundaries: Iterable[float] | None = None,
+        aggregation: Literal["explicit", "exponential"] | None = None,
+        max_size: int = 160,
+    ) -> Histogram:
+        """A distribution of values: durations, sizes.
+
+        Args:
+            name: As for counter().
+            unit: As for counter(). For 's' the default boundaries go from 0.005 to 10 seconds.
+            description: As for counter().
+            boundaries: Ascending finite numbers, each the last value of its bucket. Default OpenTelemetry's, 0 to 10,000.
+            aggregation: 'explicit' (those boundaries) or 'exponential' (base-2 buckets that find their scale
+                themselves); default that of Config(default_histogram=…).
+            max_size: Exponential buckets on each side of zero, 2 to 16,384; default 160.
+
+        Raises:
+            ConfigError: an empty name, boundaries that do not ascend or are not finite, boundaries of an exponential
+                histogram, an unknown aggregation, max_size out of range. TypeError: boundaries that are no numbers.
+        """
+    def observable_counter(
+        self, name: str, callback: _Callback, *, unit: str | None = None, description: str | None = None
+    ) -> ObservableCounter:
+        """A growing total that is asked for at each collection: CPU time, bytes read.
+
+        Args:
+            name: As for counter(). The same instrument may be made several times, each with a callback of its own.
+            callback: A function of no argument, or of one (an object whose `timeout_millis` says how long it may take).
+                It returns a number, an Observation or a (value, attributes) pair, or yields or returns any number of these;
+                OpenTelemetry's Observation will do too, and a generator that is sent that one argument.
+            unit: As for counter().
+            description: As for counter().
+
+        Raises:
+            ConfigError: an empty name. TypeError: callback is not callable, or needs other arguments.
+
+        Callbacks run in a thread of ours, one after the other, just before a collection. One that raises, or takes longer
+        than `timeout_millis`, costs its own data only: counted in stats(), warned about once. The instrument and its
+        callback live as long as the process.
+        """
+    def observable_up_down_counter(
+        self, name: str, callback: _Callback, *, unit: str | None = None, description: str | None = None
+    ) -> ObservableUpDownCounter:
+        """A total that is asked for at each collection: memory in use, items in a pool.
+
+        Args:
+            name: As for observable_counter().
+            callback: As for observable_counter().
+            unit: As for counter().
+            description: As for counter().
+
+        Raises:
+            ConfigError: an empty name. TypeError: callback is not callable, or needs other arguments.
+        """
+    def observable_gauge(
+        self, name: str, callback: _Callback, *, unit: str | None = None, description: str | None = None
+    ) -> ObservableGauge:
+        """A value that is asked for at each collection: temperatures, ages.
+
+        Args:
+            name: As for observable_counter().
+            callback: As for observable_counter().
+            unit: As for counter().
+            description: As for counter().
+
+        Raises:
+            ConfigError: an empty name. TypeError: callback is not callable, or needs other arguments.
+        """
+
+class _HasValue(Protocol):
+    @property
+    def value(self) -> Any: ...
+
+@final
+class _Observer:
+    """What a worker of one session uses."""
+    def attend(self) -> None:
+        """From now on the exporter asks."""
+    def wait(self) -> int | None:
+        """Waits for a question; the number to answer with. None: the session has ended."""
+    def record(self, instrument: Any, value: Any, attributes: Any) -> None:
+        """Records what a callback gave."""
+    def failed(self, warning: str | None) -> None:
+        """A callback gave nothing usable. `warning`, if any, is told."""
+    def answer(self, round: int) -> None:
+        """All that there is has been recorded."""
+
+def _observer() -> _Observer | None:
+    """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
+def _runs_callbacks() -> None:
+    """From now on what this thread logs does not come back to us: it runs callbacks."""
+def get_meter(name: str, version: str | None = None, schema_url: str | None = None) -> Meter:
+    """A meter, whose metrics carry an instrumentation scope of their own.
+
+    Args:
+        name: Usually the instrumented library's name.
+        version: Its version; default none.
+        schema_url: Of the semantic conventions that its metrics follow; default none.
+
+    Returns:
+        A Meter. May be called before init(); it works in every session.
     """
 def get_tracer(name: str, version: str | None = None) -> Tracer:
     """A tracer whose spans carry an instrumentation scope of their own.
@@ -1178,6 +1637,14 @@ def from_monotonic(seconds: float, /) -> int:
         Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
 
     The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
+    """
+
+def _capture(config: Config) -> None:
+    """init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing."""
+
+def _captured() -> list[list[bytes]] | None:
+    """The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
+    is not the last that was begun.
     """
 
 def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config:

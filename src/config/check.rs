@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::{
     Compression, ConsoleFormat, ExemplarFilter, HistogramAggregation, Level, Propagator, Protocol,
-    SamplerConfig, Secret, SlsAttributes, SlsCompression, Temporality, TlsFiles,
+    RedactAction, SamplerConfig, Secret, SlsAttributes, SlsCompression, Temporality, TlsFiles,
 };
 use crate::error::Error;
+use crate::record::InstrumentKind;
 
 /// Longer durations mean the same as this one (a year), and deadlines computed from it cannot overflow.
 const FOREVER_MS: u64 = 365 * 86_400_000;
@@ -134,6 +135,47 @@ pub const EXEMPLAR_FILTERS: Choice<ExemplarFilter> = Choice {
     aliases: &[],
 };
 
+/// `aggregation` of views; see [`ViewAggregation::parse`](super::ViewAggregation::parse).
+pub const AGGREGATIONS: Choice<&str> = Choice {
+    names: &[
+        ("default", "default"),
+        ("sum", "sum"),
+        ("last_value", "last_value"),
+        ("explicit", "explicit"),
+        ("exponential", "exponential"),
+        ("drop", "drop"),
+    ],
+    aliases: &[
+        ("explicit_bucket_histogram", "explicit"),
+        ("base2_exponential_bucket_histogram", "exponential"),
+    ],
+};
+
+/// `instrument_kind` of views.
+pub const INSTRUMENT_KINDS: Choice<InstrumentKind> = Choice {
+    names: &[
+        ("counter", InstrumentKind::Counter),
+        ("up_down_counter", InstrumentKind::UpDownCounter),
+        ("histogram", InstrumentKind::Histogram),
+        ("gauge", InstrumentKind::Gauge),
+        ("observable_counter", InstrumentKind::ObservableCounter),
+        ("observable_up_down_counter", InstrumentKind::ObservableUpDownCounter),
+        ("observable_gauge", InstrumentKind::ObservableGauge),
+    ],
+    aliases: &[],
+};
+
+/// `action` of `redact` rules; the length of a truncation stands for the `length` that
+/// [`RedactAction::parse`] fills in.
+pub const REDACT_ACTIONS: Choice<RedactAction> = Choice {
+    names: &[
+        ("drop", RedactAction::Drop),
+        ("hash", RedactAction::Hash),
+        ("truncate", RedactAction::Truncate(0)),
+    ],
+    aliases: &[],
+};
+
 /// `OTEL_PROPAGATORS`.
 pub const PROPAGATORS: Choice<Propagator> = Choice {
     names: &[("tracecontext", Propagator::TraceContext), ("baggage", Propagator::Baggage)],
@@ -240,6 +282,19 @@ impl Bounded for u64 {
 
 impl Bounded for usize {
     const MAX: Self = Self::MAX;
+}
+
+/// Boundaries between a histogram's buckets: finite and ascending. None at all means one bucket.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn boundaries(argument: &str, values: &[f64]) -> Result<(), Error> {
+    if values.iter().all(|value| value.is_finite()) && values.windows(2).all(|pair| pair[0] < pair[1]) {
+        return Ok(());
+    }
+    Err(Error::config(format_args!(
+        "{argument} must be finite numbers, each larger than the one before, got {values:?}"
+    )))
 }
 
 /// Text that must not be empty.

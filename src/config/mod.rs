@@ -146,6 +146,8 @@ impl Resource {
 pub struct Config {
     /// `OTEL_SDK_DISABLED`: nothing is recorded, propagation goes on.
     pub disabled: bool,
+    /// What OTLP sinks would send stays in memory, and no endpoint is contacted: for tests of programs that record.
+    pub capture: bool,
     /// What the user and the environment said about the entity; detection adds the rest when a session starts
     /// (and again in a forked child).
     pub resource: Resource,
@@ -203,6 +205,7 @@ impl Config {
         let service = ResourceValue::Str(service_name.to_owned());
         Self {
             disabled: false,
+            capture: false,
             resource: Resource { attributes: vec![("service.name".to_owned(), service)] },
             propagators: vec![Propagator::TraceContext, Propagator::Baggage],
             console_spans: true,

@@ -1,6 +1,8 @@
-//! Views, and what is to be hidden: which instruments and keys they mean, and what becomes of those. Plain data; a
-//! pattern's `*` stands for any text, `?` for one character.
+//! Views, and what is to be hidden: which instruments and keys they mean, and what becomes of those. Plain data and what
+//! is allowed in it; a pattern's `*` stands for any text, `?` for one character.
 
+use super::check;
+use crate::error::Error;
 use crate::record::InstrumentKind;
 
 /// Attribute sets of one instrument, before the rest share the overflow series. OpenTelemetry's default.
@@ -34,6 +36,56 @@ pub enum ViewAggregation {
     Drop,
 }
 
+impl ViewAggregation {
+    /// By name; `boundaries` belong to `explicit` and alone mean it, `max_size` belongs to `exponential`.
+    ///
+    /// # Errors
+    /// An unknown name, an argument that belongs to another aggregation, boundaries that do not ascend, a size below 2.
+    pub fn parse(
+        name: Option<&str>,
+        boundaries: Option<Vec<f64>>,
+        max_size: Option<i128>,
+    ) -> Result<Self, Error> {
+        let implied = if boundaries.is_some() { "explicit" } else { "default" };
+        let name = name.map_or(Ok(implied), |name| check::AGGREGATIONS.parse("aggregation", name))?;
+        boundaries.as_ref().map_or(Ok(()), |values| check::boundaries("boundaries", values))?;
+        let misplaced = [
+            ("boundaries", "explicit", boundaries.is_some()),
+            ("max_size", "exponential", max_size.is_some()),
+        ];
+        for (argument, owner, given) in misplaced {
+            if given && name != owner {
+                return Err(Error::config(format_args!(
+                    "{argument} needs aggregation '{owner}', got '{name}'"
+                )));
+            }
+        }
+        Ok(match name {
+            "sum" => Self::Sum,
+            "last_value" => Self::LastValue,
+            "explicit" => Self::Explicit(boundaries),
+            "exponential" => Self::Exponential {
+                max_size: max_size
+                    .map_or(Ok(EXPONENTIAL_MAX_SIZE), |size| check::whole("max_size", size, 2))?,
+            },
+            "drop" => Self::Drop,
+            _ => Self::Default,
+        })
+    }
+
+    /// The name that [`ViewAggregation::parse`] knows.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Sum => "sum",
+            Self::LastValue => "last_value",
+            Self::Explicit(_) => "explicit",
+            Self::Exponential { .. } => "exponential",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// Which instruments, and what becomes of their measurements. What is `None` matches everything, or changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
@@ -55,6 +107,31 @@ pub struct View {
     pub cardinality_limit: Option<usize>,
 }
 
+impl View {
+    /// What no single field can say.
+    ///
+    /// # Errors
+    /// An empty name; a name for a view that can match several instruments, whose streams would then collide.
+    pub fn check(&self) -> Result<(), Error> {
+        let texts = [
+            ("instrument_name", &self.instrument_name),
+            ("meter_name", &self.meter_name),
+            ("name", &self.name),
+        ];
+        for (argument, text) in texts {
+            text.as_ref().map_or(Ok(()), |text| check::non_empty(argument, text))?;
+        }
+        let one = self.instrument_name.as_ref().is_some_and(|pattern| !pattern.contains(['*', '?']));
+        match &self.name {
+            Some(name) if !one => Err(Error::config(format_args!(
+                "name '{}' needs an instrument_name without '*' and '?': several instruments would share it",
+                check::shown(name)
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What becomes of a value that is to be hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedactAction {
@@ -64,6 +141,26 @@ pub enum RedactAction {
     Hash,
     /// The text's first characters.
     Truncate(u32),
+}
+
+impl RedactAction {
+    /// By name; `length` belongs to `truncate`, which needs it.
+    ///
+    /// # Errors
+    /// An unknown name, a length that is missing, misplaced or negative.
+    pub fn parse(name: &str, length: Option<i128>) -> Result<Self, Error> {
+        match (check::REDACT_ACTIONS.parse("action", name)?, length) {
+            (Self::Truncate(_), Some(length)) => Ok(Self::Truncate(check::whole("length", length, 0)?)),
+            (Self::Truncate(_), None) => {
+                Err(Error::config("action 'truncate' needs length, the characters that are kept, got none"))
+            }
+            (action, None) => Ok(action),
+            (_, Some(length)) => Err(Error::config(format_args!(
+                "length needs action 'truncate', got {length} with action '{}'",
+                check::shown(name)
+            ))),
+        }
+    }
 }
 
 /// Attributes to hide, on spans, their events and links, and on log records.

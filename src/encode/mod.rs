@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod console;
 pub mod otlp;
+pub mod sls;
 pub mod wire;
 
 pub use crate::batch::Lookup;

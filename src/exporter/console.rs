@@ -151,7 +151,10 @@ impl Console {
 
     fn add(&mut self, entry: &[u8]) {
         let overflows = |waiting: usize| waiting > 0 && waiting + entry.len() > MAX_BYTES;
-        if overflows(self.waiting.len()) {
+        // Makes room as long as stderr takes something.
+        let mut before = usize::MAX;
+        while overflows(self.waiting.len()) && self.waiting.len() < before {
+            before = self.waiting.len();
             self.step(Instant::now());
         }
         if overflows(self.waiting.len()) {

@@ -1,6 +1,7 @@
 //! Arguments of constructors. A value of the wrong type raises `TypeError` here; whether the value is allowed is the
 //! core's to say, so numbers of any size and texts with lone surrogates get that far.
 
+use pyo3::PyClass;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
@@ -141,6 +142,27 @@ pub(super) fn resource_value_to_py<'py>(
 }
 
 // ---------------------------------------------------------------------------------------------- into settings
+
+/// What the objects of a list of one class hold; nothing if no list was given.
+pub(super) fn list<T: PyClass, C>(
+    argument: &str,
+    class: &str,
+    objects: Option<Bound<'_, PyAny>>,
+    core: impl Fn(&Bound<'_, T>) -> C,
+) -> PyResult<Vec<C>> {
+    let Some(objects) = objects else {
+        return Ok(Vec::new());
+    };
+    let object = |(index, object): (usize, PyResult<Bound<'_, PyAny>>)| {
+        let object = object?;
+        object.cast::<T>().map(&core).or_else(|_| {
+            let found = object.get_type().name()?;
+            let text = format!("{argument} list must contain {class}, got {found} at index {index}");
+            Err(Error::Config(text).into())
+        })
+    };
+    objects.try_iter()?.enumerate().map(object).collect()
+}
 
 /// The value of a name, if one was given.
 pub(super) fn choice<T: Copy + PartialEq>(

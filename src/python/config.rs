@@ -4,12 +4,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::arguments::{Attributes, Int, Text, choice, filter, resource_value_to_py, set, set_milliseconds};
+use super::arguments::{
+    Attributes, Int, Text, choice, filter, list, resource_value_to_py, set, set_milliseconds,
+};
 use super::describe::{Arguments, set_sink};
 use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
 use super::sls_sink::PySlsLogSink;
+use super::views::{PyRedact, PyView};
 use crate::config::check;
-use crate::config::{Config, LogFilter, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue};
+use crate::config::{Config, LogFilter, MAX_LOG_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue};
 use crate::error::Error;
 
 /// What `init` is told.
@@ -25,9 +28,11 @@ use crate::error::Error;
 ///     console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
 ///         environment's RUST_LOG, else "info".
-///     sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16 TraceSinks.
-///     views: not supported in this version; must be None.
-///     redact: not supported in this version; must be None.
+///     sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
+///         TraceSinks, and 15 log sinks.
+///     views: View objects: what metric streams become of the instruments they match.
+///     redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
+///         decides.
 ///     sdk_metrics: metrics about pytracingx itself. Default False.
 ///     default_histogram: "explicit" (default) or "exponential", for histograms that do not choose.
 ///     exemplar_filter: "trace_based" (default), "always_on" or "always_off".
@@ -94,11 +99,8 @@ impl PyConfig {
         core.console_logs = console_output != Some(false);
         core.console_spans = console_output.unwrap_or(sinks.is_empty());
         core.console_metrics = core.console_spans;
-        for (argument, value) in [("views", views), ("redact", redact)] {
-            if value.is_some() {
-                return Err(Error::config(format_args!("{argument}: not supported in this version")).into());
-            }
-        }
+        core.views = list("views", "View", views, |view: &Bound<'_, PyView>| view.get().0.clone())?;
+        core.redact = list("redact", "Redact", redact, |rule: &Bound<'_, PyRedact>| rule.get().0.clone())?;
         core.sdk_metrics = sdk_metrics;
         core.default_histogram =
             choice("default_histogram", &check::HISTOGRAMS, default_histogram)?.unwrap_or_default();
@@ -146,7 +148,7 @@ impl PyConfig {
     }
 
     /// The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
-    /// sink's settings under `sinks`, and what was odd under `warnings`. No secret and no path of an endpoint.
+    /// sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and no path of an endpoint.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let config = self.resolve(py)?;
         let dict = PyDict::new(py);
@@ -165,6 +167,10 @@ impl PyConfig {
         dict.set_item("disabled", config.disabled)?;
         dict.set_item("propagators", propagators(&config))?;
         settings(&dict, &config)?;
+        let views = config.views.iter().map(|view| view.arguments(py, false));
+        dict.set_item("views", views.collect::<PyResult<Vec<_>>>()?)?;
+        let rules = config.redact.iter().map(|rule| rule.arguments(py, false));
+        dict.set_item("redact", rules.collect::<PyResult<Vec<_>>>()?)?;
         let sinks = PyList::empty(py);
         for sink in &config.trace_sinks {
             set_sink(&sinks, "TraceSink", sink.arguments(py, false)?)?;
@@ -210,6 +216,10 @@ impl PyConfig {
         keywords.set_item("service_name", service_name.map(|v| resource_value_to_py(py, v)).transpose()?)?;
         keywords.set_item("resource_attributes", attributes(py, config)?)?;
         keywords.set_item("sinks", &self.sinks)?;
+        let views = config.views.iter().map(|view| Bound::new(py, PyView(view.clone())));
+        keywords.set_item("views", views.collect::<PyResult<Vec<_>>>()?)?;
+        let rules = config.redact.iter().map(|rule| Bound::new(py, PyRedact(rule.clone())));
+        keywords.set_item("redact", rules.collect::<PyResult<Vec<_>>>()?)?;
         settings(&keywords, config)?;
         let extra = Extra {
             disabled: config.disabled,
@@ -330,12 +340,16 @@ fn add_sinks<'py>(
             .into());
         }
     }
-    if core.trace_sinks.len() > MAX_TRACE_SINKS {
-        return Err(Error::config(format_args!(
-            "sinks may hold at most {MAX_TRACE_SINKS} TraceSinks, got {}",
-            core.trace_sinks.len()
-        ))
-        .into());
+    let log_sinks = core.otlp_log_sinks.len() + core.sls_log_sinks.len();
+    for (most, what, count) in [
+        (MAX_TRACE_SINKS, "TraceSinks", core.trace_sinks.len()),
+        (MAX_LOG_SINKS, "OtlpLogSinks and SlsLogSinks together", log_sinks),
+    ] {
+        if count > most {
+            return Err(
+                Error::config(format_args!("sinks may hold at most {most} {what}, got {count}")).into()
+            );
+        }
     }
     PyTuple::new(py, sinks)
 }

@@ -20,10 +20,16 @@ pub(super) fn new_arguments<'py>(
     Ok((PyTuple::empty(py), keywords))
 }
 
-/// The keyword arguments that construct an equal sink; without `expose`, secrets and paths are `***` and `/…`.
+/// The keyword arguments that construct an equal object; without `expose`, secrets and paths are `***` and `/…`.
 pub(super) trait Arguments {
     /// See the trait.
     fn arguments<'py>(&self, py: Python<'py>, expose: bool) -> PyResult<Bound<'py, PyDict>>;
+}
+
+/// A call with these keyword arguments, as `repr` shows it.
+pub(super) fn call(class: &str, arguments: &Bound<'_, PyDict>) -> PyResult<String> {
+    let shown = arguments.iter().map(|(name, value)| Ok(format!("{name}={}", value.repr()?)));
+    Ok(format!("{class}({})", shown.collect::<PyResult<Vec<_>>>()?.join(", ")))
 }
 
 /// A sink as `repr` shows it.

@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::config::PyConfig;
-use super::propagation;
+use super::{observable, propagation};
+use crate::config::Config;
 use crate::config::check::PROTOCOLS;
 use crate::session;
-use crate::stats::{DropCounts, DropReason, SinkStats};
+use crate::stats::{DropCounts, DropReason, MeasurementStats, SinkStats};
+use crate::transport::memory::Memory;
 
 /// Starts recording.
 ///
@@ -30,12 +32,33 @@ pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()>
         Some(config) => config.bind(py).get().resolve(py)?,
         None => PyConfig::from_env(py)?.resolve(py)?,
     };
+    start(py, config)
+}
+
+/// init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing.
+#[pyfunction]
+pub(super) fn _capture(py: Python<'_>, config: &Bound<'_, PyConfig>) -> PyResult<()> {
+    start(py, Config { capture: true, disabled: false, ..config.get().resolve(py)? })
+}
+
+/// The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
+/// is not the last that was begun.
+#[pyfunction]
+pub(super) fn _captured(py: Python<'_>) -> Option<[Vec<Py<PyBytes>>; 3]> {
+    let captured = py.detach(session::captured)?;
+    let bodies = |memory: &Memory| {
+        memory.requests().iter().map(|request| PyBytes::new(py, &request.body).unbind()).collect()
+    };
+    Some([&captured.traces, &captured.metrics, &captured.logs].map(bodies))
+}
+
+fn start(py: Python<'_>, config: Config) -> PyResult<()> {
     let propagators = propagation::bits(&config);
     py.detach(|| session::init(config))?;
     propagation::set_propagators(propagators);
     // Imported here, not at import of the package: it registers handlers.
     py.import("pytracingx._exit")?.call_method0("install")?;
-    Ok(())
+    observable::session_began(py)
 }
 
 /// Stops recording: sends what was recorded, ends the exporter thread.
@@ -141,10 +164,17 @@ pub(super) fn is_initialized() -> bool {
 ///
 ///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
 ///         `abandoned`, collected without having been ended (they are recorded).
+///     logs: The same of log records: `recorded`, `dropped`.
+///     measurements: `recorded`; of these `folded` because the thread's ring was full (none is lost) and `overflowed`
+///         into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`,
+///         instruments made again with another definition. Of observable instruments: `late_observations`, collections that
+///         did not wait for all of them, and `callback_errors`.
 ///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
 ///     trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
 ///         (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
 ///         `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
+///     metric_sinks: The same; their records are data points.
+///     log_sinks: The same, those of OTLP first.
 ///     console: `entries` written to stderr, `dropped`.
 ///     lanes: How many `lanes`, `bytes`, `bytes_max`.
 ///     exporter_restarts: After a bug of ours.
@@ -161,11 +191,16 @@ pub(super) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     spans.set_item("abandoned", stats.spans_abandoned)?;
     out.set_item("spans", spans)?;
     out.set_item("unusable_times", stats.unusable_times)?;
-    let sinks = PyList::empty(py);
-    for sink in &stats.trace_sinks {
-        sinks.append(sink_stats(py, sink)?)?;
+    let logs = PyDict::new(py);
+    logs.set_item("recorded", stats.logs_recorded)?;
+    logs.set_item("dropped", drops(py, &stats.logs_dropped)?)?;
+    out.set_item("logs", logs)?;
+    out.set_item("measurements", measurements(py, &stats.measurements)?)?;
+    let sinks = [("trace", &stats.trace_sinks), ("metric", &stats.metric_sinks), ("log", &stats.log_sinks)];
+    for (signal, sinks) in sinks {
+        let sinks = sinks.iter().map(|sink| sink_stats(py, sink)).collect::<PyResult<Vec<_>>>()?;
+        out.set_item(format!("{signal}_sinks"), sinks)?;
     }
-    out.set_item("trace_sinks", sinks)?;
     let console = PyDict::new(py);
     console.set_item("entries", stats.console.entries)?;
     console.set_item("dropped", stats.console.dropped)?;
@@ -176,6 +211,20 @@ pub(super) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     lanes.set_item("bytes_max", stats.lanes.bytes_max)?;
     out.set_item("lanes", lanes)?;
     out.set_item("exporter_restarts", stats.exporter_restarts)?;
+    Ok(out)
+}
+
+fn measurements<'py>(py: Python<'py>, stats: &MeasurementStats) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item("recorded", stats.recorded)?;
+    out.set_item("folded", stats.folded)?;
+    out.set_item("overflowed", stats.overflowed)?;
+    out.set_item("negative", stats.negative)?;
+    out.set_item("not_finite", stats.not_finite)?;
+    out.set_item("not_a_number", stats.not_a_number)?;
+    out.set_item("conflicts", stats.conflicts)?;
+    out.set_item("late_observations", stats.late_observations)?;
+    out.set_item("callback_errors", stats.callback_errors)?;
     Ok(out)
 }
 

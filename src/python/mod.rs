@@ -1,10 +1,11 @@
 //! The Python extension module `pytracingx._native`: a list of what it holds. Everything below converts arguments and
 //! calls the core; the only place that names `pyo3`, and nothing imports it.
 //!
-//! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called
-//! per span is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
-//! (identity cache), `convert` and `objects` (values), `current` (context), `span` and `methods` (the `Span` type),
-//! `tracer`, `log_record`, `logger`, `stdlib_logging`.
+//! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called per
+//! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
+//! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
+//! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
+//! `log_record`, `logger` and `stdlib_logging`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -19,11 +20,16 @@ mod exceptions;
 mod fastcall;
 mod freelist;
 mod given_attributes;
+mod instrument;
+mod instrument_types;
 mod lifecycle;
 mod log_record;
 mod logger;
+mod meter;
 mod methods;
+mod number;
 mod objects;
+mod observable;
 mod propagation;
 mod reentry;
 mod sinks;
@@ -35,6 +41,7 @@ mod strings;
 mod time;
 mod traced;
 mod tracer;
+mod views;
 
 use pyo3::prelude::*;
 
@@ -47,9 +54,15 @@ mod _native {
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
-    use super::lifecycle::{_shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats};
+    use super::lifecycle::{
+        _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,
+    };
     #[pymodule_export]
     use super::logger::get_logger;
+    #[pymodule_export]
+    use super::meter::{Meter, get_meter};
+    #[pymodule_export]
+    use super::observable::{_observer, _runs_callbacks, Observation, Observer};
     #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]
@@ -66,6 +79,8 @@ mod _native {
     use super::traced::{_span_kind, Body};
     #[pymodule_export]
     use super::tracer::{get_tracer, new_context};
+    #[pymodule_export]
+    use super::views::{PyRedact, PyView};
     use super::*;
 
     #[pymodule_init]
@@ -76,6 +91,7 @@ mod _native {
         tracer::prepare(module)?;
         logger::prepare(module)?;
         stdlib_logging::prepare(module)?;
+        instrument_types::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)
     }

@@ -1,27 +1,28 @@
-//! Whether this thread is inside code that our own code runs: a log record's conversion, an observable instrument's
-//! callback. What is logged there is dropped and counted, or one record would beget another without end.
+//! Whether the calling thread is inside of code that this package runs on its own account (a callback, a handler): what
+//! such code logs through the standard library must not come back to us. A thread-local flag; never blocks.
 
 use std::cell::Cell;
-use std::marker::PhantomData;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it lives, this thread is inside. Not to be sent to another thread.
-pub(super) struct Entered(PhantomData<*const ()>);
+/// While it lives this thread is inside.
+#[must_use = "ends when dropped"]
+pub(super) struct Entered(());
 
 impl Entered {
-    /// `None`: the thread is inside already.
+    /// `None`: it is inside already.
     #[inline]
     pub(super) fn begin() -> Option<Self> {
-        (!INSIDE.replace(true)).then_some(Self(PhantomData))
+        let was_inside = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
+        (!was_inside).then_some(Self(()))
     }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        INSIDE.set(false);
+        let _ = INSIDE.try_with(|inside| inside.set(false));
     }
 }

@@ -17,6 +17,7 @@ mod check;
 mod sinks;
 
 pub use check::Report;
+pub use sinks::Captured;
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -74,6 +75,7 @@ struct Session {
 struct Running {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
+    captured: Option<Captured>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -149,16 +151,26 @@ pub fn stats() -> Option<Snapshot> {
     }
 }
 
+/// What the session would have sent, by then; `None` unless it has [`Config::capture`]. After `shutdown` that of the
+/// session that ended. In a forked child what the child recorded.
+pub fn captured() -> Option<Captured> {
+    match current(&lifecycle_lock()) {
+        Current::None => None,
+        Current::Inherited(config) => config.capture.then(Captured::new),
+        Current::Own(session) | Current::Ended(session) => session.running.as_ref()?.captured.clone(),
+    }
+}
+
 /// Sends a record named `pytracingx.check` to each sink, apart from the exporter, and reports on each, in order. All at
 /// once, within `timeout` and each sink's own; gives up when `should_stop` (asked every 50 ms) says so. Empty without a
-/// session, or when it records nothing (`Config.disabled`).
+/// session, or when it records nothing (`Config.disabled`) or sends nothing (`Config.capture`).
 pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
     let config = match current(&lifecycle_lock()) {
         Current::None | Current::Ended(_) => return Vec::new(),
         Current::Inherited(config) => *config,
         Current::Own(session) => session.config.clone(),
     };
-    if config.disabled { Vec::new() } else { check::run(&config, timeout, should_stop) }
+    if config.disabled || config.capture { Vec::new() } else { check::run(&config, timeout, should_stop) }
 }
 
 /// What a recording thread calls in a forked child.
@@ -290,6 +302,8 @@ impl Session {
         });
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
         let (sinks_of, resource) = (config.clone(), encoded_resource(&config));
+        let captured = config.capture.then(Captured::new);
+        let keep = captured.clone();
         let parts = Parts {
             drainer,
             strings: intake.strings.clone(),
@@ -299,7 +313,13 @@ impl Session {
                 observations: intake.observations.clone(),
                 folds: intake.folds.clone(),
             },
-            sinks: Box::new(move || sinks::build(&sinks_of, exchanges(&sinks_of), &resource.into())),
+            sinks: Box::new(move || {
+                let exchanges = match keep {
+                    Some(captured) => Exchanges::captured(&sinks_of, &captured),
+                    None => exchanges(&sinks_of),
+                };
+                sinks::build(&sinks_of, exchanges, &resource.into())
+            }),
             log_routes,
             redactor: (!config.redact.is_empty()).then(|| Redactor::new(config.redact.clone())),
             console: Console::new(
@@ -318,7 +338,7 @@ impl Session {
         let shared = Arc::new(Shared::new(lanes, empty_stats(&config)));
         let thread =
             exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
-        let running = Running { intake, shared, thread: Mutex::new(Some(thread)) };
+        let running = Running { intake, shared, captured, thread: Mutex::new(Some(thread)) };
         Ok(Self { process, config, revived, running: Some(running) })
     }
 
@@ -342,6 +362,7 @@ impl Session {
         stats.measurements.negative = counters.negative_measurements.get();
         stats.measurements.not_finite = counters.not_finite_measurements.get();
         stats.measurements.not_a_number = counters.not_numbers.get();
+        stats.measurements.callback_errors = counters.callback_errors.get();
         stats.unusable_times = counters.unusable_times.get();
         stats
     }

@@ -14,6 +14,7 @@ use crate::exporter::{Reading, Sinks};
 use crate::ids::IdGenerator;
 use crate::limits::LogLimits;
 use crate::log_routes::{LogRoute, LogRoutes};
+use crate::transport::memory::Memory;
 use crate::transport::retry::classify_otlp_http;
 use crate::transport::{Exchange, Http1, USER_AGENT};
 
@@ -46,6 +47,33 @@ impl Exchanges {
             metrics: config.metric_sinks.iter().map(|sink| to(&sink.transport)).collect(),
             logs: config.otlp_log_sinks.iter().map(|sink| to(&sink.transport)).collect(),
         }
+    }
+
+    /// No way leads out: what would be sent stays in `captured`.
+    pub(super) fn captured(config: &Config, captured: &Captured) -> Self {
+        let to = |memory: &Memory| -> MaybeExchange { Ok(Box::new(memory.clone())) };
+        Self {
+            traces: config.trace_sinks.iter().map(|_| to(&captured.traces)).collect(),
+            metrics: config.metric_sinks.iter().map(|_| to(&captured.metrics)).collect(),
+            logs: config.otlp_log_sinks.iter().map(|_| to(&captured.logs)).collect(),
+        }
+    }
+}
+
+/// The requests of a session with [`Config::capture`], by signal.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// To trace sinks.
+    pub traces: Memory,
+    /// To metric sinks.
+    pub metrics: Memory,
+    /// To OTLP log sinks.
+    pub logs: Memory,
+}
+
+impl Captured {
+    pub(super) fn new() -> Self {
+        Self { traces: Memory::accepting(), metrics: Memory::accepting(), logs: Memory::accepting() }
     }
 }
 

@@ -1,5 +1,6 @@
-//! An exchange without a network, for tests of what drives exchanges: records requests, answers from a script.
-//! Clones share one script, so a test keeps one and gives the other away.
+//! An exchange without a network: keeps each request, and answers from a script (tests of what drives exchanges) or
+//! always the same (a session that a test captures). Clones share requests and script, so one is kept and another
+//! given away. Nothing bounds what is kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use super::{Exchange, Failure, Interest, Request, Response};
 #[derive(Debug, Default)]
 struct Script {
     answers: VecDeque<Result<Response, Failure>>,
+    /// When there are no more answers.
+    otherwise: Option<Response>,
     requests: Vec<Request>,
     cancelled: usize,
 }
@@ -24,6 +27,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Answers every request with 200, at once.
+    pub fn accepting() -> Self {
+        let script = Script { otherwise: Some(with_status(200)), ..Script::default() };
+        Self { script: Arc::new(Mutex::new(script)), deadline: None }
+    }
+
     /// Adds the answer to the next unanswered request.
     pub fn answer(&self, result: Result<Response, Failure>) {
         self.script.lock().answers.push_back(result);
@@ -31,7 +40,7 @@ impl Memory {
 
     /// [`Memory::answer`] with a status and an empty body.
     pub fn answer_status(&self, status: u16) {
-        self.answer(Ok(Response { status, headers: http::HeaderMap::new(), body: Vec::new() }));
+        self.answer(Ok(with_status(status)));
     }
 
     /// All requests so far, oldest first.
@@ -53,17 +62,20 @@ impl Exchange for Memory {
 
     fn step(&mut self, now: Instant) -> Option<Result<Response, Failure>> {
         let deadline = self.deadline?;
-        let result = match self.script.lock().answers.pop_front() {
+        let mut script = self.script.lock();
+        let result = match script.answers.pop_front().or_else(|| script.otherwise.clone().map(Ok)) {
             None if now < deadline => return None,
             None => Err(Failure::Timeout("receive")),
             Some(answer) => answer,
         };
+        drop(script);
         self.deadline = None;
         Some(result)
     }
 
     fn interest(&self, now: Instant) -> Interest {
-        let ready = !self.script.lock().answers.is_empty();
+        let script = self.script.lock();
+        let ready = !script.answers.is_empty() || script.otherwise.is_some();
         Interest {
             wake_at: self.deadline.map(|deadline| if ready { now } else { deadline }),
             ..Interest::default()
@@ -73,4 +85,8 @@ impl Exchange for Memory {
     fn cancel(&mut self) {
         self.script.lock().cancelled += usize::from(self.deadline.take().is_some());
     }
+}
+
+fn with_status(status: u16) -> Response {
+    Response { status, headers: http::HeaderMap::new(), body: Vec::new() }
 }

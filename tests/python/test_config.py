@@ -29,7 +29,7 @@ SLS = {
 @pytest.fixture(autouse=True)
 def no_opentelemetry_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("OTEL_", "PYTRACINGX_")):
+        if name.startswith(("OTEL_", "PYTRACINGX_", "RUST_LOG")):
             monkeypatch.delenv(name)
 
 
@@ -64,8 +64,10 @@ def test_config_error_is_a_value_error_and_a_runtime_error() -> None:
         (lambda: ptx.Config("s", log_filter="lib=loud"), "log_filter: 'lib=loud' is not a directive"),
         (lambda: ptx.Config("s", sinks=[1]), "sinks list must contain TraceSink, MetricSink, OtlpLogSink, or SlsLogSink, got int at index 0"),
         (lambda: ptx.Config("s", sinks=[ptx.TraceSink("x")] * 17), "sinks may hold at most 16 TraceSinks, got 17"),
-        (lambda: ptx.Config("s", views=[]), "views: not supported in this version"),
-        (lambda: ptx.Config("s", redact=[]), "redact: not supported in this version"),
+        (lambda: ptx.Config("s", views=[1]), "views list must contain View, got int at index 0"),
+        (lambda: ptx.Config("s", redact=[ptx.Redact("a"), ptx.View()]), "redact list must contain Redact, got View at index 1"),
+        (lambda: ptx.Config("s", sinks=[ptx.OtlpLogSink("x")] * 10 + [ptx.SlsLogSink(**SLS)] * 6),
+         "sinks may hold at most 15 OtlpLogSinks and SlsLogSinks together, got 16"),
         (lambda: ptx.Config("s", default_histogram="x"), "unknown default_histogram 'x', expected 'explicit' or 'exponential'"),
         (lambda: ptx.Config("s", exemplar_filter="x"), "unknown exemplar_filter 'x'"),
         (lambda: ptx.Config("s", diagnostics="x"), "unknown diagnostics 'x', expected 'warn' or 'off'"),
@@ -142,6 +144,8 @@ def test_an_error_names_the_argument_the_value_and_what_is_allowed(
         lambda: ptx.Config("s", console_output="yes"),
         lambda: ptx.Config("s", console_format=["not", "sinks"]),
         lambda: ptx.Config("s", sinks=1),
+        lambda: ptx.Config("s", views=1),
+        lambda: ptx.Config("s", redact=ptx.Redact("a")),
         lambda: ptx.TraceSink("x", timeout_ms=1.5),
         lambda: ptx.TraceSink("x", timeout_ms="1"),
         lambda: ptx.TraceSink("x", headers=[("a", "b")]),
@@ -183,6 +187,8 @@ def test_defaults() -> None:
         "ring_capacity": 8 << 20,
         "lane_budget_bytes": 64 << 20,
         "diagnostics": "warn",
+        "views": [],
+        "redact": [],
         "sinks": [],
         "warnings": [],
     }
@@ -210,6 +216,16 @@ def test_defaults() -> None:
         "max_attributes_per_link": 128,
         "max_attribute_value_length": None,
     }
+
+
+def test_rust_log_is_the_filter_of_a_config_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUST_LOG", "warn,pytracingx::log=debug,lib=loud")
+    about = described()
+    assert about["log_filter"] == "warn,pytracingx::log=debug"
+    assert about["warnings"] == ["RUST_LOG: 'lib=loud' is not a level, target or target=level; ignored"]
+    assert ptx.Config.from_env().describe()["log_filter"] == about["log_filter"]
+    about = described(log_filter="error")
+    assert (about["log_filter"], about["warnings"]) == ("error", [])
 
 
 def test_positional_orders_of_both_earlier_versions() -> None:
@@ -411,6 +427,8 @@ def canary_config() -> ptx.Config:
                 "e", "p", "l", credentials=canary_config, field_names={"a": "b"}, attributes="json"
             ),
         ],
+        views=[ptx.View("http.*", drop=True), ptx.View(unit="s", attribute_keys=["a"])],
+        redact=[ptx.Redact("k*", "truncate", 3), ptx.Redact("*")],
         exit_timeout_ms=1,
         ring_capacity=1 << 20,
         diagnostics="off",

@@ -1,4 +1,4 @@
-//! Spans as a test describes them: written as records on one side, stated as official protobuf structs on the other,
+//! Spans and items as a test describes them: written as records on one side, stated as official protobuf structs on the other,
 //! with nothing of the encoder in between. The fuzz crate includes this file too.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value};
@@ -57,6 +57,8 @@ pub(crate) enum Item {
         events: u32,
         links: u32,
     },
+    SeverityText(String),
+    Body(Value),
 }
 
 #[derive(Debug, Clone)]
@@ -135,7 +137,7 @@ fn write_attribute(out: &mut Vec<u8>, strings: &Interner, name: &Name, value: &V
     }
 }
 
-fn write_attributes(out: &mut Vec<u8>, strings: &Interner, attributes: &Attributes) {
+pub(crate) fn write_attributes(out: &mut Vec<u8>, strings: &Interner, attributes: &Attributes) {
     attributes.iter().for_each(|(name, value)| write_attribute(out, strings, name, value));
 }
 
@@ -168,6 +170,14 @@ pub(crate) fn payload(items: &[Item], strings: &Interner) -> Vec<u8> {
             }
             Item::Dropped { attributes, events, links } => {
                 attrs::put_dropped(&mut out, *attributes, *events, *links);
+            }
+            Item::SeverityText(text) => {
+                attrs::put_text_item(&mut out, tag::SEVERITY_TEXT, text.as_bytes());
+            }
+            Item::Body(value) => {
+                let mut element = Vec::new();
+                write_element(&mut element, strings, value);
+                attrs::put_body_element(&mut out, &element);
             }
         }
     }
@@ -211,9 +221,9 @@ pub(crate) fn push(batch: &mut Batch, strings: &Interner, model: &SpanModel) {
 // ---------------------------------------------------------------------------------------------- as protobuf
 
 /// Message levels below an attribute's value, so that a request nests no more than 100.
-const LEVELS: usize = 92;
+pub(crate) const LEVELS: usize = 92;
 
-fn expected_value(value: &Value, length: usize, levels: usize) -> AnyValue {
+pub(crate) fn expected_value(value: &Value, length: usize, levels: usize) -> AnyValue {
     use any_value::Value as Any;
     let value = match value {
         Value::Empty => None,
@@ -241,7 +251,7 @@ fn expected_entry(name: &Name, value: &Value, length: usize, levels: usize) -> K
 }
 
 /// Attributes within the limit, and how many are beyond it.
-fn expected_attributes<'a>(
+pub(crate) fn expected_attributes<'a>(
     attributes: impl Iterator<Item = (&'a Name, &'a Value)>,
     limit: u32,
     length: u32,

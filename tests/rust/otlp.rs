@@ -28,7 +28,7 @@ use crate::strategies::{limits, span};
 // ---------------------------------------------------------------------------------------------- machinery
 
 /// An interner with three scopes besides the default one, and their official form by index.
-fn scopes(strings: &Interner) -> Vec<(InstrumentationScope, String)> {
+pub(crate) fn scopes(strings: &Interner) -> Vec<(InstrumentationScope, String)> {
     let scope = |name: &str, version: &str, schema_url: &str| Scope {
         name: name.into(),
         version: version.into(),
@@ -56,7 +56,7 @@ fn string(text: &str) -> Option<AnyValue> {
     Some(AnyValue { value: Some(any_value::Value::StringValue(text.into())) })
 }
 
-fn resource() -> (Vec<u8>, ProtoResource) {
+pub(crate) fn resource() -> (Vec<u8>, ProtoResource) {
     let resource = Resource { attributes: vec![("service.name".into(), ResourceValue::Str("svc".into()))] };
     let attribute = KeyValue { key: "service.name".into(), value: string("svc"), ..Default::default() };
     (otlp::resource(&resource), ProtoResource { attributes: vec![attribute], ..Default::default() })
@@ -103,8 +103,8 @@ fn expected_spans(models: &[SpanModel], mask: u16, limits: &SpanLimits) -> Vec<(
 }
 
 /// Structs are compared as prost writes them: NaN is equal to itself there. Ours must be as short.
-fn assert_same(body: &[u8], expected: &ExportTraceServiceRequest) {
-    let decoded = ExportTraceServiceRequest::decode(body).expect("a request that decodes");
+pub(crate) fn assert_same<M: Message + Default + PartialEq + std::fmt::Debug>(body: &[u8], expected: &M) {
+    let decoded = M::decode(body).expect("a request that decodes");
     if decoded.encode_to_vec() != expected.encode_to_vec() {
         assert_eq!(&decoded, expected);
         panic!("differs in a NaN only: {decoded:?}");
@@ -112,7 +112,7 @@ fn assert_same(body: &[u8], expected: &ExportTraceServiceRequest) {
     assert_eq!(body.len(), expected.encoded_len());
 }
 
-fn whole(chunk: Chunk) -> Part {
+pub(crate) fn whole(chunk: Chunk) -> Part {
     let records = 0..chunk.len();
     Part { chunk: Arc::new(chunk), records }
 }

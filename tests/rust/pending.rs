@@ -25,6 +25,18 @@ pub(crate) fn part(first: u32, sizes: &[usize], run: usize) -> Part {
     Part { records: 0..chunk.len(), chunk: Arc::new(chunk) }
 }
 
+/// As [`part`], with records that hold so many data points.
+pub(crate) fn metrics(first: u32, points: &[u32]) -> Part {
+    let part = part(first, &vec![8; points.len()], 100);
+    let chunk = Chunk {
+        bytes: part.chunk.bytes.clone(),
+        ends: part.chunk.ends.clone(),
+        runs: part.chunk.runs.clone(),
+        points: points.to_vec(),
+    };
+    Part { chunk: Arc::new(chunk), ..part }
+}
+
 /// Numbers of the records, which all are `size` bytes long.
 fn numbers(parts: &[Part], size: usize) -> Vec<u32> {
     let bytes = parts.iter().flat_map(|part| part.chunk.slice(part.records.clone()).chunks_exact(size));
@@ -97,6 +109,29 @@ fn takes_at_least_one_record_and_counts_scope_framing() {
     pending.put_back();
     assert!(pending.take(100, all - 1) < all);
     assert_eq!(pending.taken().records, 2);
+}
+
+#[test]
+fn metrics_count_as_their_data_points_and_are_cut_by_messages() {
+    let (mut pending, now) = (Pending::new(usize::MAX, Some(90)), Instant::now());
+    assert_eq!(pending.push(&metrics(0, &[10, 20, 30]), now), 0);
+    assert_eq!(pending.push(&metrics(3, &[25, 15, 1]), now), 16, "30 more would fit");
+    assert_eq!((pending.held(), pending.entered()), (Size { records: 85, bytes: 32 }, 85));
+
+    pending.take(59, usize::MAX);
+    assert_eq!(numbers(pending.parts(), 8), [0, 1]);
+    assert!(pending.divisible());
+    assert_eq!((pending.finish(), pending.left()), (30, 30));
+    pending.take(1, usize::MAX);
+    assert_eq!(numbers(pending.parts(), 8), [2], "at least one");
+    assert!(!pending.divisible());
+    assert_eq!(pending.taken(), Size { records: 30, bytes: 8 });
+    pending.put_back();
+    pending.take(55, usize::MAX);
+    assert_eq!(numbers(pending.parts(), 8), [2, 3], "to the point");
+    assert_eq!(pending.finish(), 55);
+    assert_eq!(pending.push(&metrics(9, &[101, 1]), now), 102, "none overtakes");
+    assert_eq!((pending.clear(), pending.entered(), pending.left()), (0, 85, 85));
 }
 
 #[test]

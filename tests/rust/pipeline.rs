@@ -17,12 +17,12 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use pytracingx::attrs::{Text, Value};
 use pytracingx::config::{
-    BatchConfig, Config, Endpoint, Protocol, SamplerConfig, TraceSinkConfig, TransportConfig,
+    BatchConfig, Config, ConsoleFormat, Endpoint, Protocol, SamplerConfig, TraceSinkConfig, TransportConfig,
 };
 use pytracingx::emit::{self, LiveSpan, Start};
 use pytracingx::encode::chunk::Part;
 use pytracingx::encode::otlp;
-use pytracingx::exporter::console::Console;
+use pytracingx::exporter::console::{Console, Layout, Shown};
 use pytracingx::exporter::flush::Goal;
 use pytracingx::exporter::request::{Dialect, Settings};
 use pytracingx::exporter::sink::Sink;
@@ -33,7 +33,7 @@ use pytracingx::limits::SpanLimits;
 use pytracingx::log_routes::LogRoutes;
 use pytracingx::record::{Header, SpanKind, kind};
 use pytracingx::session;
-use pytracingx::stats::{DropCounts, DropReason, SinkState, SinkStats, Snapshot};
+use pytracingx::stats::{DropReason, SinkState, SinkStats, Snapshot};
 use pytracingx::transport::memory::Memory;
 use pytracingx::transport::retry::classify_otlp_http;
 

@@ -14,7 +14,7 @@ use pytracingx::transport::memory::Memory;
 use pytracingx::transport::retry::classify_otlp_http;
 use pytracingx::transport::{Failure, Response};
 
-use crate::pending::part;
+use crate::pending::{metrics, part};
 
 /// Bytes of each record.
 const RECORD: usize = 100;
@@ -355,6 +355,33 @@ fn too_large_is_halved_until_it_fits_or_is_alone() {
     let accepted: usize = sizes.iter().filter(|size| **size <= 4500).sum();
     assert_eq!(accepted, 29 * 1000, "each exactly once: {sizes:?}");
     assert!(sizes.len() <= 15, "a known limit is kept to: {sizes:?}");
+}
+
+#[test]
+fn metrics_count_as_their_data_points() {
+    let mut rig = Rig::new(settings());
+    let push = |rig: &mut Rig, points: &[u32]| {
+        rig.sink.expect(points.iter().map(|points| u64::from(*points)).sum());
+        rig.sink.push(&metrics(0, points), rig.now);
+    };
+    // Too many points for a batch, but one message cannot be cut: it goes alone, and is dropped when that is too large.
+    push(&mut rig, &[500]);
+    rig.peer.answer_status(413);
+    rig.step();
+    assert_eq!((rig.peer.requests().len(), rig.dropped(DropReason::TooLarge)), (1, 500));
+
+    push(&mut rig, &[6, 4, 7]);
+    let rejected = b"\x0a\x02\x08\x03"; // partial_success: rejected_data_points = 3
+    rig.peer.answer(answer(200, &[], rejected));
+    rig.step();
+    let stats = rig.stats();
+    assert_eq!((stats.exported, rig.dropped(DropReason::Rejected), stats.held_records), (7, 3, 7));
+
+    let mut without = Rig::new(settings());
+    without.sink = Sink::new(settings(), Err("not here".into()));
+    push(&mut without, &[6, 4]);
+    assert_eq!(without.dropped(DropReason::Unsupported), 10);
+    without.check_books();
 }
 
 #[test]

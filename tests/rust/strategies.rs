@@ -1,10 +1,14 @@
-//! Proptest strategies for spans and limits.
+//! Proptest strategies for spans, log records, metrics and limits.
 
 use proptest::prelude::*;
-use pytracingx::limits::SpanLimits;
-use pytracingx::record::{SpanKind, StatusCode};
+use pytracingx::accumulate::{Buckets, ExplicitHistogram, ExponentialHistogram};
+use pytracingx::aggregate::Data;
+use pytracingx::limits::{LogLimits, SpanLimits};
+use pytracingx::record::{Number, SpanKind, StatusCode};
 
 use crate::model::{self, Item, Name, SpanModel, Value};
+use crate::model_logs::LogModel;
+use crate::model_metrics::{ExemplarModel, MetricModel, PointModel, PointValue};
 
 /// Some ASCII, some of every UTF-8 length, around the lengths at which sizes take another byte or another path.
 fn text() -> impl Strategy<Value = String> {
@@ -66,6 +70,8 @@ fn item() -> impl Strategy<Value = Item> {
                 Item::Link { trace_id, span_id, flags, trace_state, dropped, attributes }
             }
         ),
+        1 => text().prop_map(Item::SeverityText),
+        1 => value().prop_map(Item::Body),
         1 => (dropped(), dropped(), dropped())
             .prop_map(|(attributes, events, links)| Item::Dropped { attributes, events, links }),
     ]
@@ -117,4 +123,118 @@ pub(crate) fn limits() -> impl Strategy<Value = SpanLimits> {
             value_length,
         },
     )
+}
+
+/// None for every fourth or so.
+fn id<const N: usize>() -> impl Strategy<Value = [u8; N]> {
+    prop_oneof![1 => Just([0; N]), 3 => any::<[u8; N]>()]
+}
+
+pub(crate) fn log() -> impl Strategy<Value = LogModel> {
+    let times = (1_u64.., any::<bool>(), 1_u64..);
+    let context = (id(), id(), prop_oneof![Just(0_u8), any::<u8>()]);
+    let items = prop::collection::vec(item(), 0..8);
+    (0..4_u16, 0..=24_u8, times, context, items, any::<bool>()).prop_map(
+        |(scope, severity, (time, explicit, observed), (trace_id, span_id, trace_flags), items, oversize)| {
+            LogModel {
+                scope,
+                severity,
+                time,
+                explicit,
+                observed,
+                trace_id,
+                span_id,
+                trace_flags,
+                items,
+                oversize,
+            }
+        },
+    )
+}
+
+pub(crate) fn log_limits() -> impl Strategy<Value = LogLimits> {
+    let count = prop_oneof![Just(128_u32), 0..4_u32];
+    (count, prop_oneof![Just(u32::MAX), 0..20_u32])
+        .prop_map(|(attributes, value_length)| LogLimits { attributes, value_length })
+}
+
+fn double() -> impl Strategy<Value = f64> {
+    any::<u64>().prop_map(f64::from_bits)
+}
+
+fn number() -> impl Strategy<Value = Number> {
+    prop_oneof![int().prop_map(Number::Int), double().prop_map(Number::Double)]
+}
+
+/// A count of every length.
+fn count() -> impl Strategy<Value = u64> {
+    int().prop_map(|value| value as u64)
+}
+
+/// Always with measurements: an empty count is written out, where prost leaves it away.
+fn explicit() -> impl Strategy<Value = ExplicitHistogram> {
+    let counts = prop::collection::vec(count(), 1..40);
+    (counts, 1_u64.., double(), double(), double()).prop_map(|(counts, count, sum, min, max)| {
+        let boundaries = (1..counts.len()).map(|at| at as f64 / 3.0).collect();
+        ExplicitHistogram { boundaries, counts, count, sum, min, max }
+    })
+}
+
+fn buckets() -> impl Strategy<Value = Buckets> {
+    (any::<i32>(), 0..32_u32, prop::collection::vec(count(), 0..200))
+        .prop_map(|(offset, shift, counts)| Buckets { offset: offset >> shift, counts })
+}
+
+fn exponential() -> impl Strategy<Value = ExponentialHistogram> {
+    let doubles = (double(), double(), double());
+    let zeros = prop_oneof![Just(0), count()];
+    (-10..=20_i32, 1_u64.., doubles, zeros, buckets(), buckets()).prop_map(
+        |(scale, count, (sum, min, max), zero_count, positive, negative)| ExponentialHistogram {
+            scale,
+            count,
+            sum,
+            min,
+            max,
+            zero_count,
+            positive,
+            negative,
+        },
+    )
+}
+
+fn exemplar() -> impl Strategy<Value = ExemplarModel> {
+    (1_u64.., number(), id(), id(), attributes()).prop_map(|(time, value, trace_id, span_id, filtered)| {
+        ExemplarModel { time, value, trace_id, span_id, filtered }
+    })
+}
+
+fn points<V: std::fmt::Debug>(
+    value: impl Strategy<Value = V>,
+    wrap: fn(V) -> PointValue,
+) -> impl Strategy<Value = Vec<PointModel>> {
+    let start = prop_oneof![Just(0), 1_u64..];
+    let exemplars = prop::collection::vec(exemplar(), 0..3);
+    let point = (attributes(), start, 1_u64.., value, exemplars);
+    let point = point.prop_map(move |(attributes, start, time, value, exemplars)| PointModel {
+        attributes,
+        start,
+        time,
+        value: wrap(value),
+        exemplars,
+    });
+    prop::collection::vec(point, 1..5)
+}
+
+pub(crate) fn metric() -> impl Strategy<Value = MetricModel> {
+    let sums = (any::<bool>(), any::<bool>(), points(number(), PointValue::Number))
+        .prop_map(|(monotonic, delta, points)| (Data::Sum { monotonic, delta }, points));
+    let gauges = points(number(), PointValue::Number).prop_map(|points| (Data::Gauge, points));
+    let explicit = (any::<bool>(), points(explicit(), PointValue::Explicit))
+        .prop_map(|(delta, points)| (Data::Histogram { delta }, points));
+    let exponential = (any::<bool>(), points(exponential(), PointValue::Exponential))
+        .prop_map(|(delta, points)| (Data::ExponentialHistogram { delta }, points));
+    let what = prop_oneof![sums, gauges, explicit, exponential];
+    (0..4_u16, text(), text(), text(), what).prop_map(|(scope, name, description, unit, (data, points))| {
+        MetricModel { scope, name, description, unit, data, points }
+    })
 }

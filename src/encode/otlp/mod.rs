@@ -192,7 +192,7 @@ fn put_long(out: &mut Vec<u8>, tag: u8, key: &[u8], value: &Scalar<'_>) {
 
 /// The longest prefix of at most `chars` characters.
 #[inline]
-fn cut_chars(text: &[u8], chars: u32) -> &[u8] {
+pub(in crate::encode) fn cut_chars(text: &[u8], chars: u32) -> &[u8] {
     if text.len() <= chars as usize { text } else { cut_long(text, chars as usize) }
 }
 

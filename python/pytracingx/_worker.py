@@ -1,0 +1,229 @@
+"""Runs the callbacks of observable instruments, for an exporter that never touches Python.
+
+Two daemon threads. The worker waits for the exporter's questions, records what the callbacks gave, and
+answers. The runner runs them one after the other; one that takes too long is left to itself, with its
+runner, and the worker goes on with another runner.
+
+Imported with the first observable instrument: not every process needs ``threading``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import islice
+from queue import Empty, SimpleQueue
+
+from ._native import Observation, _observer, _runs_callbacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from ._native import _Observer
+
+    _Pair = tuple[Any, Any]
+
+# The exporter waits for a second.
+_CALLBACK_MS = 400
+# More observations of one callback, an endless generator's for instance, are not taken.
+_MAX_OBSERVATIONS = 65_536
+
+
+class CallbackOptions:
+    """What a callback that takes an argument gets, as OpenTelemetry's."""
+
+    __slots__ = ("timeout_millis",)
+
+    def __init__(self, timeout_millis: float) -> None:
+        self.timeout_millis = timeout_millis
+
+
+class _Observable:
+    """An instrument and one of its callbacks."""
+
+    def __init__(self, instrument: Any, callback: Any) -> None:
+        self.instrument = instrument
+        self.call = _without_arguments(callback)
+        self.stuck = False
+        self.told = False
+
+    def observe(self) -> tuple[list[_Pair], str | None]:
+        """What the callback gives, and what was wrong."""
+        pairs: list[_Pair] = []
+        try:
+            for each in islice(_each(self.call()), _MAX_OBSERVATIONS):
+                pairs.append(_pair(each))
+        except BaseException as error:  # of a SystemExit too nobody but us would hear
+            return pairs, type(error).__name__
+        return pairs, None
+
+    def warning(self, what: str) -> str | None:
+        if self.told:
+            return None
+        self.told = True
+        return f"a callback of {self.instrument!r}: {what}; see stats()"
+
+
+def _without_arguments(callback: Any) -> Callable[[], Any]:
+    """Raise TypeError for what cannot be called with nothing or with CallbackOptions."""
+    options = CallbackOptions(_CALLBACK_MS)
+    if hasattr(callback, "send") and hasattr(
+        callback, "throw"
+    ):  # OpenTelemetry's other form: it waits at `yield`
+        next(callback)
+        return lambda: callback.send(options)
+    if not callable(callback):
+        raise TypeError(f"callback must be callable, got {type(callback).__name__}")
+    import inspect
+
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):  # a builtin that does not say
+        return callback  # type: ignore[no-any-return]
+    try:
+        signature.bind()
+        return callback  # type: ignore[no-any-return]
+    except TypeError:
+        pass
+    try:
+        signature.bind(options)
+    except TypeError:
+        raise TypeError(f"callback must take no argument or one, not {signature}") from None
+    return lambda: callback(options)
+
+
+def _each(given: Any) -> Iterable[Any]:
+    if given is None:
+        return ()
+    if isinstance(given, (str, bytes, dict)) or hasattr(given, "value"):
+        return (given,)
+    if isinstance(given, tuple) and len(given) == 2 and (given[1] is None or hasattr(given[1], "keys")):
+        return (given,)
+    try:
+        return iter(given)
+    except TypeError:
+        return (given,)
+
+
+def _pair(given: Any) -> _Pair:
+    if type(given) is Observation:
+        return given.value, given.attributes
+    if isinstance(given, tuple) and len(given) == 2:
+        return given
+    if hasattr(given, "value"):
+        return given.value, getattr(given, "attributes", None)
+    return given, None
+
+
+class _Runner:
+    """A thread that runs callbacks. What it gives comes in the order of what it was given."""
+
+    def __init__(self) -> None:
+        self.given: SimpleQueue[list[_Observable] | None] = SimpleQueue()
+        self.done: SimpleQueue[tuple[list[_Pair], str | None]] = SimpleQueue()
+        threading.Thread(target=self._run, name="pytracingx-callbacks", daemon=True).start()
+
+    def _run(self) -> None:
+        _runs_callbacks()
+        for observables in iter(self.given.get, None):
+            for observable in observables:
+                self.done.put(observable.observe())
+                if observable.stuck:  # too late: the worker has left this runner
+                    observable.stuck = False
+                    return
+
+
+class _Worker:
+    """The worker of one session."""
+
+    def __init__(self, observer: _Observer) -> None:
+        self.observer = observer
+        self.runner: _Runner | None = None
+        self.thread = threading.Thread(target=self._run, name="pytracingx-worker", daemon=True)
+
+    def _run(self) -> None:
+        while (question := self.observer.wait()) is not None:
+            try:
+                self._observe([each for each in _observables if not each.stuck])
+            finally:
+                self.observer.answer(question)
+        if self.runner is not None:
+            self.runner.given.put(None)
+
+    def _observe(self, observables: list[_Observable]) -> None:
+        while observables:
+            if self.runner is None:
+                try:
+                    self.runner = _Runner()
+                except RuntimeError:  # no thread any more, at interpreter exit for instance
+                    return
+            self.runner.given.put(observables)
+            observables = self._record(observables, self.runner)
+
+    def _record(self, observables: list[_Observable], runner: _Runner) -> list[_Observable]:
+        """Record what the runner gives for each; the rest when it got stuck."""
+        for index, observable in enumerate(observables):
+            try:
+                pairs, wrong = runner.done.get(timeout=_CALLBACK_MS / 1000)
+            except Empty:
+                observable.stuck = True
+                self.runner = None
+                self.observer.failed(observable.warning(f"no answer within {_CALLBACK_MS} ms"))
+                return observables[index + 1 :]
+            if wrong is not None:
+                self.observer.failed(observable.warning(wrong))
+            for value, attributes in pairs:
+                try:
+                    self.observer.record(observable.instrument, value, attributes)
+                except BaseException as error:
+                    self.observer.failed(observable.warning(type(error).__name__))
+        return []
+
+
+_lock = threading.RLock()
+_observables: list[_Observable] = []
+_worker: _Worker | None = None
+
+
+def add(instrument: Any, callback: Any) -> None:
+    """Give an instrument a callback."""
+    _observables.append(_Observable(instrument, callback))
+    start()
+
+
+def start() -> None:
+    """Start the worker of the current session, if it has none and wants one."""
+    global _worker
+    with _lock:
+        observer = _observer() if _observables else None
+        if observer is None:
+            return
+        worker = _Worker(observer)
+        try:
+            worker.thread.start()
+        except RuntimeError:
+            return
+        _worker = worker
+        observer.attend()
+
+
+def join(timeout_s: float) -> None:
+    """Wait for the worker of the session that has ended."""
+    if _worker is not None:
+        _worker.thread.join(timeout_s)
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _worker
+    _lock = threading.RLock()
+    had_worker, _worker = _worker is not None, None
+    for observable in _observables:
+        observable.stuck = False
+    if had_worker:
+        start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

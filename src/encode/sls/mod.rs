@@ -1,0 +1,420 @@
+//! Aliyun SLS: log records to the logs of a `LogGroup`, and the group around them. Allocates for its output, at the first
+//! sight of a logger for its name, and where an attribute's key has to change. Text is copied as it is: recording
+//! guarantees UTF-8, and SLS refuses a whole request for one text that is not. Items may come in any order; of BODY and
+//! SEVERITY_TEXT the last counts.
+//!
+//! | column | value | 0.3 |
+//! |---|---|---|
+//! | `level` | `TRACE` `DEBUG` `INFO` `WARN` `ERROR` `FATAL`; without a number the severity's text | `ERROR` for fatal, `TRACE` for none |
+//! | `message` | the body | same |
+//! | `logger_name`, `service.name` | unless empty | same |
+//! | `traceID`, `spanID` | lower-case hexadecimal, inside a span | `trace_id`, `span_id` |
+//! | `severity_text` | where it says something else than the level | – |
+//! | attributes | each under its own key, or all as JSON in `attributes` | JSON |
+//! | `resource` | JSON, with JSON attributes; else the resource is tags | – |
+//! | `dropped_attributes_count` | unless 0 | – |
+
+mod fields;
+pub mod log_group;
+mod text;
+
+pub use fields::{Layout, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
+use std::sync::Arc;
+
+use fields::{Column, ResourcePlace, SERVICE_NAME, cut_bytes};
+use text::{Texts, put_resource_value};
+
+use super::Lookup;
+use super::chunk::{Chunk, Part};
+use crate::attrs::{Attribute, Item, Items, Value};
+use crate::batch::{Batch, RecordRef};
+use crate::config::{Resource, SlsSinkConfig};
+use crate::error::Error;
+use crate::limits::LogLimits;
+use crate::record::{Header, flag};
+
+/// Bytes of a request before compression: what the server takes at most.
+pub const MAX_GROUP_BYTES: usize = 10 << 20;
+/// Bytes of an encoded log; contents beyond are cut or left out. A request with one such log still fits.
+pub const MAX_LOG_BYTES: usize = 8 << 20;
+/// Bytes of topic, source and tags together.
+const MAX_ENVELOPE_BYTES: usize = 1 << 20;
+/// Bytes of topic and source each.
+const MAX_TOPIC_BYTES: usize = 128;
+/// The tag by which SLS shows what stands around a log.
+const PACK_ID: &str = "__pack_id__";
+
+/// What had to change for SLS to take it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FieldCounts {
+    /// Keys that were reserved or a column's, and got another name.
+    pub renamed_keys: u64,
+    /// Keys cut to [`MAX_KEY_BYTES`].
+    pub cut_keys: u64,
+    /// Values cut to [`MAX_VALUE_BYTES`], or to what [`MAX_LOG_BYTES`] left; the user's own limits do not count.
+    pub cut_values: u64,
+    /// Attributes for which [`MAX_LOG_BYTES`] left no room at all.
+    pub omitted_fields: u64,
+}
+
+/// Keeps what outlives one batch. Belongs to one interner, whose scope indexes it knows.
+#[derive(Debug)]
+pub struct LogGroupEncoder {
+    layout: Layout,
+    /// Names by scope index.
+    loggers: Vec<Option<Arc<str>>>,
+    counts: FieldCounts,
+}
+
+impl LogGroupEncoder {
+    /// An encoder for the sinks of this layout.
+    pub fn new(layout: Layout) -> Self {
+        Self { layout, loggers: Vec::new(), counts: FieldCounts::default() }
+    }
+
+    /// What has changed so far.
+    pub fn counts(&self) -> FieldCounts {
+        self.counts
+    }
+
+    /// Encodes the log records for whose index in `batch.logs()` `wanted` holds, in the batch's order: each a complete
+    /// `Logs` field of a `LogGroup`. Without runs, for SLS has no scopes. An empty chunk if there are none.
+    pub fn encode(
+        &mut self,
+        batch: &Batch,
+        wanted: impl Fn(usize) -> bool,
+        limits: &LogLimits,
+        lookup: Lookup<'_>,
+    ) -> Chunk {
+        let mut chunk = Chunk::default();
+        for (_, record) in batch.logs().enumerate().filter(|(index, _)| wanted(*index)) {
+            let logger = self.logger(record.header.scope, lookup);
+            let mut log = Log {
+                start: chunk.bytes.len(),
+                out: &mut chunk.bytes,
+                layout: &self.layout,
+                counts: &mut self.counts,
+                texts: Texts { strings: lookup.strings, value_length: limits.value_length },
+            };
+            log.put(&record, &logger, limits, lookup);
+            chunk.ends.push(chunk.bytes.len());
+        }
+        chunk.bytes.shrink_to_fit();
+        chunk
+    }
+
+    fn logger(&mut self, scope: u16, lookup: Lookup<'_>) -> Arc<str> {
+        let at = usize::from(scope);
+        if self.loggers.len() <= at {
+            self.loggers.resize(at + 1, None);
+        }
+        self.loggers[at].get_or_insert_with(|| lookup.strings.scope(scope).name.into()).clone()
+    }
+}
+
+/// One log being written.
+struct Log<'a, 'e> {
+    out: &'e mut Vec<u8>,
+    /// Where it begins.
+    start: usize,
+    layout: &'e Layout,
+    counts: &'e mut FieldCounts,
+    texts: Texts<'a>,
+}
+
+/// What stands once in a record, wherever it stands.
+#[derive(Default)]
+struct Own<'a> {
+    body: Option<Value<'a>>,
+    severity_text: &'a [u8],
+    dropped_attributes: u32,
+}
+
+impl<'a> Log<'a, '_> {
+    fn put(&mut self, record: &RecordRef<'a>, logger: &str, limits: &LogLimits, lookup: Lookup<'_>) {
+        let RecordRef { header, payload } = record;
+        let explicit = header.flags & flag::START_IS_UNIX_NANO != 0;
+        let unix_nano = if explicit { header.start } else { lookup.timeline.unix_nano(header.start) };
+        let seconds = u32::try_from(unix_nano / 1_000_000_000).unwrap_or(u32::MAX);
+        let nanoseconds = (unix_nano % 1_000_000_000) as u32;
+        let mut own = Own::default();
+        for item in Items::new(payload) {
+            match item {
+                Item::Body(value) => own.body = Some(value),
+                Item::SeverityText(text) => own.severity_text = text,
+                Item::Dropped { attributes, .. } => {
+                    own.dropped_attributes = own.dropped_attributes.saturating_add(attributes);
+                }
+                _ => {}
+            }
+        }
+
+        let log = log_group::open_log(self.out, seconds, 160 + self.layout.constant.len() + payload.len());
+        self.put_columns(header, &own, logger);
+        let attributes = Items::new(payload).filter_map(|item| match item {
+            Item::Attribute(attribute) => Some(attribute),
+            _ => None,
+        });
+        let dropped = if self.layout.json_attributes {
+            self.put_json_attributes(attributes, limits.attributes)
+        } else {
+            self.put_flat_attributes(attributes, limits.attributes)
+        };
+        let dropped = own.dropped_attributes.saturating_add(dropped);
+        if dropped > 0 && !self.layout.is_0_3 {
+            self.column_value(Column::DroppedAttributes, Value::Int(dropped.into()));
+        }
+        log_group::close_log(self.out, log, (!self.layout.is_0_3).then_some(nanoseconds));
+    }
+
+    fn put_columns(&mut self, header: &Header, own: &Own<'a>, logger: &str) {
+        let level = level(header.detail, self.layout.is_0_3);
+        let known = if level.is_empty() { own.severity_text } else { level.as_bytes() };
+        if !known.is_empty() {
+            self.text(self.layout.name(Column::Level), known);
+        }
+        match own.body {
+            None | Some(Value::Empty) => self.text(self.layout.name(Column::Message), &[]),
+            Some(Value::Str(text)) => self.text(self.layout.name(Column::Message), text),
+            // The limit on values is one on attributes.
+            Some(body) => {
+                let texts = Texts { value_length: u32::MAX, ..self.texts };
+                self.written(self.layout.name(Column::Message), 24, |out| texts.value(out, body));
+            }
+        }
+        if !logger.is_empty() {
+            self.text(self.layout.name(Column::LoggerName), logger.as_bytes());
+        }
+        self.out.extend_from_slice(&self.layout.constant);
+        if header.trace_id.is_valid() {
+            self.text(self.layout.name(Column::TraceId), &header.trace_id.to_hex());
+            self.text(self.layout.name(Column::SpanId), &header.span_id.to_hex());
+        }
+        if !own.severity_text.is_empty() && own.severity_text != known && !self.layout.is_0_3 {
+            self.text(self.layout.name(Column::SeverityText), own.severity_text);
+        }
+    }
+
+    /// Returns how many were beyond the limit.
+    fn put_flat_attributes(
+        &mut self,
+        attributes: impl Iterator<Item = Attribute<'a>> + Clone,
+        limit: u32,
+    ) -> u32 {
+        let mut given = Vec::new();
+        let mut seen = 0_u32;
+        for attribute in attributes.clone() {
+            seen += 1;
+            if seen > limit {
+                continue;
+            }
+            let key = self.texts.resolve(attribute.key);
+            if self.layout.takes(key) {
+                self.attribute(key, attribute.value);
+                continue;
+            }
+            let others = attributes.clone();
+            let texts = self.texts;
+            let replacement = self.layout.replacement(key, self.counts, |key| {
+                given.iter().any(|given| given == key)
+                    || others.clone().any(|other| texts.resolve(other.key) == key)
+            });
+            self.attribute(&replacement, attribute.value);
+            given.push(replacement);
+        }
+        seen.saturating_sub(limit)
+    }
+
+    fn put_json_attributes(
+        &mut self,
+        attributes: impl Iterator<Item = Attribute<'a>> + Clone,
+        limit: u32,
+    ) -> u32 {
+        let count = u32::try_from(attributes.clone().count()).unwrap_or(u32::MAX);
+        let kept = count.min(limit);
+        if kept > 0 {
+            let texts = self.texts;
+            self.written(self.layout.name(Column::Attributes), 32 * kept as usize, |out| {
+                texts.object(out, attributes.take(kept as usize), 0);
+            });
+        }
+        count - kept
+    }
+
+    #[inline]
+    fn attribute(&mut self, key: &[u8], value: Value<'a>) {
+        match value {
+            Value::Str(text) => self.text(key, self.texts.cut(text)),
+            Value::Bool(truth) => self.text(key, if truth { b"true" } else { b"false" }),
+            other => {
+                let texts = self.texts;
+                self.written(key, 24, |out| texts.value(out, other));
+            }
+        }
+    }
+
+    fn column_value(&mut self, column: Column, value: Value<'a>) {
+        let texts = self.texts;
+        self.written(self.layout.name(column), 24, |out| texts.value(out, value));
+    }
+
+    /// Appends a content.
+    #[inline]
+    fn text(&mut self, key: &[u8], text: &[u8]) {
+        match self.room(key) {
+            Some(room) if text.len() <= room => log_group::put_content(self.out, key, text),
+            Some(room) => {
+                self.counts.cut_values += 1;
+                log_group::put_content(self.out, key, cut_bytes(text, room));
+            }
+            None => self.counts.omitted_fields += 1,
+        }
+    }
+
+    /// Appends a content whose value `write` appends.
+    fn written(&mut self, key: &[u8], expected_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(room) = self.room(key) else {
+            self.counts.omitted_fields += 1;
+            return;
+        };
+        let content = log_group::open_content(self.out, key, expected_bytes);
+        let start = self.out.len();
+        write(self.out);
+        let len = self.out.len() - start;
+        if len > room {
+            self.counts.cut_values += 1;
+            let kept = cut_bytes(&self.out[start..], room).len();
+            self.out.truncate(start + kept);
+        }
+        log_group::close_content(self.out, content);
+    }
+
+    /// Bytes that a value under this key may have; `None` when not even an empty one fits.
+    #[inline]
+    fn room(&self, key: &[u8]) -> Option<usize> {
+        let used = self.out.len() - self.start + key.len() + log_group::CONTENT_OVERHEAD_BYTES;
+        // Something is kept for the count of what was dropped, which comes last.
+        Some((MAX_LOG_BYTES - 256).checked_sub(used)?.min(MAX_VALUE_BYTES))
+    }
+}
+
+/// The name of a severity number's range; empty for none.
+fn level(severity_number: u8, is_0_3: bool) -> &'static str {
+    const NAMES: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+    match (severity_number, is_0_3) {
+        (0, false) => "",
+        (number, false) => NAMES[usize::from((number - 1) / 4).min(5)],
+        // Its levels were those of a library that knows no fatal.
+        (number, true) => NAMES[usize::from(number.saturating_sub(1) / 4).min(4)],
+    }
+}
+
+/// What surrounds the logs of every request of one sink: topic, source and tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Encoded; the pack id follows.
+    fields: Vec<u8>,
+}
+
+impl Envelope {
+    /// Settles the envelope. Without a source it is `host_name`, except with 0.3's columns, where it was left out then.
+    /// Resource attributes that a tag of the user's hides, or that the envelope has no room for, are left out.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a topic, source or tag that SLS would refuse.
+    pub fn new(config: &SlsSinkConfig, resource: &Resource, host_name: &str) -> Result<Self, Error> {
+        for (argument, text) in [("topic", Some(&config.topic)), ("source", config.source.as_ref())] {
+            if let Some(len) = text.map(String::len).filter(|len| *len > MAX_TOPIC_BYTES) {
+                return Err(Error::config(format_args!(
+                    "{argument} must have at most {MAX_TOPIC_BYTES} bytes, got {len}"
+                )));
+            }
+        }
+        let place = ResourcePlace::of(config);
+        let host_name = if place == ResourcePlace::Nowhere { "" } else { host_name };
+        let host_name = String::from_utf8_lossy(cut_bytes(host_name.as_bytes(), MAX_TOPIC_BYTES));
+        let source = config.source.as_deref().unwrap_or(&host_name);
+        let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        let mut fields = Vec::new();
+        log_group::put_topic_and_source(&mut fields, given(&config.topic), given(source));
+
+        let has_room = |fields: &[u8], key: &[u8], value: &[u8]| {
+            fields.len() + log_group::tag_len(key.len(), value.len()) <= MAX_ENVELOPE_BYTES
+        };
+        let mut keys: Vec<&[u8]> = Vec::new();
+        for (key, value) in &config.tags {
+            let refuse = |what: &str| Err(Error::config(format_args!("tags: {key:?} {what}")));
+            match key.as_bytes() {
+                [] => return refuse("must not be empty"),
+                key if key.len() > MAX_KEY_BYTES => return refuse("must have at most 128 bytes"),
+                _ if key == PACK_ID => return refuse("is set by the exporter itself"),
+                key if keys.contains(&key) => return refuse("is given more than once"),
+                key if !has_room(&fields, key, value.as_bytes()) => {
+                    return refuse("is too much: 1 MiB in all");
+                }
+                key => {
+                    log_group::put_tag(&mut fields, key, value.as_bytes());
+                    keys.push(key);
+                }
+            }
+        }
+        if place == ResourcePlace::Tags {
+            for (key, value) in resource.attributes.iter().filter(|(key, _)| key != SERVICE_NAME) {
+                let mut text = Vec::new();
+                put_resource_value(&mut text, value);
+                let key = cut_bytes(key.as_bytes(), MAX_KEY_BYTES);
+                let usable = !key.is_empty() && key != PACK_ID.as_bytes() && !keys.contains(&key);
+                if usable && has_room(&fields, key, &text) {
+                    log_group::put_tag(&mut fields, key, &text);
+                    keys.push(key);
+                }
+            }
+        }
+        Ok(Self { fields })
+    }
+
+    /// Bytes it adds to a request, pack id included.
+    pub fn bytes(&self) -> usize {
+        self.fields.len() + log_group::tag_len(PACK_ID.len(), PackIds::MAX_BYTES)
+    }
+}
+
+/// Builds a complete `LogGroup` from parts, in order, replacing `out`. Copies bytes; encodes nothing again. Without
+/// records `out` is left empty: an empty group is never sent.
+pub fn sls_request(envelope: &Envelope, parts: &[Part], pack_id: &str, out: &mut Vec<u8>) {
+    out.clear();
+    let logs: usize = parts.iter().map(Part::bytes).sum();
+    if logs == 0 {
+        return;
+    }
+    out.reserve_exact(logs + envelope.fields.len() + log_group::tag_len(PACK_ID.len(), pack_id.len()));
+    for part in parts {
+        out.extend_from_slice(part.chunk.slice(part.records.clone()));
+    }
+    out.extend_from_slice(&envelope.fields);
+    log_group::put_tag(out, PACK_ID.as_bytes(), pack_id.as_bytes());
+}
+
+/// Names batches in the order of their making, so that SLS can show what stands around a log. One per sink.
+#[derive(Debug)]
+pub struct PackIds {
+    producer: u64,
+    next: u64,
+}
+
+impl PackIds {
+    const MAX_BYTES: usize = 16 + 1 + 16;
+
+    /// `producer`: any number that no other producer has, at random.
+    pub fn new(producer: u64) -> Self {
+        Self { producer, next: 0 }
+    }
+
+    /// The next batch's; a repetition of a request keeps the one it has.
+    pub fn next_id(&mut self) -> String {
+        let id = format!("{:016X}-{:X}", self.producer, self.next);
+        self.next += 1;
+        id
+    }
+}

@@ -1,0 +1,428 @@
+//! What instruments do: `add`, `record` and `record_many`, of themselves and of bound handles, and the recording of
+//! observations. Against the C API for the same reasons as [`super::span`]: a call converts its arguments, then pushes
+//! one record. With nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but
+//! for calls with the wrong arguments. The types are in [`super::instrument_types`].
+#![expect(unsafe_code, reason = "written against the C API")]
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::fastcall::{Raised, Signature, entry, given, none};
+use super::given_attributes::GivenAttributes;
+use super::instrument_types::is_of_kind;
+use super::{current, number};
+use crate::emit::{self, Intake, Measurement, SpanIds};
+use crate::ids::FLAG_SAMPLED;
+use crate::instruments::{Definition, Exemplars, MAX_BINDINGS, MAX_INSTRUMENTS};
+use crate::record::{InstrumentKind, Number};
+use crate::sys::ticks;
+
+type Object = *mut ffi::PyObject;
+type Args = *const *mut ffi::PyObject;
+
+pub(super) const COUNTER: u8 = InstrumentKind::Counter as u8;
+pub(super) const UP_DOWN_COUNTER: u8 = InstrumentKind::UpDownCounter as u8;
+pub(super) const HISTOGRAM: u8 = InstrumentKind::Histogram as u8;
+pub(super) const GAUGE: u8 = InstrumentKind::Gauge as u8;
+pub(super) const OBSERVABLE_COUNTER: u8 = InstrumentKind::ObservableCounter as u8;
+pub(super) const OBSERVABLE_UP_DOWN_COUNTER: u8 = InstrumentKind::ObservableUpDownCounter as u8;
+pub(super) const OBSERVABLE_GAUGE: u8 = InstrumentKind::ObservableGauge as u8;
+
+/// Attributes of a measurement; further ones are left out.
+pub(super) const MAX_ATTRIBUTES: u32 = 128;
+/// Values that `record_many` converts before it records them.
+const CHUNK: usize = 128;
+
+/// A Python instrument, or a bound handle of one.
+#[repr(C)]
+pub(super) struct InstrumentObject {
+    base: ffi::PyObject,
+    /// A [`Word`]; 0 at first. Relaxed: one word, complete in itself.
+    pub(super) word: AtomicU64,
+    /// From `Box::into_raw`. Never null once constructed, never changed.
+    pub(super) source: *mut Source,
+}
+
+pub(super) struct Source {
+    pub(super) definition: Arc<Definition>,
+    /// Of a bound handle: canonical items with inline keys.
+    pub(super) attributes: Option<Box<[u8]>>,
+}
+
+/// What the session that an instrument was used in last says of it: from the low end the instrument's id (0: nobody
+/// wants its measurements), which of them may become exemplars, the id of the bound attributes, the session.
+#[derive(Clone, Copy)]
+struct Word(u64);
+
+const ID_BITS: u32 = 17;
+const BINDING_SHIFT: u32 = ID_BITS + 2;
+/// The other 28 bits: a session is mistaken for the one 2^28 sessions before.
+const SESSION_SHIFT: u32 = BINDING_SHIFT + ID_BITS;
+const _: () = assert!(MAX_INSTRUMENTS < 1 << ID_BITS && MAX_BINDINGS < 1 << ID_BITS);
+
+impl Word {
+    fn new(session: u64, instrument: u32, exemplars: Exemplars, binding: u32) -> Self {
+        let word = session << SESSION_SHIFT | u64::from(binding) << BINDING_SHIFT;
+        Self(word | (exemplars as u64) << ID_BITS | u64::from(instrument))
+    }
+
+    #[inline]
+    fn is_of(self, session: u64) -> bool {
+        self.0 >> SESSION_SHIFT == session & (u64::MAX >> SESSION_SHIFT)
+    }
+
+    #[inline]
+    fn instrument(self) -> u32 {
+        self.0 as u32 & ((1 << ID_BITS) - 1)
+    }
+
+    #[inline]
+    fn wants(self, exemplars: Exemplars) -> bool {
+        self.0 >> ID_BITS & 3 == exemplars as u64
+    }
+
+    #[inline]
+    fn binding(self) -> u32 {
+        (self.0 >> BINDING_SHIFT) as u32 & ((1 << ID_BITS) - 1)
+    }
+}
+
+/// What the session says of the instrument, asked at its first use there.
+#[inline]
+unsafe fn word(object: *mut InstrumentObject, session: u64) -> Word {
+    // SAFETY: alive. Relaxed: the word carries all there is.
+    let word = Word(unsafe { (*object).word.load(Ordering::Relaxed) });
+    // SAFETY: alive.
+    if word.is_of(session) { word } else { unsafe { register(object, session) } }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn register(object: *mut InstrumentObject, session: u64) -> Word {
+    // SAFETY: alive; the source is never changed.
+    unsafe {
+        let source = &*(*object).source;
+        let Some(word) = emit::with(session, |thread| source.register(&thread.intake)) else {
+            return Word(0);
+        };
+        (*object).word.store(word.0, Ordering::Relaxed);
+        word
+    }
+}
+
+impl Source {
+    fn register(&self, intake: &Intake) -> Word {
+        let nothing = Word::new(intake.session, 0, Exemplars::Off, 0);
+        if !intake.metrics {
+            return nothing;
+        }
+        match intake.instruments.register(&self.definition) {
+            Some(instrument) if !instrument.streams.is_empty() => {
+                let attributes = self.attributes.as_deref().filter(|items| !items.is_empty());
+                let binding = attributes.and_then(|items| intake.instruments.bind(instrument.id, items));
+                Word::new(intake.session, instrument.id, instrument.exemplars, binding.unwrap_or(0))
+            }
+            _ => nothing,
+        }
+    }
+}
+
+// -------------------------------------------------------------------------------------------------- recording
+
+/// The measurement of a value; `None`, counted, when it is none for such an instrument.
+#[inline]
+unsafe fn measurement<const KIND: u8>(
+    word: Word,
+    value: Object,
+    session: u64,
+) -> Result<Option<Measurement>, Raised> {
+    // SAFETY: attached, not inside `emit::with`, alive.
+    unsafe {
+        let value = number::number(value)?;
+        Ok(match value.filter(|value| is_allowed::<KIND>(*value)) {
+            Some(value) => Some(at_this_point::<KIND>(word, value)),
+            None => {
+                refuse::<KIND>(value, session);
+                None
+            }
+        })
+    }
+}
+
+#[inline]
+fn is_allowed<const KIND: u8>(value: Number) -> bool {
+    let non_negative = matches!(KIND, COUNTER | HISTOGRAM | OBSERVABLE_COUNTER);
+    match value {
+        Number::Int(value) => value >= 0 || !non_negative,
+        Number::Double(_) if matches!(KIND, GAUGE | OBSERVABLE_GAUGE) => true,
+        Number::Double(value) => value.is_finite() && (value >= 0.0 || !non_negative),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
+    emit::with(session, |thread| {
+        let counters = &thread.intake.counters;
+        match value {
+            None => counters.not_numbers.add(1),
+            Some(Number::Double(value)) if !value.is_finite() => counters.not_finite_measurements.add(1),
+            Some(_) => counters.negative_measurements.add(1),
+        }
+    });
+}
+
+/// Without attributes; time and span only where somebody asks for them.
+#[inline]
+unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
+    let mut measurement = Measurement {
+        instrument: word.instrument(),
+        binding: word.binding(),
+        value,
+        span: SpanIds::default(),
+        ticks: 0,
+    };
+    if matches!(KIND, GAUGE | OBSERVABLE_COUNTER | OBSERVABLE_UP_DOWN_COUNTER | OBSERVABLE_GAUGE) {
+        measurement.ticks = ticks::now();
+    }
+    if !word.wants(Exemplars::Off) {
+        // SAFETY: attached, not inside `emit::with`.
+        unsafe { note_span(&mut measurement, word.wants(Exemplars::All)) };
+    }
+    measurement
+}
+
+#[inline(never)]
+unsafe fn note_span(measurement: &mut Measurement, always: bool) {
+    // SAFETY: attached; what is current is kept alive by `current`.
+    let parent = unsafe {
+        let current = current::SPAN.get();
+        current::as_parent(current.0)
+    };
+    let parent = parent.filter(|parent| always || parent.trace_flags & FLAG_SAMPLED != 0);
+    if always || parent.is_some() {
+        measurement.ticks = ticks::now();
+    }
+    if let Some(parent) = parent {
+        measurement.span =
+            SpanIds { trace_id: parent.trace_id, span_id: parent.span_id, flags: parent.trace_flags };
+    }
+}
+
+/// With attributes. Apart, because what they are converted into is large.
+#[inline(never)]
+unsafe fn record_with(measurement: &Measurement, attributes: Object, session: u64) -> Result<(), Raised> {
+    let mut given = GivenAttributes::default();
+    // SAFETY: attached, not inside `emit::with`; alive as long as the call.
+    unsafe { given.fill(attributes, session, MAX_ATTRIBUTES)? };
+    emit::with(session, |thread| {
+        let mut items = thread.take_items();
+        given.put(&mut items, MAX_ATTRIBUTES, thread);
+        thread.measure(measurement, &items);
+        thread.return_items(items);
+    });
+    Ok(())
+}
+
+#[inline]
+unsafe fn record_any<const KIND: u8>(
+    object: *mut InstrumentObject,
+    value: Object,
+    attributes: Object,
+    session: u64,
+) -> Result<(), Raised> {
+    // SAFETY: attached, not inside `emit::with`, alive.
+    unsafe {
+        let word = word(object, session);
+        if word.instrument() == 0 {
+            return Ok(());
+        }
+        let Some(measurement) = measurement::<KIND>(word, value, session)? else { return Ok(()) };
+        if given(attributes) {
+            return record_with(&measurement, attributes, session);
+        }
+        emit::with(session, |thread| thread.measure(&measurement, &[]));
+        Ok(())
+    }
+}
+
+pub(super) unsafe extern "C" fn record<const KIND: u8>(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static ADD: Signature<2> = Signature::new("add", ["value", "attributes"], 2, 1);
+    static RECORD: Signature<2> = Signature::new("record", ["value", "attributes"], 2, 1);
+    entry(|| {
+        // SAFETY: as called: `count` positional arguments.
+        unsafe {
+            let [value, attributes] = match (names.is_null(), count) {
+                (true, 1) => [*args, ptr::null_mut()],
+                (true, 2) => [*args, *args.add(1)],
+                _ if matches!(KIND, HISTOGRAM | GAUGE) => RECORD.parse(args, count, names)?,
+                _ => ADD.parse(args, count, names)?,
+            };
+            let session = emit::session();
+            if session != 0 {
+                record_any::<KIND>(this.cast(), value, attributes, session)?;
+            }
+        }
+        Ok(none())
+    })
+}
+
+/// The same of a bound handle.
+pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static ADD: Signature<1> = Signature::new("add", ["value"], 1, 1);
+    static RECORD: Signature<1> = Signature::new("record", ["value"], 1, 1);
+    entry(|| {
+        // SAFETY: as called: `count` positional arguments.
+        unsafe {
+            let value = match (names.is_null(), count) {
+                (true, 1) => *args,
+                _ if matches!(KIND, HISTOGRAM | GAUGE) => RECORD.parse(args, count, names)?[0],
+                _ => ADD.parse(args, count, names)?[0],
+            };
+            let session = emit::session();
+            if session == 0 {
+                return Ok(none());
+            }
+            let object = this.cast::<InstrumentObject>();
+            let word = word(object, session);
+            if word.instrument() == 0 {
+                return Ok(none());
+            }
+            if let Some(measurement) = measurement::<KIND>(word, value, session)? {
+                let items = unregistered(object, word);
+                emit::with(session, |thread| thread.measure(&measurement, items));
+            }
+        }
+        Ok(none())
+    })
+}
+
+/// What a bound handle sends along: nothing, unless the session has no room for another binding.
+#[inline]
+unsafe fn unregistered<'a>(object: *mut InstrumentObject, word: Word) -> &'a [u8] {
+    if word.binding() != 0 {
+        return &[];
+    }
+    // SAFETY: alive for the call under way; the source is never changed.
+    unsafe { (*(*object).source).attributes.as_deref().unwrap_or_default() }
+}
+
+pub(super) unsafe extern "C" fn record_many(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<2> = Signature::new("record_many", ["values", "attributes"], 2, 1);
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [values, attributes] = SIGNATURE.parse(args, count, names)?;
+            record_all(this.cast(), values, attributes)?;
+        }
+        Ok(none())
+    })
+}
+
+pub(super) unsafe extern "C" fn record_many_bound(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<1> = Signature::new("record_many", ["values"], 1, 1);
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [values] = SIGNATURE.parse(args, count, names)?;
+            record_all(this.cast(), values, ptr::null_mut())?;
+        }
+        Ok(none())
+    })
+}
+
+/// Many values of a histogram, whose attributes are converted once, in the span and at the time of the call.
+unsafe fn record_all(
+    object: *mut InstrumentObject,
+    values: Object,
+    attributes: Object,
+) -> Result<(), Raised> {
+    // SAFETY: attached, alive; nothing Python runs inside `emit::with`.
+    unsafe {
+        let session = emit::session();
+        if session == 0 {
+            return Ok(());
+        }
+        let word = word(object, session);
+        if word.instrument() == 0 {
+            return Ok(());
+        }
+        let mut given = GivenAttributes::default();
+        given.fill(attributes, session, MAX_ATTRIBUTES)?;
+        let mut items = unregistered(object, word).to_vec();
+        emit::with(session, |thread| given.put(&mut items, MAX_ATTRIBUTES, thread));
+        let any = at_this_point::<HISTOGRAM>(word, Number::Int(0));
+        let mut chunk = ArrayVec::<Number, CHUNK>::new();
+        let flush = |chunk: &mut ArrayVec<Number, CHUNK>| {
+            emit::with(session, |thread| {
+                for value in chunk.drain(..) {
+                    thread.measure(&Measurement { value, ..any }, &items);
+                }
+            });
+            chunk.clear();
+        };
+        let read = number::numbers(values, |value| {
+            match value.filter(|value| is_allowed::<HISTOGRAM>(*value)) {
+                Some(value) => chunk.push(value),
+                None => refuse::<HISTOGRAM>(value, session),
+            }
+            if chunk.is_full() {
+                flush(&mut chunk);
+            }
+        });
+        flush(&mut chunk);
+        read
+    }
+}
+
+/// Records what the callback of an observable instrument gave; of anything else nothing.
+///
+/// # Errors
+/// A `BaseException` out of the value's or the attributes' code.
+pub(super) fn observe(
+    instrument: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+    attributes: &Bound<'_, PyAny>,
+    session: u64,
+) -> PyResult<()> {
+    let object = instrument.as_ptr();
+    let (value, attributes) = (value.as_ptr(), attributes.as_ptr());
+    // SAFETY: attached, not inside `emit::with`; all are alive.
+    let done = unsafe {
+        if is_of_kind(object, OBSERVABLE_COUNTER) {
+            record_any::<OBSERVABLE_COUNTER>(object.cast(), value, attributes, session)
+        } else if is_of_kind(object, OBSERVABLE_UP_DOWN_COUNTER) {
+            record_any::<OBSERVABLE_UP_DOWN_COUNTER>(object.cast(), value, attributes, session)
+        } else if is_of_kind(object, OBSERVABLE_GAUGE) {
+            record_any::<OBSERVABLE_GAUGE>(object.cast(), value, attributes, session)
+        } else {
+            Ok(())
+        }
+    };
+    done.map_err(|Raised| PyErr::fetch(instrument.py()))
+}
