@@ -216,7 +216,7 @@ def test_enabled(logs: Logs) -> None:
     ptx.shutdown()
     assert not LOGGER.enabled("fatal")
     for level in ("verbose", None, 1.5):
-        with pytest.raises(ValueError, match="unknown level '.*', expected 'trace'"):
+        with pytest.raises(ValueError, match=r"unknown level '.*', expected 'trace'"):
             LOGGER.enabled(level)  # type: ignore[arg-type]
 
 
@@ -317,6 +317,7 @@ class Talkative:
 def test_a_record_made_by_a_record_is_dropped(logs: Logs) -> None:
     LOGGER.info(Talkative(), attributes={"k": Talkative()})
     assert logs.bodies() == ["outer"]
+    assert ptx.stats()["logs"] == {"recorded": 5, "dropped": {"reentrant": 4}}
 
 
 def test_what_was_borrowed_survives_its_owner(logs: Logs) -> None:
