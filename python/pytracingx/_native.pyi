@@ -29,9 +29,9 @@ __all__ = [
     "ConfigError",
     "Counter",
     "ExtractedContext",
-    "Logger",
     "Gauge",
     "Histogram",
+    "Logger",
     "Meter",
     "MetricSink",
     "ObservableCounter",
@@ -46,8 +46,8 @@ __all__ = [
     "SpanContext",
     "TraceSink",
     "Tracer",
-    "View",
     "UpDownCounter",
+    "View",
     "_Body",
     "_Observer",
     "__version__",
@@ -57,8 +57,8 @@ __all__ = [
     "_non_recording",
     "_observer",
     "_restore_config",
-    "_severity_for",
     "_runs_callbacks",
+    "_severity_for",
     "_shutdown_at_exit",
     "_span_kind",
     "_trace_context",
@@ -135,12 +135,6 @@ _Links: TypeAlias = Iterable[_Context | tuple[_Context, _Attributes | None]]
 _Header: TypeAlias = str | bytes
 _CarrierIn: TypeAlias = Mapping[Any, Any] | Iterable[tuple[_Header, _Header]]
 _CarrierOut: TypeAlias = MutableMapping[str, str] | list[tuple[str, str]] | list[tuple[bytes, bytes]]
-# What __float__ or __index__ makes a number, numpy's among them; tensors are no numbers.
-_Number: TypeAlias = SupportsFloat | SupportsIndex
-_Numbers: TypeAlias = Iterable[_Number]
-_Observed: TypeAlias = _HasValue | _Number | tuple[_Number, _Attributes | None]
-_Observations: TypeAlias = _Observed | Iterable[_Observed] | None
-_Callback: TypeAlias = Callable[[], _Observations] | Callable[[Any], _Observations] | Generator[Any, Any, Any]
 _DropReason: TypeAlias = Literal[
     "ring_full",
     "oversize_full",
@@ -161,21 +155,6 @@ class _SpanStats(TypedDict):
     recorded: int
     dropped: dict[_DropReason, int]
     abandoned: int
-
-class _LogStats(TypedDict):
-    recorded: int
-    dropped: dict[_DropReason, int]
-
-class _MeasurementStats(TypedDict):
-    recorded: int
-    folded: int
-    overflowed: int
-    negative: int
-    not_finite: int
-    not_a_number: int
-    conflicts: int
-    late_observations: int
-    callback_errors: int
 
 class _SinkStats(TypedDict):
     endpoint: str
@@ -469,6 +448,26 @@ class SlsLogSink:
 
 @final
 class View:
+    """What metric streams become of the instruments it matches. What is None matches everything, or changes nothing. An
+    instrument that several views match has a stream for each; one that none matches has its own.
+
+    Args:
+        instrument_name: the instrument's, in any case; `*` stands for any text, `?` for one character.
+        meter_name: the meter's.
+        instrument_kind: "counter", "up_down_counter", "histogram", "gauge", "observable_counter",
+            "observable_up_down_counter" or "observable_gauge".
+        unit: the instrument's.
+        name: the stream's instead of the instrument's; needs an `instrument_name` without `*` and `?`.
+        attribute_keys: the only attributes that are kept; series that then are equal are added up.
+        aggregation: "default" (None), "sum", "last_value", "explicit", "exponential" or "drop".
+        boundaries: of the buckets of aggregation "explicit", ascending. Alone they mean it. Default: the instrument's.
+        drop: nothing is recorded; the same as aggregation "drop".
+        cardinality_limit: attribute sets, before the rest share one series. Default 2000.
+        max_size: buckets on each side of zero of aggregation "exponential", at least 2. Default 160.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls,
         instrument_name: str | None = None,
@@ -489,6 +488,18 @@ class View:
 
 @final
 class Redact:
+    """Hides attributes of spans, their events and links, and log records, before anything leaves the process. The first
+    rule that matches a key decides; keys inside dicts count too.
+
+    Args:
+        key: the attribute's key; `*` stands for any text, `?` for one character.
+        action: "drop" (default): left out, and counted in dropped_attributes_count. "hash": "sha256:" and the SHA-256
+            of the value's text in hexadecimal. "truncate": the first `length` characters.
+        length: characters (of bytes: bytes) that "truncate" keeps.
+
+    Raises:
+        ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+    """
     def __new__(
         cls, key: str, action: Literal["drop", "hash", "truncate"] = "drop", length: int | None = None
     ) -> Self: ...
@@ -511,9 +522,11 @@ class Config:
         console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
         log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
             environment's RUST_LOG, else "info".
-        sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16 TraceSinks.
-        views: not supported in this version; must be None.
-        redact: not supported in this version; must be None.
+        sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
+            TraceSinks, and 15 log sinks.
+        views: View objects: what metric streams become of the instruments they match.
+        redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
+            decides.
         sdk_metrics: metrics about pytracingx itself. Default False.
         default_histogram: "explicit" (default) or "exponential", for histograms that do not choose.
         exemplar_filter: "trace_based" (default), "always_on" or "always_off".
@@ -554,7 +567,7 @@ class Config:
         """
     def describe(self) -> _Description:
         """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
-        sink's settings under `sinks`, and what was odd under `warnings`. No secret and no path of an endpoint.
+        sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and no path of an endpoint.
         """
 
 @final
@@ -1106,6 +1119,7 @@ def get_logger(name: str, version: str | None = None) -> Logger:
     Returns:
         A Logger. May be called before init(); it works in every session. Make it once and keep it.
     """
+
 def emit_log_record(
     name: str,
     message: object,
@@ -1129,6 +1143,227 @@ def emit_log_record(
         body: The body instead of the message, of any type an attribute can have.
 
     Never raises for odd values, never blocks.
+    """
+
+def get_tracer(name: str, version: str | None = None) -> Tracer:
+    """A tracer whose spans carry an instrumentation scope of their own.
+
+    Args:
+        name: Usually the instrumented library's name.
+        version: Its version; default none.
+
+    Returns:
+        A Tracer. May be called before init(); it works in every session. Make it once and keep it.
+    """
+
+def start_span(
+    name: str,
+    attributes: _Attributes | None = None,
+    kind: _SpanKind = "internal",
+    *,
+    parent: _Context | None = None,
+    links: _Links | None = None,
+    start_time: int | None = None,
+    activate: bool = True,
+) -> Span:
+    """Starts a span and makes it current; end it with end() or by leaving `with`.
+
+    Args:
+        name: What is done, of low cardinality ('decode', not 'decode 4711').
+        attributes: Mapping of initial attributes: str, bool, int, float, bytes, lists, tuples and dicts of these. None is
+            dropped, ints beyond 64 bits and other objects become text. 128 are kept unless the sinks say otherwise.
+        kind: 'internal' (default), 'server', 'client', 'producer' or 'consumer', in any case.
+        parent: A Span or SpanContext instead of the current one.
+        links: Iterable of SpanContext or Span, or of (context, attributes) pairs.
+        start_time: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
+        activate: False leaves the context alone: cheaper, and right where parents are passed explicitly.
+
+    Returns:
+        The Span. Before init() and with recording off, a shared one that records nothing.
+
+    Raises:
+        ValueError: unknown kind. Values of odd types do not raise: they degrade, and are counted.
+
+    Never blocks, takes no lock, makes no system call; a few tenths of a microsecond with its end(). As the OpenTelemetry
+    trace API; the current span lives in contextvars, so asyncio tasks, threads and executors see what Python says.
+    """
+
+def record_span(
+    name: str,
+    start_time: int,
+    end_time: int,
+    attributes: _Attributes | None = None,
+    kind: _SpanKind = "internal",
+    *,
+    parent: _Context | None = None,
+    links: _Links | None = None,
+    status: _StatusCode | tuple[_StatusCode, str | None] | None = None,
+    span_context: SpanContext | None = None,
+) -> SpanContext:
+    """Records a finished span in one call, without touching the context: the cheapest way to record.
+
+    Args:
+        name: As for start_span().
+        start_time: Integer Unix nanoseconds (see now() and from_monotonic()). Anything else is counted and replaced by now.
+        end_time: As start_time; one before it counts as equal to it.
+        attributes: As for start_span().
+        kind: As for start_span().
+        parent: A Span or SpanContext; default the current one.
+        links: As for start_span().
+        status: 'ok', 'error', or a (code, description) pair; default unset.
+        span_context: Ids and sampling decision drawn in advance with new_context(); default drawn now.
+
+    Returns:
+        The span's SpanContext, for children and links.
+
+    Raises:
+        ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.
+    """
+
+def new_context(parent: _Context | None = None) -> SpanContext:
+    """Draws ids and the sampling decision for a span that will be recorded later, or elsewhere.
+
+    Args:
+        parent: A Span or SpanContext; default the current one. Without either, the ids begin a new trace.
+
+    Returns:
+        A SpanContext to propagate now and to give to record_span(span_context=…). Before init() one without ids.
+    """
+
+def current_span() -> Span:
+    """The current span of this task or thread, never None: without one, a shared span that records nothing.
+
+    Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
+    """
+
+def current_trace_context() -> _TraceContext:
+    """Ids of the current span or remote context, for log records and messages.
+
+    Returns:
+        Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
+    """
+
+def extract_context(carrier: _CarrierIn) -> SpanContext | None:
+    """The span context that a carrier's headers name; activates nothing.
+
+    Args:
+        carrier: A mapping, or an iterable of pairs, of str or bytes; header names in any case.
+
+    Returns:
+        A remote SpanContext, or None without exactly one valid `traceparent`.
+    """
+
+def extract_headers(carrier: _CarrierIn) -> ExtractedContext:
+    """Makes the context that a carrier's headers name current, at this call: spans started next continue that trace.
+
+    Args:
+        carrier: A mapping, or an iterable of pairs, of str or bytes (ASGI); header names in any case.
+
+    Returns:
+        An ExtractedContext: a context manager, whose restore() ends it too. Without either it lasts as long as the task.
+
+    W3C Trace Context level 2 and W3C Baggage. Without exactly one valid `traceparent`, what follows starts a new trace.
+    Never raises.
+    """
+
+def inject_headers(carrier: _CarrierOut, context: _Context | None = None) -> None:
+    """Writes `traceparent` (and `tracestate`, `baggage` if there are any) of the current context into a carrier.
+
+    Args:
+        carrier: A mutable mapping, or a list that gets (name, value) pairs appended (bytes pairs if it holds such).
+        context: A Span or SpanContext instead of the current one.
+
+    Without a current context it writes nothing. W3C Trace Context level 2 and W3C Baggage. Never raises.
+    """
+
+def restore_context(token: ExtractedContext | Token[Any]) -> None:
+    """Makes current again what was before extract_headers().
+
+    Args:
+        token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
+    """
+
+def now() -> int:
+    """The current time in integer Unix nanoseconds, as every `*_time` and `timestamp` argument takes it.
+
+    Costs one clock read, under 0.1 µs.
+    """
+
+def from_monotonic(seconds: float, /) -> int:
+    """The Unix nanoseconds of an instant that `time.monotonic()` gave, in seconds.
+
+    Args:
+        seconds: As time.monotonic() gives it.
+
+    Returns:
+        Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
+
+    The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
+    """
+
+def _capture(config: Config) -> None:
+    """init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing."""
+
+def _captured() -> list[list[bytes]] | None:
+    """The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
+    is not the last that was begun.
+    """
+
+def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config:
+    """Unpickles a Config."""
+
+def _shutdown_at_exit() -> bool:
+    """What the exit handlers call: shutdown() within `exit_timeout_ms`; two refused connections end a sink's wait."""
+
+def _span_kind(kind: str) -> _SpanKind:
+    """The kind in lower case.
+
+    Raises:
+        ValueError: unknown kind.
+    """
+
+def _severity_for(levelno: int, /) -> tuple[int, str]:
+    """OpenTelemetry's severity number and the standard level's text for a level of stdlib's logging. Levels between the
+    standard ones get the numbers between: 21 is INFO2.
+    """
+
+def _trace_context() -> tuple[str, str, bool]:
+    """What `TraceContextFilter` puts on records: trace id, span id, whether it is sampled."""
+
+def _emit_stdlib(handler: Handler, record: LogRecord, plain: bool, /) -> None:
+    """Records a logging.LogRecord. An Exception of its formatting is raised after it was recorded without its arguments.
+
+    Args:
+        handler: Whose format() is called.
+        record: The record.
+        plain: The handler's format() is the standard one, with no formatter.
+    """
+
+_Number: TypeAlias = SupportsFloat | SupportsIndex
+
+_Numbers: TypeAlias = Iterable[_Number]
+
+_Observed: TypeAlias = _HasValue | _Number | tuple[_Number, _Attributes | None]
+
+_Observations: TypeAlias = _Observed | Iterable[_Observed] | None
+
+_Callback: TypeAlias = Callable[[], _Observations] | Callable[[Any], _Observations] | Generator[Any, Any, Any]
+
+class _LogStats(TypedDict):
+    recorded: int
+    dropped: dict[_DropReason, int]
+
+class _MeasurementStats(TypedDict):
+    recorded: int
+    folded: int
+    overflowed: int
+    negative: int
+    not_finite: int
+    not_a_number: int
+    conflicts: int
+    late_observations: int
+    callback_errors: int
+
 @final
 class Counter:
     """A sum that only grows. Made by Meter.counter(); works before init() and in every session.
@@ -1470,8 +1705,10 @@ class _Observer:
 
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
+
 def _runs_callbacks() -> None:
     """From now on what this thread logs does not come back to us: it runs callbacks."""
+
 def get_meter(name: str, version: str | None = None, schema_url: str | None = None) -> Meter:
     """A meter, whose metrics carry an instrumentation scope of their own.
 
@@ -1482,195 +1719,4 @@ def get_meter(name: str, version: str | None = None, schema_url: str | None = No
 
     Returns:
         A Meter. May be called before init(); it works in every session.
-    """
-def get_tracer(name: str, version: str | None = None) -> Tracer:
-    """A tracer whose spans carry an instrumentation scope of their own.
-
-    Args:
-        name: Usually the instrumented library's name.
-        version: Its version; default none.
-
-    Returns:
-        A Tracer. May be called before init(); it works in every session. Make it once and keep it.
-    """
-
-def start_span(
-    name: str,
-    attributes: _Attributes | None = None,
-    kind: _SpanKind = "internal",
-    *,
-    parent: _Context | None = None,
-    links: _Links | None = None,
-    start_time: int | None = None,
-    activate: bool = True,
-) -> Span:
-    """Starts a span and makes it current; end it with end() or by leaving `with`.
-
-    Args:
-        name: What is done, of low cardinality ('decode', not 'decode 4711').
-        attributes: Mapping of initial attributes: str, bool, int, float, bytes, lists, tuples and dicts of these. None is
-            dropped, ints beyond 64 bits and other objects become text. 128 are kept unless the sinks say otherwise.
-        kind: 'internal' (default), 'server', 'client', 'producer' or 'consumer', in any case.
-        parent: A Span or SpanContext instead of the current one.
-        links: Iterable of SpanContext or Span, or of (context, attributes) pairs.
-        start_time: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
-        activate: False leaves the context alone: cheaper, and right where parents are passed explicitly.
-
-    Returns:
-        The Span. Before init() and with recording off, a shared one that records nothing.
-
-    Raises:
-        ValueError: unknown kind. Values of odd types do not raise: they degrade, and are counted.
-
-    Never blocks, takes no lock, makes no system call; a few tenths of a microsecond with its end(). As the OpenTelemetry
-    trace API; the current span lives in contextvars, so asyncio tasks, threads and executors see what Python says.
-    """
-
-def record_span(
-    name: str,
-    start_time: int,
-    end_time: int,
-    attributes: _Attributes | None = None,
-    kind: _SpanKind = "internal",
-    *,
-    parent: _Context | None = None,
-    links: _Links | None = None,
-    status: _StatusCode | tuple[_StatusCode, str | None] | None = None,
-    span_context: SpanContext | None = None,
-) -> SpanContext:
-    """Records a finished span in one call, without touching the context: the cheapest way to record.
-
-    Args:
-        name: As for start_span().
-        start_time: Integer Unix nanoseconds (see now() and from_monotonic()). Anything else is counted and replaced by now.
-        end_time: As start_time; one before it counts as equal to it.
-        attributes: As for start_span().
-        kind: As for start_span().
-        parent: A Span or SpanContext; default the current one.
-        links: As for start_span().
-        status: 'ok', 'error', or a (code, description) pair; default unset.
-        span_context: Ids and sampling decision drawn in advance with new_context(); default drawn now.
-
-    Returns:
-        The span's SpanContext, for children and links.
-
-    Raises:
-        ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.
-    """
-
-def new_context(parent: _Context | None = None) -> SpanContext:
-    """Draws ids and the sampling decision for a span that will be recorded later, or elsewhere.
-
-    Args:
-        parent: A Span or SpanContext; default the current one. Without either, the ids begin a new trace.
-
-    Returns:
-        A SpanContext to propagate now and to give to record_span(span_context=…). Before init() one without ids.
-    """
-
-def current_span() -> Span:
-    """The current span of this task or thread, never None: without one, a shared span that records nothing.
-
-    Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
-    """
-
-def current_trace_context() -> _TraceContext:
-    """Ids of the current span or remote context, for log records and messages.
-
-    Returns:
-        Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
-    """
-
-def extract_context(carrier: _CarrierIn) -> SpanContext | None:
-    """The span context that a carrier's headers name; activates nothing.
-
-    Args:
-        carrier: A mapping, or an iterable of pairs, of str or bytes; header names in any case.
-
-    Returns:
-        A remote SpanContext, or None without exactly one valid `traceparent`.
-    """
-
-def extract_headers(carrier: _CarrierIn) -> ExtractedContext:
-    """Makes the context that a carrier's headers name current, at this call: spans started next continue that trace.
-
-    Args:
-        carrier: A mapping, or an iterable of pairs, of str or bytes (ASGI); header names in any case.
-
-    Returns:
-        An ExtractedContext: a context manager, whose restore() ends it too. Without either it lasts as long as the task.
-
-    W3C Trace Context level 2 and W3C Baggage. Without exactly one valid `traceparent`, what follows starts a new trace.
-    Never raises.
-    """
-
-def inject_headers(carrier: _CarrierOut, context: _Context | None = None) -> None:
-    """Writes `traceparent` (and `tracestate`, `baggage` if there are any) of the current context into a carrier.
-
-    Args:
-        carrier: A mutable mapping, or a list that gets (name, value) pairs appended (bytes pairs if it holds such).
-        context: A Span or SpanContext instead of the current one.
-
-    Without a current context it writes nothing. W3C Trace Context level 2 and W3C Baggage. Never raises.
-    """
-
-def restore_context(token: ExtractedContext | Token[Any]) -> None:
-    """Makes current again what was before extract_headers().
-
-    Args:
-        token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
-    """
-
-def now() -> int:
-    """The current time in integer Unix nanoseconds, as every `*_time` and `timestamp` argument takes it.
-
-    Costs one clock read, under 0.1 µs.
-    """
-
-def from_monotonic(seconds: float, /) -> int:
-    """The Unix nanoseconds of an instant that `time.monotonic()` gave, in seconds.
-
-    Args:
-        seconds: As time.monotonic() gives it.
-
-    Returns:
-        Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
-
-    The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
-    """
-
-def _capture(config: Config) -> None:
-    """init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing."""
-
-def _captured() -> list[list[bytes]] | None:
-    """The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
-    is not the last that was begun.
-    """
-
-def _restore_config(keywords: dict[str, Any], extra: dict[str, Any]) -> Config:
-    """Unpickles a Config."""
-
-def _shutdown_at_exit() -> bool:
-    """What the exit handlers call: shutdown() within `exit_timeout_ms`; two refused connections end a sink's wait."""
-
-def _span_kind(kind: str) -> _SpanKind:
-    """The kind in lower case.
-
-    Raises:
-        ValueError: unknown kind.
-    """
-
-def _severity_for(levelno: int, /) -> tuple[int, str]:
-    """OpenTelemetry's severity number and the standard level's text for a level of stdlib's logging. Levels between the
-    standard ones get the numbers between: 21 is INFO2.
-    """
-def _trace_context() -> tuple[str, str, bool]:
-    """What `TraceContextFilter` puts on records: trace id, span id, whether it is sampled."""
-def _emit_stdlib(handler: Handler, record: LogRecord, plain: bool, /) -> None:
-    """Records a logging.LogRecord. An Exception of its formatting is raised after it was recorded without its arguments.
-
-    Args:
-        handler: Whose format() is called.
-        record: The record.
-        plain: The handler's format() is the standard one, with no formatter.
     """

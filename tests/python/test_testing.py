@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from conftest import RunPython
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -15,8 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlp import Decoded, decode_logs, decode_metrics, decode_spans
 
-import pytracingx as ptx
-from pytracingx.testing import RecordingError, Scope, _otlp, capture
+from pytracingx.testing import _otlp
 
 # What the package never writes, and the official decoder or ours would show in a way of its own.
 NOT_WRITTEN = {"summary", "string_value_strindex", "key_strindex"}
