@@ -21,8 +21,14 @@ use measure::{Options, Report};
 type Benchmark = (&'static str, fn(Options) -> Report);
 
 /// In the order they run.
-const BENCHMARKS: &[Benchmark] =
-    &[("ring", ring::run), ("drain", drain::run), ("emit", emit::run), ("encode", encode::run)];
+const BENCHMARKS: &[Benchmark] = &[
+    ("ring", ring::run),
+    ("drain", drain::run),
+    ("emit", emit::run),
+    ("encode", encode::run),
+    ("encode_logs", encode::run_logs),
+    ("encode_points", encode::run_points),
+];
 
 fn main() -> ExitCode {
     let mut options = Options::default();
