@@ -8,6 +8,7 @@
 //! nothing. `--json` prints one object per line instead of tables. Exits non-zero when a result is wrong or, without
 //! `--check`, when a promised ratio is missed.
 
+mod aggregate;
 mod drain;
 mod emit;
 mod encode;
@@ -25,6 +26,7 @@ const BENCHMARKS: &[Benchmark] = &[
     ("ring", ring::run),
     ("drain", drain::run),
     ("emit", emit::run),
+    ("aggregate", aggregate::run),
     ("encode", encode::run),
     ("encode_logs", encode::run_logs),
     ("encode_points", encode::run_points),

@@ -1,15 +1,29 @@
 //! From measurements to metric points. One [`Table`] serves all readers of one temporality (and interval, for deltas):
-//! it keeps every stream's series and hands out points at each collection. Single-threaded plain data; memory is bounded
-//! by the streams' cardinality limits.
+//! it keeps every stream's series and hands out points at each collection. Single-threaded plain data, without a lock
+//! but when it meets an instrument, a binding or a scope for the first time; memory is bounded by the streams'
+//! cardinality limits.
+//!
+//! ```text
+//! record ─► instrument by id ─► route: this attribute set's series in each stream ─► cell (and exemplar)
+//!                                 │ by binding, or by the bytes as recorded; unknown:
+//!                                 └► canonical form ─► keys that the stream keeps ─► series, or the overflow series
+//! ```
+//!
+//! Observable instruments give totals, and the same set may be given twice: their values wait for the collection, which
+//! puts them into series that begin anew each time.
 
-use std::sync::Arc;
+mod attributes;
+mod exemplars;
+mod observed;
+mod routes;
+mod series;
+mod table;
 
-use crate::accumulate::{ExplicitHistogram, ExponentialHistogram, Folded};
-use crate::batch::RecordRef;
+pub use table::Table;
+
+use crate::accumulate::{ExplicitHistogram, ExponentialHistogram};
 use crate::clock::Timeline;
-use crate::config::Temporality;
 use crate::ids::{SpanId, TraceId};
-use crate::instruments::Instruments;
 use crate::intern::Interner;
 use crate::record::Number;
 
@@ -57,7 +71,7 @@ pub enum Data {
 /// One series' value at a collection.
 #[derive(Debug)]
 pub struct Point<'a> {
-    /// Attribute items (see `crate::attrs`) with inline or interned keys, sorted by key.
+    /// Attribute items (see `crate::attrs`) with inline keys, sorted by key.
     pub attributes: &'a [u8],
     /// Start of the window, Unix nanoseconds; 0 for gauges.
     pub start_unix_nano: u64,
@@ -95,13 +109,6 @@ pub struct Exemplar {
     pub filtered_attributes: Box<[u8]>,
 }
 
-/// See the module documentation.
-#[derive(Debug)]
-pub struct Table {
-    instruments: Arc<Instruments>,
-    temporality: Temporality,
-}
-
 /// What a table looks things up in.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'a> {
@@ -109,35 +116,4 @@ pub struct Lookup<'a> {
     pub strings: &'a Interner,
     /// Ticks to Unix time.
     pub timeline: &'a Timeline,
-}
-
-impl Table {
-    /// `start_unix_nano`: when the first window begins.
-    pub fn new(instruments: Arc<Instruments>, temporality: Temporality, start_unix_nano: u64) -> Self {
-        let _ = start_unix_nano;
-        Self { instruments, temporality }
-    }
-
-    /// Takes a measurement record.
-    pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
-        let _ = (record, lookup, &self.instruments, self.temporality);
-        unimplemented!()
-    }
-
-    /// Takes what was folded while lanes were full.
-    pub fn fold(&mut self, folded: &Folded, lookup: Lookup<'_>) {
-        let _ = (folded, lookup);
-        unimplemented!()
-    }
-
-    /// Hands out every stream's points, streams of one scope after each other, and begins the next window.
-    pub fn collect(&mut self, now_unix_nano: u64, lookup: Lookup<'_>, each: &mut dyn FnMut(&Metric<'_>)) {
-        let _ = (now_unix_nano, lookup, each);
-        unimplemented!()
-    }
-
-    /// Measurements that went to an overflow series.
-    pub fn overflowed(&self) -> u64 {
-        unimplemented!()
-    }
 }

@@ -1,0 +1,330 @@
+//! From records to series: which instrument, which streams, which series. The way of an attribute set that was seen
+//! before is one look-up, by binding or by the bytes as recorded; without attributes it is an index.
+
+use std::sync::Arc;
+
+use super::attributes::AttributeSet;
+use super::observed::Observed;
+use super::routes::{Recorded, Routes};
+use super::series::{OVERFLOW, Series, StreamSeries, Window};
+use super::{Exemplar, Lookup, Metric};
+use crate::accumulate::{Cell, Folded, overflow_attributes};
+use crate::batch::RecordRef;
+use crate::config::Temporality;
+use crate::instruments::{Exemplars, Instrument, Instruments, Stream};
+use crate::record::{Header, Number};
+
+/// Bytes that cached routes take, of all instruments; beyond, all are forgotten. Programs with attribute sets that
+/// return need far less, and others gain nothing from a cache.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// See the module documentation of [`crate::aggregate`].
+#[derive(Debug)]
+pub struct Table {
+    instruments: Arc<Instruments>,
+    temporality: Temporality,
+    first_unix_nano: u64,
+    /// When the current window began.
+    start_unix_nano: u64,
+    /// By instrument id.
+    entries: Vec<Option<Box<Entry>>>,
+    cached_bytes: usize,
+    overflowed: u64,
+    /// Series of the attribute set in hand. Only filled while a measurement is taken.
+    route: Vec<u32>,
+    /// The attribute set in hand in canonical form.
+    canonical: Vec<u8>,
+}
+
+/// An instrument's part of a table.
+#[derive(Debug)]
+struct Entry {
+    instrument: Arc<Instrument>,
+    scope: u16,
+    /// In the order of `Instrument::streams`.
+    streams: Vec<StreamSeries>,
+    routes: Routes,
+    /// Only of observable instruments.
+    observed: Option<Observed>,
+}
+
+impl Table {
+    /// `start_unix_nano`: when the first window begins.
+    pub fn new(instruments: Arc<Instruments>, temporality: Temporality, start_unix_nano: u64) -> Self {
+        Self {
+            instruments,
+            temporality,
+            first_unix_nano: start_unix_nano,
+            start_unix_nano,
+            entries: Vec::new(),
+            cached_bytes: 0,
+            overflowed: 0,
+            route: Vec::new(),
+            canonical: Vec::new(),
+        }
+    }
+
+    /// Takes a measurement record.
+    #[inline]
+    pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
+        let header = &record.header;
+        let (id, value) = (header.name.0, header.number());
+        let recorded = Recorded { binding: header.binding(), items: record.payload };
+        match self.entry(id, lookup) {
+            None => {}
+            Some(Entry { observed: Some(_), .. }) => self.observe(id, recorded, value, lookup),
+            Some(_) => self.with_series(id, recorded, 1, lookup, |series, place| {
+                series.cell.record(value, header.start);
+                if is_candidate(header, place.instrument) {
+                    offer(series, place, header, recorded, lookup);
+                }
+            }),
+        }
+    }
+
+    /// Takes what was folded while lanes were full. It leaves no examples.
+    pub fn fold(&mut self, folded: &Folded, lookup: Lookup<'_>) {
+        for entry in &folded.entries {
+            let recorded = Recorded { binding: entry.binding, items: &entry.attributes };
+            match self.entry(entry.instrument, lookup) {
+                None => {}
+                Some(Entry { observed: Some(observed), .. }) => match entry.cells.first() {
+                    Some(Cell::Sum(sum)) => observed.add_overflow(sum, entry.count),
+                    Some(Cell::LastValue(last)) => {
+                        if let Some(total) = last.value {
+                            self.observe(entry.instrument, recorded, total, lookup);
+                        }
+                    }
+                    _ => debug_assert!(false, "a fold of totals has no other cells"),
+                },
+                Some(_) => {
+                    self.with_series(entry.instrument, recorded, entry.count, lookup, |series, place| {
+                        if let Some(cell) = entry.cells.get(place.position) {
+                            series.cell.merge(cell);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Hands out every stream's points, streams of one scope after each other, and begins the next window. The window
+    /// ends now, or where it began if the clock was set back. Totals and sync gauges keep being exported (in a delta
+    /// table only gauges that were recorded in the window), what is observable only if it was observed in the window.
+    pub fn collect(&mut self, now_unix_nano: u64, lookup: Lookup<'_>, each: &mut dyn FnMut(&Metric<'_>)) {
+        self.take_observations(lookup);
+        let window = Window {
+            first_unix_nano: self.first_unix_nano,
+            start_unix_nano: self.start_unix_nano,
+            end_unix_nano: now_unix_nano.max(self.start_unix_nano),
+            timeline: lookup.timeline,
+        };
+        let mut entries: Vec<&mut Entry> =
+            self.entries.iter_mut().flatten().map(|entry| &mut **entry).collect();
+        entries.sort_by_key(|entry| entry.scope);
+        for Entry { instrument, scope, streams, routes, .. } in entries {
+            for (series, stream) in streams.iter_mut().zip(&instrument.streams) {
+                series.collect(stream, instrument, *scope, window, each);
+            }
+            if streams.iter().any(|series| series.anew) {
+                self.cached_bytes -= routes.forget();
+            }
+        }
+        self.start_unix_nano = window.end_unix_nano;
+    }
+
+    /// Measurements that went to an overflow series.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// Attribute sets that series, observations and caches hold: what the table's memory is in proportion to.
+    pub fn attribute_sets(&self) -> usize {
+        let of = |entry: &Entry| {
+            entry.streams.iter().map(StreamSeries::len).sum::<usize>()
+                + entry.routes.len()
+                + entry.observed.as_ref().map_or(0, |observed| observed.sets.len())
+        };
+        self.entries.iter().flatten().map(|entry| of(entry)).sum()
+    }
+
+    /// The part of an instrument. `None`: nobody knows the id, or views drop the instrument.
+    #[inline]
+    fn entry(&mut self, id: u32, lookup: Lookup<'_>) -> Option<&mut Entry> {
+        if !matches!(self.entries.get(id as usize), Some(Some(_))) {
+            self.meet(id, lookup)?;
+        }
+        self.entries.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    #[cold]
+    fn meet(&mut self, id: u32, lookup: Lookup<'_>) -> Option<()> {
+        let instrument = self.instruments.get(id).filter(|instrument| !instrument.streams.is_empty())?;
+        let kind = instrument.definition.kind;
+        let new = |stream| StreamSeries::new(stream, kind, self.temporality);
+        let entry = Entry {
+            scope: lookup.strings.scope_index(&instrument.definition.scope),
+            streams: instrument.streams.iter().map(new).collect(),
+            routes: Routes::default(),
+            observed: kind.is_observable().then(Observed::default),
+            instrument,
+        };
+        let at = id as usize;
+        if self.entries.len() <= at {
+            self.entries.resize_with(at + 1, || None);
+        }
+        self.entries[at] = Some(Box::new(entry));
+        Some(())
+    }
+
+    /// Runs `take` for the series of an attribute set in each stream.
+    #[inline]
+    fn with_series(
+        &mut self,
+        id: u32,
+        recorded: Recorded<'_>,
+        measurements: u64,
+        lookup: Lookup<'_>,
+        mut take: impl FnMut(&mut Series, Place<'_>),
+    ) {
+        let Some(Some(entry)) = self.entries.get_mut(id as usize) else { return };
+        let instruments = &*self.instruments;
+        let known = entry.routes.find(recorded);
+        if known.is_none() {
+            let bytes = entry.resolve(recorded, instruments, lookup, &mut self.route, &mut self.canonical);
+            self.cached_bytes += bytes;
+        }
+        let Entry { instrument, streams, routes, .. } = &mut **entry;
+        let route = match known {
+            Some(at) => &routes.series[at..at + streams.len()],
+            None => &self.route,
+        };
+        let mut overflow = false;
+        for (position, (series, index)) in streams.iter_mut().zip(route).enumerate() {
+            let stream = &instrument.streams[position];
+            overflow |= *index == OVERFLOW;
+            take(
+                series.get(stream, *index),
+                Place { position, index: *index, stream, instrument, instruments },
+            );
+        }
+        if overflow {
+            self.overflowed += measurements;
+        }
+        if self.cached_bytes > CACHE_BYTES {
+            self.forget_routes();
+        }
+    }
+
+    #[cold]
+    fn forget_routes(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            self.cached_bytes -= entry.routes.forget();
+        }
+    }
+
+    /// Takes a total. With more sets than are told apart it goes to its series at once.
+    #[cold]
+    fn observe(&mut self, id: u32, recorded: Recorded<'_>, total: Number, lookup: Lookup<'_>) {
+        let Some(Some(Entry { observed: Some(observed), .. })) =
+            self.entries.get_mut(id as usize).map(Option::as_deref_mut)
+        else {
+            return;
+        };
+        let bound = recorded.bound(&self.instruments);
+        let items = bound.as_deref().unwrap_or(recorded.items);
+        self.canonical.clear();
+        AttributeSet::read(items, lookup.strings).put_kept(None, &mut self.canonical);
+        if !observed.set(&self.canonical, total) {
+            self.with_series(id, recorded, 1, lookup, |series, _| series.cell.record(total, 0));
+        }
+    }
+
+    /// Puts what was observed into series.
+    fn take_observations(&mut self, lookup: Lookup<'_>) {
+        for id in 0..self.entries.len() as u32 {
+            let Some(Some(entry)) = self.entries.get_mut(id as usize) else { continue };
+            let Some(observed) = entry.observed.as_mut().map(Observed::take) else { continue };
+            for (attributes, total) in &observed.sets {
+                let recorded = Recorded { binding: 0, items: attributes };
+                self.with_series(id, recorded, 1, lookup, |series, _| series.cell.record(*total, 0));
+            }
+            if let Some((sum, count)) = observed.overflow {
+                let attributes = overflow_attributes();
+                let recorded = Recorded { binding: 0, items: &attributes };
+                self.with_series(id, recorded, count, lookup, |series, _| {
+                    series.cell.record(sum.value(), 0);
+                });
+            }
+        }
+    }
+}
+
+/// Where a series is.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    /// Of the stream among the instrument's.
+    position: usize,
+    /// Of the series in the stream.
+    index: u32,
+    stream: &'a Stream,
+    instrument: &'a Instrument,
+    instruments: &'a Instruments,
+}
+
+impl Entry {
+    /// Finds or begins the series of an attribute set in each stream. A route that leads to no overflow series is
+    /// cached; returned is what that takes.
+    #[cold]
+    fn resolve(
+        &mut self,
+        recorded: Recorded<'_>,
+        instruments: &Instruments,
+        lookup: Lookup<'_>,
+        route: &mut Vec<u32>,
+        canonical: &mut Vec<u8>,
+    ) -> usize {
+        let bound = recorded.bound(instruments);
+        let set = AttributeSet::read(bound.as_deref().unwrap_or(recorded.items), lookup.strings);
+        route.clear();
+        for (series, stream) in self.streams.iter_mut().zip(&self.instrument.streams) {
+            if set.is_overflow() {
+                route.push(OVERFLOW);
+                continue;
+            }
+            canonical.clear();
+            set.put_kept(stream.attribute_keys.as_deref(), canonical);
+            route.push(series.find_or_begin(stream, canonical));
+        }
+        if route.contains(&OVERFLOW) { 0 } else { self.routes.insert(recorded, route) }
+    }
+}
+
+/// Whether a measurement may become an example.
+#[inline]
+fn is_candidate(header: &Header, instrument: &Instrument) -> bool {
+    header.start != 0
+        && match instrument.exemplars {
+            Exemplars::Off => false,
+            Exemplars::Sampled => header.trace_id.is_valid(),
+            Exemplars::All => true,
+        }
+}
+
+fn offer(series: &mut Series, place: Place<'_>, header: &Header, recorded: Recorded<'_>, lookup: Lookup<'_>) {
+    let candidate = Exemplar {
+        time_unix_nano: lookup.timeline.unix_nano(header.start),
+        value: header.number(),
+        trace_id: header.trace_id,
+        span_id: header.span_id,
+        filtered_attributes: Box::default(),
+    };
+    series.offer(place.index, candidate, || {
+        let Some(keys) = &place.stream.attribute_keys else { return Box::default() };
+        let bound = recorded.bound(place.instruments);
+        let mut left_out = Vec::new();
+        let set = AttributeSet::read(bound.as_deref().unwrap_or(recorded.items), lookup.strings);
+        set.put_left_out(keys, &mut left_out);
+        left_out.into()
+    });
+}
