@@ -28,6 +28,8 @@ const BENCHMARKS: &[Benchmark] = &[
     ("emit", emit::run),
     ("aggregate", aggregate::run),
     ("encode", encode::run),
+    ("encode_logs", encode::run_logs),
+    ("encode_points", encode::run_points),
 ];
 
 fn main() -> ExitCode {
