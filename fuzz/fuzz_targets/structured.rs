@@ -9,7 +9,7 @@ use crate::model::{Attributes, Item, Name, SpanModel, Value};
 type Bytes<'a, 'b> = &'a mut Unstructured<'b>;
 
 /// Characters of every UTF-8 length, and lengths around those where sizes take another byte or another path.
-fn text(u: Bytes<'_, '_>) -> Result<String> {
+pub fn text(u: Bytes<'_, '_>) -> Result<String> {
     let characters = ['a', 'k', '.', 'é', '€', '😀', '\0', '\u{7f}'];
     let len = match u.int_in_range(0..=15)? {
         0..=10 => u.int_in_range(0..=40)?,
@@ -30,7 +30,7 @@ fn many<T>(u: Bytes<'_, '_>, most: usize, mut one: impl FnMut(Bytes<'_, '_>) -> 
     (0..count).map(|_| one(u)).collect()
 }
 
-fn value(u: Bytes<'_, '_>, depth: usize) -> Result<Value> {
+pub fn value(u: Bytes<'_, '_>, depth: usize) -> Result<Value> {
     Ok(match u.int_in_range(0..=if depth < 60 { 8 } else { 5 })? {
         0 => Value::Empty,
         1 => Value::Bool(u.arbitrary()?),
@@ -51,7 +51,7 @@ fn value(u: Bytes<'_, '_>, depth: usize) -> Result<Value> {
     })
 }
 
-fn attributes(u: Bytes<'_, '_>) -> Result<Attributes> {
+pub fn attributes(u: Bytes<'_, '_>) -> Result<Attributes> {
     many(u, 5, |u| Ok((name(u)?, value(u, 0)?)))
 }
 

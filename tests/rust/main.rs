@@ -19,5 +19,8 @@ mod poll;
 mod retry;
 mod sampler;
 mod sink;
+mod sls;
+mod sls_model;
+mod sls_transport;
 mod strategies;
 mod tls;

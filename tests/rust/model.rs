@@ -102,7 +102,7 @@ fn scalar(value: &Value) -> attrs::Value<'_> {
     }
 }
 
-fn write_element(out: &mut Vec<u8>, strings: &Interner, value: &Value) {
+pub(crate) fn write_element(out: &mut Vec<u8>, strings: &Interner, value: &Value) {
     match value {
         Value::Array(values) => {
             let open = attrs::open_element(out, tag::ARRAY);
@@ -135,7 +135,7 @@ fn write_attribute(out: &mut Vec<u8>, strings: &Interner, name: &Name, value: &V
     }
 }
 
-fn write_attributes(out: &mut Vec<u8>, strings: &Interner, attributes: &Attributes) {
+pub(crate) fn write_attributes(out: &mut Vec<u8>, strings: &Interner, attributes: &Attributes) {
     attributes.iter().for_each(|(name, value)| write_attribute(out, strings, name, value));
 }
 

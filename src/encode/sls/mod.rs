@@ -150,6 +150,7 @@ impl<'a> Log<'a, '_> {
             }
         }
 
+        let omitted_before = self.counts.omitted_fields;
         let log = log_group::open_log(self.out, seconds, 160 + self.layout.constant.len() + payload.len());
         self.put_columns(header, &own, logger);
         let attributes = Items::new(payload).filter_map(|item| match item {
@@ -161,9 +162,11 @@ impl<'a> Log<'a, '_> {
         } else {
             self.put_flat_attributes(attributes, limits.attributes)
         };
-        let dropped = own.dropped_attributes.saturating_add(dropped);
+        let omitted = u32::try_from(self.counts.omitted_fields - omitted_before).unwrap_or(u32::MAX);
+        let dropped = own.dropped_attributes.saturating_add(dropped).saturating_add(omitted);
         if dropped > 0 && !self.layout.is_0_3 {
-            self.column_value(Column::DroppedAttributes, Value::Int(dropped.into()));
+            let name = self.layout.name(Column::DroppedAttributes);
+            log_group::put_content(self.out, name, dropped.to_string().as_bytes());
         }
         log_group::close_log(self.out, log, (!self.layout.is_0_3).then_some(nanoseconds));
     }
@@ -252,11 +255,6 @@ impl<'a> Log<'a, '_> {
                 self.written(key, 24, |out| texts.value(out, other));
             }
         }
-    }
-
-    fn column_value(&mut self, column: Column, value: Value<'a>) {
-        let texts = self.texts;
-        self.written(self.layout.name(column), 24, |out| texts.value(out, value));
     }
 
     /// Appends a content.
