@@ -118,7 +118,12 @@ fn compare(u: &mut Unstructured<'_>) -> Result<()> {
     assert_eq!(group.encode_to_vec(), whole, "as short, and in the same order");
     assert_eq!(group.logs.len(), models.len());
     for (log, model) in group.logs.iter().zip(&models) {
-        assert_eq!(log, &expected(model, &config, &limits));
+        let stated = expected(model, &config, &limits);
+        // Values can be megabytes: the first that differs is enough.
+        for (pair, stated) in log.contents.iter().zip(&stated.contents) {
+            assert_eq!(pair, stated);
+        }
+        assert_eq!(log, &stated);
     }
     Ok(())
 }

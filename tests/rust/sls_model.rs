@@ -174,13 +174,23 @@ fn hex(bytes: &[u8], length: u32) -> String {
     bytes.iter().take(length as usize).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Exponents where Python has them too: below 1e-4 and from 1e16 on.
 fn double(number: f64) -> Result<String, &'static str> {
-    match number {
-        // Both forms of an exponent are JSON.
-        _ if number.is_finite() => Ok(serde_json::to_string(&number).expect("a number").replace("e+", "e")),
-        _ if number.is_nan() => Err("NaN"),
-        _ => Err(if number > 0.0 { "Infinity" } else { "-Infinity" }),
+    if number.is_finite() {
+        let text = format!("{number:?}");
+        assert_eq!(
+            text.parse::<f64>().map(f64::to_bits),
+            Ok(number.to_bits()),
+            "reads back as the same number"
+        );
+        assert!(serde_json::from_str::<f64>(&text).is_ok(), "JSON: {text}");
+        return Ok(text);
     }
+    Err(match number {
+        _ if number.is_nan() => "NaN",
+        f64::INFINITY => "Infinity",
+        _ => "-Infinity",
+    })
 }
 
 fn json(value: &Value, length: u32, depth: usize) -> String {
@@ -231,9 +241,10 @@ const FORBIDDEN: [&str; 8] = [
     "__pack_id__",
 ];
 
-fn cut_key(key: &str, bytes: usize) -> String {
-    let end = (0..=bytes.min(key.len())).rev().find(|at| key.is_char_boundary(*at));
-    key[..end.unwrap_or(0)].to_owned()
+/// To a number of bytes, but no character in two.
+fn cut_bytes(text: &str, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 /// The keys that attributes stand under, given the columns' names and what the user renames.
@@ -254,9 +265,9 @@ fn final_keys(attributes: &Attributes, columns: &[&str], renames: &[(String, Str
         } else {
             key.to_owned()
         };
-        let candidates = std::iter::once(cut_key(&wanted, 128)).chain((2..).map(|number| {
+        let candidates = std::iter::once(cut_bytes(&wanted, 128)).chain((2..).map(|number| {
             let suffix = format!("_{number}");
-            cut_key(&wanted, 128 - suffix.len()) + &suffix
+            cut_bytes(&wanted, 128 - suffix.len()) + &suffix
         }));
         let free = |key: &String| !own.contains(&**key) && !given.contains(key) && !taken.contains(&**key);
         let key = { candidates }.find(free).expect("numbers do not end");
@@ -285,7 +296,7 @@ pub(crate) fn expected(log: &LogModel, config: &SlsSinkConfig, limits: &LogLimit
         _ => "FATAL",
     };
     let mut contents = Vec::new();
-    let mut put = |key: &str, value: String| contents.push(pair(key, value));
+    let mut put = |key: &str, value: String| contents.push(pair(key, cut_bytes(&value, 1 << 20)));
     if !level.is_empty() {
         put("level", level.to_owned());
     }
