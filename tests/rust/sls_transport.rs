@@ -190,13 +190,11 @@ fn unlz4(block: &[u8]) -> Vec<u8> {
     let (mut at, mut out) = (0, Vec::new());
     let length = |at: &mut usize, nibble: u8| {
         let mut length = usize::from(nibble);
-        while nibble == 15 {
-            let more = block[*at];
+        let mut more = if nibble == 15 { 255 } else { 0 };
+        while more == 255 {
+            more = block[*at];
             *at += 1;
             length += usize::from(more);
-            if more < 255 {
-                break;
-            }
         }
         length
     };
