@@ -96,8 +96,8 @@ class TraceContextFilter(logging.Filter):
 
     ``otelTraceID`` (32 hexadecimal digits), ``otelSpanID`` (16) and ``otelTraceSampled`` (a bool), as
     OpenTelemetry's logging instrumentation: without a span "0", "0" and False. Add it to a handler. On a
-    ``QueueHandler`` it makes the handlers behind the queue, which run on another thread, know the span too. A record
-    that has them keeps them.
+    ``QueueHandler`` it makes the handlers behind the queue, which run on another thread, know the span too. A
+    record that has them keeps them.
 
     Args:
         name: Only records of this logger and those below it pass; default all.
