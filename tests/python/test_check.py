@@ -198,7 +198,7 @@ def test_a_certificate_file_that_is_gone(tmp_path: Path, check: Any) -> None:
         (Answer(413), 413, "HTTP 413: the server found the request too large"),
         (Answer(301, {"location": "/"}), 301, "HTTP 301: redirects are not followed"),
         (partial_success(1, "no room"), 200, "no room"),
-        (partial_success(1), 200, "the server rejected the span"),
+        (partial_success(1), 200, "the server rejected the record"),
     ],
 )
 def test_a_server_that_refuses(
