@@ -137,27 +137,19 @@ impl Source {
 
 // -------------------------------------------------------------------------------------------------- recording
 
-/// The measurement of a value; `None`, counted, when it is none for such an instrument.
-#[inline]
-unsafe fn measurement<const KIND: u8>(
-    word: Word,
-    value: Object,
-    session: u64,
-) -> Result<Option<Measurement>, Raised> {
+/// The value; `None`, counted, when such an instrument does not take it.
+#[inline(always)]
+unsafe fn usable<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
     // SAFETY: attached, not inside `emit::with`, alive.
-    unsafe {
-        let value = number::number(value)?;
-        Ok(match value.filter(|value| is_allowed::<KIND>(*value)) {
-            Some(value) => Some(at_this_point::<KIND>(word, value)),
-            None => {
-                refuse::<KIND>(value, session);
-                None
-            }
-        })
+    let value = unsafe { number::number(value)? };
+    if value.is_some_and(is_allowed::<KIND>) {
+        return Ok(value);
     }
+    refuse::<KIND>(value, session);
+    Ok(None)
 }
 
-#[inline]
+#[inline(always)]
 fn is_allowed<const KIND: u8>(value: Number) -> bool {
     let non_negative = matches!(KIND, COUNTER | HISTOGRAM | OBSERVABLE_COUNTER);
     match value {
@@ -181,7 +173,7 @@ fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
 }
 
 /// Without attributes; time and span only where somebody asks for them.
-#[inline]
+#[inline(always)]
 unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
     let mut measurement = Measurement {
         instrument: word.instrument(),
@@ -245,7 +237,8 @@ unsafe fn record_any<const KIND: u8>(
         if word.instrument() == 0 {
             return Ok(());
         }
-        let Some(measurement) = measurement::<KIND>(word, value, session)? else { return Ok(()) };
+        let Some(value) = usable::<KIND>(value, session)? else { return Ok(()) };
+        let measurement = at_this_point::<KIND>(word, value);
         if given(attributes) {
             return record_with(&measurement, attributes, session);
         }
@@ -306,7 +299,8 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
             if word.instrument() == 0 {
                 return Ok(none());
             }
-            if let Some(measurement) = measurement::<KIND>(word, value, session)? {
+            if let Some(value) = usable::<KIND>(value, session)? {
+                let measurement = at_this_point::<KIND>(word, value);
                 let items = unregistered(object, word);
                 emit::with(session, |thread| thread.measure(&measurement, items));
             }
