@@ -1,4 +1,4 @@
-"""An LLM server in miniature, traced the way a real one would be.
+"""An LLM server in miniature, instrumented the way a real one would be.
 
     OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 python examples/llm_serving.py
 
@@ -8,24 +8,39 @@ instrumented server does:
 
 - each request is one trace: a server span, current through `contextvars` while its coroutine runs
 - the engine runs in a task of its own and serves many requests at once, so it never makes their spans
-  current: it records
-  each request's share of a step as a finished span under that request, the cheapest call there is
+  current: it records each request's share of a step as a finished span under it, the cheapest call there is
 - each engine step is a trace of its own, linked to the requests in its batch
+- time to first token, time per output token and token counts are metrics; KV-cache usage is asked for at each
+  collection
+- log records carry the ids of the request's span, those of the standard library's `logging` too
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass, field
 
 import pytracingx as ptx
+import pytracingx.logging
 
 MODEL = "qwen2.5-72b-instruct"
 CONTEXT_LENGTH = 4096
 BATCH_LIMIT = 3
+KV_CACHE_TOKENS = 8192
+SLOW_FIRST_TOKEN_S = 0.02
 PREFILL_S_PER_TOKEN = 0.000_01
 DECODE_STEP_S = 0.002
+
+meter = ptx.get_meter("llm-server")
+TIME_TO_FIRST_TOKEN = meter.histogram("gen_ai.server.time_to_first_token", unit="s")
+TIME_PER_OUTPUT_TOKEN = meter.histogram("gen_ai.server.time_per_output_token", unit="s")
+tokens = meter.counter("gen_ai.server.tokens", unit="{token}")
+PROMPT_TOKENS = tokens.bind({"gen_ai.token.type": "input"})
+COMPLETION_TOKENS = tokens.bind({"gen_ai.token.type": "output"})
+
+log = ptx.get_logger("llm-server")
 
 GATEWAY = {
     "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -68,6 +83,11 @@ class Engine:
         self.waiting: list[Request] = []
         self.running: list[Request] = []
         self.arrived = asyncio.Event()
+        meter.observable_gauge("llm.kv_cache.usage", self.kv_cache_usage, unit="1")
+
+    def kv_cache_usage(self) -> float:
+        """The share of the cache that holds tokens; called in a thread of pytracingx's own."""
+        return sum(request.prompt_tokens + request.generated for request in self.running) / KV_CACHE_TOKENS
 
     async def run(self) -> None:
         while True:
@@ -92,13 +112,15 @@ class Engine:
         ended = ptx.now()
         for request in self.running:
             request.generated += 1
+            COMPLETION_TOKENS.add(1)
             if request in admitted:
+                PROMPT_TOKENS.add(request.prompt_tokens)
                 attributes = {"gen_ai.usage.input_tokens": request.prompt_tokens}
                 ptx.record_span("prefill", started, ended, attributes, parent=request.trace)
             else:
-                ptx.record_span(
-                    "decode", started, ended, {"token.index": request.generated}, parent=request.trace
-                )
+                TIME_PER_OUTPUT_TOKEN.record((ended - started) / 1e9)
+                attributes = {"token.index": request.generated}
+                ptx.record_span("decode", started, ended, attributes, parent=request.trace)
             request.first_token.set()
             if request.generated >= request.max_tokens:
                 request.done.set()
@@ -127,6 +149,7 @@ async def moderate(text_tokens: int) -> None:
         ptx.inject_headers(headers)
         with ptx.extract_headers(headers), ptx.start_span("moderate", {"tokens": text_tokens}, kind="server"):
             await asyncio.sleep(0.002)
+            logging.getLogger("moderation").info("%d tokens are harmless", text_tokens)
 
 
 async def generate(engine: Engine, span: ptx.Span, prompt_tokens: int, max_tokens: int) -> None:
@@ -135,12 +158,17 @@ async def generate(engine: Engine, span: ptx.Span, prompt_tokens: int, max_token
     engine.arrived.set()
     try:
         await request.first_token.wait()
-        span.add_event(
-            "first_token", {"gen_ai.server.time_to_first_token": (ptx.now() - request.queued_at) / 1e9}
-        )
+        span.add_event("first_token")
+        waited_s = (ptx.now() - request.queued_at) / 1e9
+        TIME_TO_FIRST_TOKEN.record(waited_s)  # within the span: may leave its ids as an exemplar
+        if waited_s > SLOW_FIRST_TOKEN_S:
+            log.warn("slow first token", attributes={"seconds": waited_s, "prompt_tokens": prompt_tokens})
         await request.done.wait()
+        log.info("generated", attributes={"tokens": request.generated})
     finally:
         request.cancelled = not request.done.is_set()
+        if request.cancelled:
+            log.warn("the client hung up", attributes={"tokens": request.generated})
         span.set_attribute("gen_ai.usage.output_tokens", request.generated)
 
 
@@ -168,6 +196,7 @@ async def chat_completions(
             await moderate(max_tokens)
         except ContextLengthExceeded as refused:
             span.record_exception(refused)
+            log.error("refused", exc_info=refused)
             status = 400
         span.set_attribute("http.response.status_code", status)
         return status
@@ -187,9 +216,9 @@ async def serve() -> None:
 
 def main() -> None:
     ptx.init()  # Config.from_env(): the endpoint and everything else come from OTEL_* variables
+    pytracingx.logging.install(logging.INFO)
     asyncio.run(serve())
-    delivered = ptx.shutdown()
-    print("all spans delivered" if delivered else "some spans were not delivered")
+    print("all delivered" if ptx.shutdown() else "not all was delivered")
 
 
 if __name__ == "__main__":

@@ -188,6 +188,7 @@ COUNTS = {
     ("measurements", "overflowed"): "measurements beyond the cardinality limit",
     ("measurements", "conflicts"): "instruments made again with another definition",
     ("measurements", "late_observations"): "collections of observable instruments that did not end in time",
+    ("measurements", "callback_errors"): "failures of callbacks of observable instruments",
     ("exporter_restarts",): "restarts of the exporter, after a bug of pytracingx",
 }
 
