@@ -15,10 +15,11 @@ use pyo3::prelude::*;
 use super::fastcall::{Raised, Signature, entry, given, none};
 use super::given_attributes::GivenAttributes;
 use super::instrument_types::is_of_kind;
+use super::instrument_word::Word;
 use super::{current, number};
 use crate::emit::{self, Intake, Measurement, SpanIds};
 use crate::ids::FLAG_SAMPLED;
-use crate::instruments::{Definition, Exemplars, MAX_BINDINGS, MAX_INSTRUMENTS};
+use crate::instruments::{Definition, Exemplars};
 use crate::record::{InstrumentKind, Number};
 use crate::sys::ticks;
 
@@ -54,44 +55,6 @@ pub(super) struct Source {
     pub(super) attributes: Option<Box<[u8]>>,
 }
 
-/// What the session that an instrument was used in last says of it: from the low end the instrument's id (0: nobody
-/// wants its measurements), which of them may become exemplars, the id of the bound attributes, the session.
-#[derive(Clone, Copy)]
-struct Word(u64);
-
-const ID_BITS: u32 = 17;
-const BINDING_SHIFT: u32 = ID_BITS + 2;
-/// The other 28 bits: a session is mistaken for the one 2^28 sessions before.
-const SESSION_SHIFT: u32 = BINDING_SHIFT + ID_BITS;
-const _: () = assert!(MAX_INSTRUMENTS < 1 << ID_BITS && MAX_BINDINGS < 1 << ID_BITS);
-
-impl Word {
-    fn new(session: u64, instrument: u32, exemplars: Exemplars, binding: u32) -> Self {
-        let word = session << SESSION_SHIFT | u64::from(binding) << BINDING_SHIFT;
-        Self(word | (exemplars as u64) << ID_BITS | u64::from(instrument))
-    }
-
-    #[inline]
-    fn is_of(self, session: u64) -> bool {
-        self.0 >> SESSION_SHIFT == session & (u64::MAX >> SESSION_SHIFT)
-    }
-
-    #[inline]
-    fn instrument(self) -> u32 {
-        self.0 as u32 & ((1 << ID_BITS) - 1)
-    }
-
-    #[inline]
-    fn wants(self, exemplars: Exemplars) -> bool {
-        self.0 >> ID_BITS & 3 == exemplars as u64
-    }
-
-    #[inline]
-    fn binding(self) -> u32 {
-        (self.0 >> BINDING_SHIFT) as u32 & ((1 << ID_BITS) - 1)
-    }
-}
-
 /// What the session says of the instrument, asked at its first use there.
 #[inline]
 unsafe fn word(object: *mut InstrumentObject, session: u64) -> Word {
@@ -111,7 +74,7 @@ unsafe fn register(object: *mut InstrumentObject, session: u64) -> Word {
     unsafe {
         let source = &*(*object).source;
         let Some(word) = emit::with(session, |thread| source.register(&thread.intake)) else {
-            return Word(0);
+            return Word::NOTHING;
         };
         (*object).word.store(word.0, Ordering::Relaxed);
         word
