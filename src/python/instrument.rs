@@ -15,10 +15,11 @@ use pyo3::prelude::*;
 use super::fastcall::{Raised, Signature, entry, given, none};
 use super::given_attributes::GivenAttributes;
 use super::instrument_types::is_of_kind;
+use super::instrument_word::Word;
 use super::{current, number};
 use crate::emit::{self, Intake, Measurement, SpanIds};
 use crate::ids::FLAG_SAMPLED;
-use crate::instruments::{Definition, Exemplars, MAX_BINDINGS, MAX_INSTRUMENTS};
+use crate::instruments::{Definition, Exemplars};
 use crate::record::{InstrumentKind, Number};
 use crate::sys::ticks;
 
@@ -54,44 +55,6 @@ pub(super) struct Source {
     pub(super) attributes: Option<Box<[u8]>>,
 }
 
-/// What the session that an instrument was used in last says of it: from the low end the instrument's id (0: nobody
-/// wants its measurements), which of them may become exemplars, the id of the bound attributes, the session.
-#[derive(Clone, Copy)]
-struct Word(u64);
-
-const ID_BITS: u32 = 17;
-const BINDING_SHIFT: u32 = ID_BITS + 2;
-/// The other 28 bits: a session is mistaken for the one 2^28 sessions before.
-const SESSION_SHIFT: u32 = BINDING_SHIFT + ID_BITS;
-const _: () = assert!(MAX_INSTRUMENTS < 1 << ID_BITS && MAX_BINDINGS < 1 << ID_BITS);
-
-impl Word {
-    fn new(session: u64, instrument: u32, exemplars: Exemplars, binding: u32) -> Self {
-        let word = session << SESSION_SHIFT | u64::from(binding) << BINDING_SHIFT;
-        Self(word | (exemplars as u64) << ID_BITS | u64::from(instrument))
-    }
-
-    #[inline]
-    fn is_of(self, session: u64) -> bool {
-        self.0 >> SESSION_SHIFT == session & (u64::MAX >> SESSION_SHIFT)
-    }
-
-    #[inline]
-    fn instrument(self) -> u32 {
-        self.0 as u32 & ((1 << ID_BITS) - 1)
-    }
-
-    #[inline]
-    fn wants(self, exemplars: Exemplars) -> bool {
-        self.0 >> ID_BITS & 3 == exemplars as u64
-    }
-
-    #[inline]
-    fn binding(self) -> u32 {
-        (self.0 >> BINDING_SHIFT) as u32 & ((1 << ID_BITS) - 1)
-    }
-}
-
 /// What the session says of the instrument, asked at its first use there.
 #[inline]
 unsafe fn word(object: *mut InstrumentObject, session: u64) -> Word {
@@ -111,7 +74,7 @@ unsafe fn register(object: *mut InstrumentObject, session: u64) -> Word {
     unsafe {
         let source = &*(*object).source;
         let Some(word) = emit::with(session, |thread| source.register(&thread.intake)) else {
-            return Word(0);
+            return Word::NOTHING;
         };
         (*object).word.store(word.0, Ordering::Relaxed);
         word
@@ -137,27 +100,19 @@ impl Source {
 
 // -------------------------------------------------------------------------------------------------- recording
 
-/// The measurement of a value; `None`, counted, when it is none for such an instrument.
-#[inline]
-unsafe fn measurement<const KIND: u8>(
-    word: Word,
-    value: Object,
-    session: u64,
-) -> Result<Option<Measurement>, Raised> {
+/// The value; `None`, counted, when such an instrument does not take it.
+#[inline(always)]
+unsafe fn usable<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
     // SAFETY: attached, not inside `emit::with`, alive.
-    unsafe {
-        let value = number::number(value)?;
-        Ok(match value.filter(|value| is_allowed::<KIND>(*value)) {
-            Some(value) => Some(at_this_point::<KIND>(word, value)),
-            None => {
-                refuse::<KIND>(value, session);
-                None
-            }
-        })
+    let value = unsafe { number::number(value)? };
+    if value.is_some_and(is_allowed::<KIND>) {
+        return Ok(value);
     }
+    refuse::<KIND>(value, session);
+    Ok(None)
 }
 
-#[inline]
+#[inline(always)]
 fn is_allowed<const KIND: u8>(value: Number) -> bool {
     let non_negative = matches!(KIND, COUNTER | HISTOGRAM | OBSERVABLE_COUNTER);
     match value {
@@ -181,7 +136,7 @@ fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
 }
 
 /// Without attributes; time and span only where somebody asks for them.
-#[inline]
+#[inline(always)]
 unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
     let mut measurement = Measurement {
         instrument: word.instrument(),
@@ -245,7 +200,8 @@ unsafe fn record_any<const KIND: u8>(
         if word.instrument() == 0 {
             return Ok(());
         }
-        let Some(measurement) = measurement::<KIND>(word, value, session)? else { return Ok(()) };
+        let Some(value) = usable::<KIND>(value, session)? else { return Ok(()) };
+        let measurement = at_this_point::<KIND>(word, value);
         if given(attributes) {
             return record_with(&measurement, attributes, session);
         }
@@ -306,7 +262,8 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
             if word.instrument() == 0 {
                 return Ok(none());
             }
-            if let Some(measurement) = measurement::<KIND>(word, value, session)? {
+            if let Some(value) = usable::<KIND>(value, session)? {
+                let measurement = at_this_point::<KIND>(word, value);
                 let items = unregistered(object, word);
                 emit::with(session, |thread| thread.measure(&measurement, items));
             }

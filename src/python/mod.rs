@@ -23,6 +23,7 @@ mod freelist;
 mod given_attributes;
 mod instrument;
 mod instrument_types;
+mod instrument_word;
 mod lifecycle;
 mod log_record;
 mod logger;
