@@ -29,12 +29,12 @@ class SLSLoggingHandler(logging.Handler):
     The body is ``self.format(record)``: without a formatter the message, with the traceback if there is one.
     Attributes are ``logger.name``, ``code.filepath``, ``code.function``, ``code.lineno``, ``thread.id``,
     ``thread.name``, ``process.pid``, the exception's ``exception.type``, ``exception.message`` and
-    ``exception.stacktrace``, and the record's extras that are str, bool, int, float, bytes, or lists, tuples or
-    dicts of these.
+    ``exception.stacktrace``, and the record's extras that are str, bool, int, float, bytes, or lists, tuples
+    or dicts of these.
 
-    Never raises, never blocks and takes no lock. A record made while another one is being formatted on the same
-    thread is dropped and counted. Formatting that fails is told as `logging` does, and the record kept without its
-    arguments.
+    Never raises, never blocks and takes no lock. A record made while another one is being formatted on the
+    same thread is dropped and counted. Formatting that fails is told as `logging` does, and the record kept
+    without its arguments.
 
     Args:
         level: Lower ones are ignored; default none. What ``log_filter`` leaves out is not even formatted.
@@ -82,7 +82,7 @@ class SLSLoggingHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Tells on stderr of an exception while formatting, if `logging.raiseExceptions`; raises nothing itself.
+        """Tells on stderr of an exception, if `logging.raiseExceptions` says so; raises nothing itself.
 
         Args:
             record: The record.
