@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from conftest import RunPython
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -15,7 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otlp import Decoded, decode_logs, decode_metrics, decode_spans
 from otlp_server import OtlpServer
 
-from pytracingx.testing import _otlp
+import pytracingx as ptx
+from pytracingx.testing import RecordingError, Scope, _otlp, capture
 
 # What the package never writes, and the official decoder or ours would show in a way of its own.
 NOT_WRITTEN = {"summary", "string_value_strindex", "key_strindex"}
