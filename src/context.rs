@@ -167,11 +167,30 @@ pub fn forward_baggage<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String
 /// One `baggage` value. Values are percent-encoded where needed. Entries whose key is no token are left out, and
 /// those that would exceed [`MAX_BAGGAGE_MEMBERS`] or [`MAX_BAGGAGE_BYTES`]. Empty for nothing.
 pub fn format_baggage(entries: &[BaggageEntry]) -> String {
+    format_counted(entries).0
+}
+
+/// A `baggage` value with more entries, which replace those of the same key (with their properties) and come last, as
+/// far as they fit; and how many do not, or have a key that is no token.
+pub fn merge_baggage(value: &str, entries: impl IntoIterator<Item = BaggageEntry>) -> (String, usize) {
+    let mut merged = parse_baggage([value.as_bytes()]);
+    for entry in entries {
+        merged.retain(|known| known.key != entry.key);
+        merged.push(entry);
+    }
+    format_counted(&merged)
+}
+
+/// The value, and how many entries are not in it.
+fn format_counted(entries: &[BaggageEntry]) -> (String, usize) {
     /// What a value cannot hold as it is.
     const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
     let mut out = String::new();
-    let valid = entries.iter().filter(|entry| is_token(&entry.key));
-    for entry in valid.take(MAX_BAGGAGE_MEMBERS) {
+    let mut members = 0;
+    for entry in entries.iter().filter(|entry| is_token(&entry.key)) {
+        if members == MAX_BAGGAGE_MEMBERS {
+            break;
+        }
         let before = out.len();
         if before > 0 {
             out.push(',');
@@ -181,9 +200,11 @@ pub fn format_baggage(entries: &[BaggageEntry]) -> String {
         out.push_str(&entry.properties);
         if out.len() > MAX_BAGGAGE_BYTES {
             out.truncate(before);
+        } else {
+            members += 1;
         }
     }
-    out
+    (out, entries.len() - members)
 }
 
 fn baggage_member(member: &[u8]) -> Option<BaggageEntry> {

@@ -162,9 +162,8 @@ impl Instruments {
             return None;
         }
         let by_name = (definition.scope.clone(), name);
-        match state.by_name.get(&by_name).cloned() {
-            Some(first) => state.compare(&first.definition, definition),
-            None => {}
+        if let Some(first) = state.by_name.get(&by_name).cloned() {
+            state.compare(&first.definition, definition);
         }
         let instrument = Arc::new(Instrument {
             id: state.instruments.len() as u32 + 1,

@@ -112,7 +112,7 @@ impl InstrumentKind {
 
 /// OpenTelemetry's short name of a severity number; empty for 0 (not set) and above 24.
 pub const fn severity_name(number: u8) -> &'static str {
-    const NAMES: [&str; 25] = [
+    const NAMES: &[&str; 25] = &[
         "", "TRACE", "TRACE2", "TRACE3", "TRACE4", "DEBUG", "DEBUG2", "DEBUG3", "DEBUG4", "INFO", "INFO2",
         "INFO3", "INFO4", "WARN", "WARN2", "WARN3", "WARN4", "ERROR", "ERROR2", "ERROR3", "ERROR4", "FATAL",
         "FATAL2", "FATAL3", "FATAL4",

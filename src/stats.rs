@@ -178,6 +178,8 @@ pub struct RecordingCounters {
     pub logs_dropped: Drops,
     /// Times that were not integer Unix nanoseconds and were replaced by now.
     pub unusable_times: Counter,
+    /// Baggage entries that do not fit, or are no text under a token.
+    pub baggage_left_out: Counter,
     /// Measurements not taken: negative, for a counter or a histogram.
     pub negative_measurements: Counter,
     /// Measurements not taken: NaN or an infinity, for anything but a gauge.
@@ -352,6 +354,8 @@ pub struct Snapshot {
     pub spans_dropped: DropCounts,
     /// Times that were not integer Unix nanoseconds and were replaced by now.
     pub unusable_times: u64,
+    /// Entries that `baggage()` left out: they do not fit, or are no text under a token.
+    pub baggage_left_out: u64,
     /// Spans that were collected without having been ended; they were ended then.
     pub spans_abandoned: u64,
     /// Log records handed to the session: those that reached the exporter, and `logs_dropped`. What no destination's

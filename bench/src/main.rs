@@ -8,6 +8,7 @@
 //! nothing. `--json` prints one object per line instead of tables. Exits non-zero when a result is wrong or, without
 //! `--check`, when a promised ratio is missed.
 
+mod aggregate;
 mod drain;
 mod emit;
 mod encode;
@@ -21,8 +22,15 @@ use measure::{Options, Report};
 type Benchmark = (&'static str, fn(Options) -> Report);
 
 /// In the order they run.
-const BENCHMARKS: &[Benchmark] =
-    &[("ring", ring::run), ("drain", drain::run), ("emit", emit::run), ("encode", encode::run)];
+const BENCHMARKS: &[Benchmark] = &[
+    ("ring", ring::run),
+    ("drain", drain::run),
+    ("emit", emit::run),
+    ("aggregate", aggregate::run),
+    ("encode", encode::run),
+    ("encode_logs", encode::run_logs),
+    ("encode_points", encode::run_points),
+];
 
 fn main() -> ExitCode {
     let mut options = Options::default();

@@ -34,7 +34,7 @@ pub fn many<T>(
     (0..count).map(|_| one(u)).collect()
 }
 
-fn value(u: Bytes<'_, '_>, depth: usize) -> Result<Value> {
+pub fn value(u: Bytes<'_, '_>, depth: usize) -> Result<Value> {
     Ok(match u.int_in_range(0..=if depth < 60 { 8 } else { 5 })? {
         0 => Value::Empty,
         1 => Value::Bool(u.arbitrary()?),

@@ -62,6 +62,7 @@ __all__ = [
     "_shutdown_at_exit",
     "_span_kind",
     "_trace_context",
+    "baggage",
     "check",
     "current_span",
     "current_trace_context",
@@ -70,6 +71,7 @@ __all__ = [
     "extract_headers",
     "force_flush",
     "from_monotonic",
+    "get_baggage",
     "get_logger",
     "get_meter",
     "get_tracer",
@@ -187,6 +189,7 @@ class _Stats(TypedDict, total=False):
     logs: _LogStats
     measurements: _MeasurementStats
     unusable_times: int
+    baggage_left_out: int
     trace_sinks: list[_SinkStats]
     metric_sinks: list[_SinkStats]
     log_sinks: list[_SinkStats]
@@ -549,8 +552,8 @@ class Config:
         log_filter: str | None = None,
         sinks: Iterable[_Sink] | None = None,
         *,
-        views: None = None,
-        redact: None = None,
+        views: Iterable[View] | None = None,
+        redact: Iterable[Redact] | None = None,
         sdk_metrics: bool = False,
         default_histogram: Literal["explicit", "exponential"] = "explicit",
         exemplar_filter: Literal["trace_based", "always_on", "always_off"] = "trace_based",
@@ -997,6 +1000,32 @@ class Logger:
         """
 
 @final
+class baggage:
+    """Adds to the baggage of the current context while a `with` block runs: inject_headers() sends it.
+
+    Args:
+        mapping: Keys and values. A key must be a token: letters, digits and !#$%&'*+-.^_`|~.
+        entries: The same as keyword arguments; they win.
+
+    An entry replaces one of the same key. A value is a str; int, float and bool become text, None is left out. What is
+    not like this, or does not fit in 180 entries and 8192 bytes, is left out and counted as `baggage_left_out` in
+    stats(). May be entered again, also while entered. Never raises.
+    """
+    def __new__(
+        cls, mapping: Mapping[str, str | float | None] | None = None, /, **entries: str | float | None
+    ) -> Self: ...
+    def __enter__(self) -> Self:
+        """Sets the entries; gives itself back."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+        /,
+    ) -> Literal[False]:
+        """Makes current again what was before; lets exceptions pass."""
+
+@final
 class _Body:
     """The body of a generator: while a `with` block runs one step of it, what was current when the last step ended is
     current again, at first the span given. A span that the body holds open at a yield so never leaks to whoever drives
@@ -1072,6 +1101,7 @@ def stats() -> _Stats:
             instruments made again with another definition. Of observable instruments: `late_observations`, collections that
             did not wait for all of them, and `callback_errors`.
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+        baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
         trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
             (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
             `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
@@ -1107,6 +1137,14 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
 
     All sinks at once, over connections of their own: the exporter's are not touched. Sampling does not apply. Releases
     the GIL; Ctrl-C ends the wait.
+    """
+
+def get_baggage() -> dict[str, str]:
+    """The baggage of the current context: what extract_headers() found and baggage() set.
+
+    Returns:
+        A new dict of str to str, percent-decoded. Of several entries with one key the last; their properties are not
+        in it, but travel on.
     """
 
 def get_logger(name: str, version: str | None = None) -> Logger:

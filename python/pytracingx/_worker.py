@@ -97,14 +97,14 @@ def _without_arguments(callback: Any) -> Callable[[], Any]:
 def _each(given: Any) -> Iterable[Any]:
     if given is None:
         return ()
-    if isinstance(given, (str, bytes, dict)) or hasattr(given, "value"):
-        return (given,)
-    if isinstance(given, tuple) and len(given) == 2 and (given[1] is None or hasattr(given[1], "keys")):
+    is_pair = isinstance(given, tuple) and len(given) == 2 and (given[1] is None or hasattr(given[1], "keys"))
+    if is_pair or isinstance(given, (str, bytes, dict)) or hasattr(given, "value"):
         return (given,)
     try:
-        return iter(given)
+        observations: Iterable[Any] = iter(given)
     except TypeError:
         return (given,)
+    return observations
 
 
 def _pair(given: Any) -> _Pair:

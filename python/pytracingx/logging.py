@@ -6,16 +6,17 @@
     logging.basicConfig(level=logging.INFO, handlers=[SLSLoggingHandler()])
     logging.getLogger("foo").info("hello from stdlib", extra={"items": 3})
 
-Records keep their extras with their types, their time, and the ids of the span they were made in. In `dictConfig`:
-`{"class": "pytracingx.logging.SLSLoggingHandler", "level": "INFO"}`.
+Records keep their extras with their types, their time, and the ids of the span they were made in. In
+`dictConfig`: `{"class": "pytracingx.logging.SLSLoggingHandler", "level": "INFO"}`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from . import _native
-from ._native import _severity_for as _severity_for  # for programs that had it from 0.3
+from ._native import _severity_for as _severity_for
 
 __all__ = ["SLSLoggingHandler", "TraceContextFilter", "install"]
 
@@ -25,19 +26,23 @@ _emit_stdlib = _native._emit_stdlib
 class SLSLoggingHandler(logging.Handler):
     """Records what it is given as log records of the logger's name; before ``init`` it does nothing.
 
-    The body is ``self.format(record)``: without a formatter the message, with the traceback if there is one. Attributes
-    are ``logger.name``, ``code.filepath``, ``code.function``, ``code.lineno``, ``thread.id``, ``thread.name``,
-    ``process.pid``, the exception's ``exception.type``, ``exception.message`` and ``exception.stacktrace``, and the
-    record's extras that are str, bool, int, float, bytes, or lists, tuples or dicts of these.
+    The body is ``self.format(record)``: without a formatter the message, with the traceback if there is one.
+    Attributes are ``logger.name``, ``code.filepath``, ``code.function``, ``code.lineno``, ``thread.id``,
+    ``thread.name``, ``process.pid``, the exception's ``exception.type``, ``exception.message`` and
+    ``exception.stacktrace``, and the record's extras that are str, bool, int, float, bytes, or lists, tuples or
+    dicts of these.
 
-    Never raises, never blocks and takes no lock. A record made while another one is being formatted on the same thread
-    is dropped and counted. Formatting that fails is told as `logging` does, and the record kept without its arguments.
+    Never raises, never blocks and takes no lock. A record made while another one is being formatted on the same
+    thread is dropped and counted. Formatting that fails is told as `logging` does, and the record kept without its
+    arguments.
 
     Args:
         level: Lower ones are ignored; default none. What ``log_filter`` leaves out is not even formatted.
     """
 
-    _is_plain = True  # format() is logging's own
+    # format() and filter() are logging's own.
+    _is_plain = True
+    _is_unfiltered = True
 
     def __init__(self, level: int | str = logging.NOTSET) -> None:
         super().__init__(level=level)
@@ -45,6 +50,7 @@ class SLSLoggingHandler(logging.Handler):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._is_plain = cls.format is logging.Handler.format
+        cls._is_unfiltered = cls.filter is logging.Handler.filter
 
     def createLock(self) -> None:
         """None is needed: each thread records for itself."""
@@ -56,6 +62,9 @@ class SLSLoggingHandler(logging.Handler):
         Args:
             record: The record.
         """
+        if self._is_unfiltered and not self.filters:
+            self.emit(record)
+            return True
         passed: bool | logging.LogRecord = self.filter(record)
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
@@ -73,23 +82,22 @@ class SLSLoggingHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Tells of an exception while formatting on stderr, if `logging.raiseExceptions`; raises nothing itself.
+        """Tells on stderr of an exception while formatting, if `logging.raiseExceptions`; raises nothing itself.
 
         Args:
             record: The record.
         """
-        try:
+        with contextlib.suppress(Exception):  # a closed stderr
             super().handleError(record)
-        except Exception:  # a closed stderr
-            pass
 
 
 class TraceContextFilter(logging.Filter):
     """Puts the current span's ids on records, for formats such as ``%(otelTraceID)s %(message)s``.
 
-    ``otelTraceID`` (32 hexadecimal digits), ``otelSpanID`` (16) and ``otelTraceSampled`` (a bool), as OpenTelemetry's
-    logging instrumentation: without a span "0", "0" and False. Add it to a handler. On a ``QueueHandler`` it makes the
-    handlers behind the queue, which run on another thread, know the span too. A record that has them keeps them.
+    ``otelTraceID`` (32 hexadecimal digits), ``otelSpanID`` (16) and ``otelTraceSampled`` (a bool), as
+    OpenTelemetry's logging instrumentation: without a span "0", "0" and False. Add it to a handler. On a
+    ``QueueHandler`` it makes the handlers behind the queue, which run on another thread, know the span too. A
+    record that has them keeps them.
 
     Args:
         name: Only records of this logger and those below it pass; default all.

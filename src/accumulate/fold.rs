@@ -18,6 +18,7 @@ pub const FOLD_ATTRIBUTE_SETS: usize = 2000;
 const FOLD_ATTRIBUTE_BYTES: usize = 8 << 20;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
+type SetIndex = Map<Arc<[u8]>, usize>;
 
 /// Where one thread's measurements go while its lane is full: the thread and the exporter share it under a lock that is
 /// held for one measurement, or for taking it all.
@@ -30,7 +31,7 @@ pub struct Fold {
 struct State {
     folded: Folded,
     /// By instrument and binding, then by attribute items: index of the entry.
-    index: Map<(u32, u32), Map<Arc<[u8]>, usize>>,
+    index: Map<(u32, u32), SetIndex>,
     /// Attribute sets by instrument.
     sets: Map<u32, usize>,
     attribute_bytes: usize,

@@ -15,6 +15,7 @@
 mod attributes;
 mod exemplars;
 mod observed;
+mod routes;
 mod series;
 mod table;
 

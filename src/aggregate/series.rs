@@ -134,8 +134,13 @@ impl StreamSeries {
     }
 
     /// How many series.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.series.len() + usize::from(self.overflow.is_some())
+    }
+
+    /// Attribute sets of series, and of totals that were exported.
+    pub(super) fn held_sets(&self) -> usize {
+        self.len() + self.exported.as_ref().map_or(0, |exported| exported.totals.len())
     }
 
     /// Hands out the points, if there are any, and begins the next window.

@@ -1,13 +1,11 @@
 //! From records to series: which instrument, which streams, which series. The way of an attribute set that was seen
 //! before is one look-up, by binding or by the bytes as recorded; without attributes it is an index.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
 
 use super::attributes::AttributeSet;
 use super::observed::Observed;
+use super::routes::{Recorded, Routes};
 use super::series::{OVERFLOW, Series, StreamSeries, Window};
 use super::{Exemplar, Metric};
 use crate::accumulate::{Cell, Folded, overflow_attributes};
@@ -19,8 +17,6 @@ use crate::record::{Header, Number};
 /// Bytes that cached routes take, of all instruments; beyond, all are forgotten. Programs with attribute sets that
 /// return need far less, and others gain nothing from a cache.
 const CACHE_BYTES: usize = 16 << 20;
-/// What a cached route takes besides its attributes.
-const ROUTE_BYTES: usize = 64;
 
 /// See the module documentation of [`crate::aggregate`].
 #[derive(Debug)]
@@ -50,25 +46,6 @@ struct Entry {
     routes: Routes,
     /// Only of observable instruments.
     observed: Option<Observed>,
-}
-
-/// Attribute sets whose series are known: the index of each stream's series, one stream after the other.
-#[derive(Debug, Default)]
-struct Routes {
-    series: Vec<u32>,
-    /// Where in `series` the set without attributes begins; likewise the others.
-    plain: Option<usize>,
-    by_binding: HashMap<u32, usize, RandomState>,
-    by_items: HashMap<Box<[u8]>, usize, RandomState>,
-    /// What the cache takes.
-    bytes: usize,
-}
-
-/// Attributes as recorded: a binding or items.
-#[derive(Debug, Clone, Copy)]
-struct Recorded<'a> {
-    binding: u32,
-    items: &'a [u8],
 }
 
 impl Table {
@@ -164,8 +141,8 @@ impl Table {
     /// Attribute sets that series, observations and caches hold: what the table's memory is in proportion to.
     pub fn attribute_sets(&self) -> usize {
         let of = |entry: &Entry| {
-            entry.streams.iter().map(StreamSeries::len).sum::<usize>()
-                + entry.routes.by_items.len()
+            entry.streams.iter().map(StreamSeries::held_sets).sum::<usize>()
+                + entry.routes.len()
                 + entry.observed.as_ref().map_or(0, |observed| observed.sets.len())
         };
         self.entries.iter().flatten().map(|entry| of(entry)).sum()
@@ -223,13 +200,13 @@ impl Table {
             None => &self.route,
         };
         let mut overflow = false;
-        for (position, (series, index)) in streams.iter_mut().zip(route).enumerate() {
-            let stream = &instrument.streams[position];
-            overflow |= *index == OVERFLOW;
-            take(
-                series.get(stream, *index),
-                Place { position, index: *index, stream, instrument, instruments },
-            );
+        for (position, index) in route.iter().copied().enumerate() {
+            let (Some(series), Some(stream)) = (streams.get_mut(position), instrument.streams.get(position))
+            else {
+                break;
+            };
+            overflow |= index == OVERFLOW;
+            take(series.get(stream, index), Place { position, index, stream, instrument, instruments });
         }
         if overflow {
             self.overflowed += measurements;
@@ -295,12 +272,6 @@ struct Place<'a> {
     instruments: &'a Instruments,
 }
 
-impl Recorded<'_> {
-    fn bound(self, instruments: &Instruments) -> Option<Arc<[u8]>> {
-        if self.binding == 0 { None } else { instruments.binding(self.binding) }
-    }
-}
-
 impl Entry {
     /// Finds or begins the series of an attribute set in each stream. A route that leads to no overflow series is
     /// cached; returned is what that takes.
@@ -326,40 +297,6 @@ impl Entry {
             route.push(series.find_or_begin(stream, canonical));
         }
         if route.contains(&OVERFLOW) { 0 } else { self.routes.insert(recorded, route) }
-    }
-}
-
-impl Routes {
-    /// Where the route of an attribute set begins.
-    #[inline]
-    fn find(&self, recorded: Recorded<'_>) -> Option<usize> {
-        match recorded {
-            Recorded { binding: 0, items: [] } => self.plain,
-            Recorded { binding: 0, items } => self.by_items.get(items).copied(),
-            Recorded { binding, .. } => self.by_binding.get(&binding).copied(),
-        }
-    }
-
-    fn insert(&mut self, recorded: Recorded<'_>, route: &[u32]) -> usize {
-        let at = self.series.len();
-        self.series.extend_from_slice(route);
-        match recorded {
-            Recorded { binding: 0, items: [] } => self.plain = Some(at),
-            Recorded { binding: 0, items } => drop(self.by_items.insert(items.into(), at)),
-            Recorded { binding, .. } => drop(self.by_binding.insert(binding, at)),
-        }
-        let bytes = ROUTE_BYTES + recorded.items.len();
-        self.bytes += bytes;
-        bytes
-    }
-
-    /// Empties the cache; returned is what it took.
-    fn forget(&mut self) -> usize {
-        self.series.clear();
-        self.plain = None;
-        self.by_binding.clear();
-        self.by_items.clear();
-        std::mem::take(&mut self.bytes)
     }
 }
 

@@ -49,12 +49,24 @@ impl Activation {
         }
     }
 
-    /// Restores at the end of a block, whatever was made current in it.
-    fn leave(&mut self) {
+    /// Restores, whatever is current; false, changing nothing, outside the context that it was made current in.
+    fn reset(&mut self) -> bool {
         // SAFETY: attached (called from Python only).
         let is_reset =
             self.before.as_ref().is_some_and(|(token, _)| unsafe { self.variable.reset(token.as_ptr()) });
-        if is_reset { self.before = None } else { self.restore() }
+        if is_reset {
+            self.before = None;
+        }
+        is_reset
+    }
+}
+
+/// Restores at the end of a block: the innermost that this thread or task made current. The others of a shared context
+/// manager belong to somebody else.
+pub(super) fn leave(activations: &mut Vec<Activation>) {
+    match activations.iter_mut().rposition(Activation::reset) {
+        Some(at) => drop(activations.remove(at)),
+        None => activations.pop().iter_mut().for_each(Activation::restore),
     }
 }
 
@@ -154,9 +166,7 @@ impl UseSpan {
         _exc_val: &Bound<'_, PyAny>,
         _exc_tb: &Bound<'_, PyAny>,
     ) -> bool {
-        if let Some(mut activation) = self.activations.pop() {
-            activation.leave();
-        }
+        leave(&mut self.activations);
         false
     }
 }

@@ -97,8 +97,11 @@ impl Word {
 unsafe fn word(object: *mut InstrumentObject, session: u64) -> Word {
     // SAFETY: alive. Relaxed: the word carries all there is.
     let word = Word(unsafe { (*object).word.load(Ordering::Relaxed) });
+    if word.is_of(session) {
+        return word;
+    }
     // SAFETY: alive.
-    if word.is_of(session) { word } else { unsafe { register(object, session) } }
+    unsafe { register(object, session) }
 }
 
 #[cold]

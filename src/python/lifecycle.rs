@@ -170,6 +170,7 @@ pub(super) fn is_initialized() -> bool {
 ///         instruments made again with another definition. Of observable instruments: `late_observations`, collections that
 ///         did not wait for all of them, and `callback_errors`.
 ///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
+///     baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
 ///     trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
 ///         (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
 ///         `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
@@ -191,6 +192,7 @@ pub(super) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     spans.set_item("abandoned", stats.spans_abandoned)?;
     out.set_item("spans", spans)?;
     out.set_item("unusable_times", stats.unusable_times)?;
+    out.set_item("baggage_left_out", stats.baggage_left_out)?;
     let logs = PyDict::new(py);
     logs.set_item("recorded", stats.logs_recorded)?;
     logs.set_item("dropped", drops(py, &stats.logs_dropped)?)?;

@@ -42,6 +42,8 @@ pub(super) struct Route {
     pub(super) threshold: u8,
 }
 
+type Routes = HashMap<Box<[u8]>, Route, RandomState>;
+
 impl Route {
     /// A logger's, registered with its session. Takes a lock: not for hot calls.
     pub(super) fn of(scope: &Scope, session: u64) -> Option<Self> {
@@ -54,9 +56,9 @@ impl Route {
     /// That of a logger that is known by name only, remembered per thread.
     pub(super) fn of_name(name: &[u8], session: u64) -> Option<Self> {
         thread_local! {
-            static ROUTES: RefCell<(u64, HashMap<Box<[u8]>, Route, RandomState>)> = RefCell::default();
+            static ROUTES: RefCell<(u64, Routes)> = RefCell::default();
         }
-        let route = |routes: &RefCell<(u64, HashMap<Box<[u8]>, Self, RandomState>)>| {
+        let route = |routes: &RefCell<(u64, Routes)>| {
             let (known_session, routes) = &mut *routes.borrow_mut();
             if *known_session != session || routes.len() > MAX_ROUTES {
                 routes.clear();
@@ -89,9 +91,11 @@ impl Body<'_> {
     #[inline]
     pub(super) unsafe fn of(object: Object) -> Result<Self, Raised> {
         // SAFETY: as promised by the caller.
-        match unsafe { simple(object) } {
-            Some(value) => Ok(Self::Simple(value)),
-            None => unsafe { Self::of_unusual(object) },
+        unsafe {
+            match simple(object) {
+                Some(value) => Ok(Self::Simple(value)),
+                None => Self::of_unusual(object),
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod activation;
 mod arguments;
+mod baggage;
 mod capi;
 mod config;
 mod convert;
@@ -51,6 +52,8 @@ mod _native {
     use super::activation::{
         ExtractedContext, UseSpan, current_span, current_trace_context, restore_context,
     };
+    #[pymodule_export]
+    use super::baggage::{Baggage, get_baggage};
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]

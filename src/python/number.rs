@@ -125,25 +125,21 @@ unsafe fn subclass(object: Object) -> Option<Number> {
 pub(super) unsafe fn numbers(values: Object, mut each: impl FnMut(Option<Number>)) -> Result<(), Raised> {
     // SAFETY: as promised by the caller.
     unsafe {
-        let mut values = Owned::new(values);
-        if ffi::PyList_CheckExact(values.0) == 0 && ffi::PyTuple_CheckExact(values.0) == 0 {
-            let view = Owned(ffi::PyMemoryView_FromObject(values.0));
+        if ffi::PyList_CheckExact(values) == 0 && ffi::PyTuple_CheckExact(values) == 0 {
+            let view = Owned(ffi::PyMemoryView_FromObject(values));
             if view.0.is_null() {
                 swallow()?;
-                if is_tensor(values.0) {
+                if is_tensor(values) {
                     each(None);
                     return Ok(());
                 }
-            } else {
-                if let Some(column) = Column::of(view.0)? {
-                    column.numbers().for_each(|number| each(Some(number)));
-                    return Ok(());
-                }
-                values = view;
+            } else if let Some(column) = Column::of(view.0)? {
+                column.numbers().for_each(|number| each(Some(number)));
+                return Ok(());
             }
         }
         // A copy: code of the elements may change a list.
-        let elements = Owned(ffi::PySequence_Tuple(values.0));
+        let elements = Owned(ffi::PySequence_Tuple(values));
         if elements.0.is_null() {
             swallow()?;
             each(None);

@@ -84,7 +84,7 @@ impl Headers {
 }
 
 /// Swallows an `Exception` out of a carrier; any other `BaseException` (KeyboardInterrupt) is passed on.
-fn quiet(py: Python<'_>, result: PyResult<()>) -> PyResult<()> {
+pub(super) fn quiet(py: Python<'_>, result: PyResult<()>) -> PyResult<()> {
     result.or_else(|error| if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) })
 }
 

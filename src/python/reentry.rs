@@ -16,7 +16,8 @@ impl Entered {
     #[inline]
     pub(super) fn begin() -> Option<Self> {
         let was_inside = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
-        (!was_inside).then_some(Self(()))
+        // Not `then_some`: it would make one and drop it, which ends the outer one.
+        if was_inside { None } else { Some(Self(())) }
     }
 }
 

@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::capi::MethodDef;
@@ -320,7 +321,7 @@ unsafe fn convert(
             scope: route.scope,
             span,
             unix_nano: created(&held),
-            severity_text: if is_standard { b"" } else { text(held.get(key::LEVELNAME)) },
+            severity_text: if is_standard { b"" } else { level_name(&held) },
             body: &body,
             fields: &fields,
             attributes: &attributes,
@@ -345,6 +346,13 @@ unsafe fn text<'a>(object: Object) -> &'a [u8] {
         }
         utf8(object).unwrap_or_default()
     }
+}
+
+/// What the application calls a level of its own; empty when it has no name for it.
+unsafe fn level_name(held: &Held) -> &[u8] {
+    // SAFETY: attached; held as long as the result is used.
+    let name = unsafe { text(held.get(key::LEVELNAME)) };
+    if name.starts_with(b"Level ") { b"" } else { name }
 }
 
 /// An int; of anything else nothing.
@@ -373,8 +381,11 @@ unsafe fn message<'py>(
             && !held.is_true(key::STACK_INFO)?;
         let formatted = if !is_alone {
             handler.call_method1(pyo3::intern!(py, "format"), (record,))
-        } else if !unformatted.is_exact_instance_of::<PyString>() || held.is_true(key::ARGS)? {
+        } else if !unformatted.is_exact_instance_of::<PyString>() || !has_standard_message(record)? {
             record.call_method0(pyo3::intern!(py, "getMessage"))
+        } else if held.is_true(key::ARGS)? {
+            let formatted = ffi::PyUnicode_Format(unformatted.as_ptr(), held.get(key::ARGS));
+            Bound::from_owned_ptr_or_err(py, formatted)
         } else {
             return Ok((unformatted, None));
         };
@@ -384,6 +395,22 @@ unsafe fn message<'py>(
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether the record's `getMessage()` is stdlib's: `msg`, with `%` and `args` if there are any.
+fn has_standard_message(record: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static STANDARD: PyOnceLock<Option<(Py<PyAny>, Py<PyAny>)>> = PyOnceLock::new();
+    let py = record.py();
+    let name = pyo3::intern!(py, "getMessage");
+    let standard = STANDARD.get_or_try_init(py, || -> PyResult<_> {
+        let kind = py.import("logging")?.getattr("LogRecord")?;
+        let method = kind.getattr(name)?;
+        let says = |attribute: &str| method.getattr(attribute).map(|text| text.to_string());
+        let original = says("__module__")? == "logging" && says("__qualname__")? == "LogRecord.getMessage";
+        Ok(original.then(|| (kind.unbind(), method.unbind())))
+    })?;
+    let Some((kind, method)) = standard else { return Ok(false) };
+    Ok(record.get_type().is(kind) && record.get_type().getattr(name)?.is(method))
 }
 
 /// What describes the record's exception. Its stacktrace is the one that formatting left behind.
@@ -412,8 +439,13 @@ unsafe fn extras(dict: &Bound<'_, PyDict>, has_exception: bool) -> Result<Owned,
             return Err(Raised);
         }
         let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        let mut expected = 0;
         while ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) != 0 {
-            if value == ffi::Py_None() || standard_key(key, usize::MAX).is_some() {
+            if let Some(index) = standard_key(key, expected) {
+                expected = index + 1;
+                continue;
+            }
+            if value == ffi::Py_None() {
                 continue;
             }
             let (key, value) = (Owned::new(key), Owned::new(value));

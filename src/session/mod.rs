@@ -364,6 +364,7 @@ impl Session {
         stats.measurements.not_a_number = counters.not_numbers.get();
         stats.measurements.callback_errors = counters.callback_errors.get();
         stats.unusable_times = counters.unusable_times.get();
+        stats.baggage_left_out = counters.baggage_left_out.get();
         stats
     }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::config::Compression;
 
-const LEVEL: u32 = 1;
+pub(super) const LEVEL: u32 = 1;
 
 /// Replaces `out` with the compressed `body` and returns the `content-encoding` to declare. `None`: `out` is the body
 /// as it is, because that was asked for or because the compressor had no memory.
@@ -28,7 +28,7 @@ fn gzip(body: &[u8], out: &mut Vec<u8>) -> bool {
     encoder.write_all(body).and_then(|()| encoder.try_finish()).is_ok()
 }
 
-fn zstd(body: &[u8], out: &mut Vec<u8>) -> bool {
+pub(super) fn zstd(body: &[u8], out: &mut Vec<u8>) -> bool {
     out.reserve(zstd::zstd_safe::compress_bound(body.len()));
     zstd::bulk::Compressor::new(LEVEL as i32)
         .and_then(|mut encoder| encoder.compress_to_buffer(body, out))

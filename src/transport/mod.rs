@@ -12,6 +12,9 @@ pub mod memory;
 mod post;
 mod resolve;
 pub mod retry;
+pub mod sls;
+pub mod sls_answer;
+pub mod sls_sign;
 mod tls;
 
 pub use compress::compress;

@@ -8,7 +8,7 @@ use super::{Failure, Response, one_line};
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// A refused certificate is a matter of configuration or of a renewal under way: no use asking every second.
-const TLS_RETRY: Duration = Duration::from_secs(30);
+pub(super) const TLS_RETRY: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const MAX_MESSAGE_CHARS: usize = 256;
@@ -99,7 +99,7 @@ fn is_protobuf(content_type: Option<&str>) -> bool {
 }
 
 /// Seconds or a date; anything else is as good as absent. Of several values the first that can be read.
-fn retry_after(response: &Response, now_unix: u64) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response, now_unix: u64) -> Option<Duration> {
     response.headers.get_all(http::header::RETRY_AFTER).iter().find_map(|value| {
         let value = value.to_str().ok()?.trim();
         let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -28,7 +28,18 @@ MEMBERS = [
 ]
 # CPython 3.9 finds none where the extension is built for the stable ABI.
 CLASSES_HAVE_SIGNATURES = sys.version_info >= (3, 10)
-NOT_CONSTRUCTED = ["ConfigError", "ExtractedContext", "Span", "Tracer"]
+<<<<<<< HEAD
+INSTRUMENTS = [name for name in CLASSES if name.endswith(("Counter", "Histogram", "Gauge"))]
+NOT_CONSTRUCTED = ["ConfigError", "ExtractedContext", "Logger", "Meter", "Span", "Tracer", *INSTRUMENTS]
+=======
+INSTRUMENTS = ["Counter", "UpDownCounter", "Histogram", "Gauge"]
+MADE_BY_CALLS = [
+    *["ExtractedContext", "Logger", "Meter", "Span", "Tracer", *INSTRUMENTS],
+    *[f"Bound{name}" for name in INSTRUMENTS],
+    *["ObservableCounter", "ObservableGauge", "ObservableUpDownCounter"],
+]
+NOT_CONSTRUCTED = ["ConfigError", *MADE_BY_CALLS]
+>>>>>>> pylog
 
 
 def find(path: str) -> Any:
@@ -67,7 +78,11 @@ def test_help_shows_the_signature(name: str) -> None:
     assert name in text and "$self" not in text and "\n--\n" not in text
 
 
-@pytest.mark.parametrize("name", ["Span", "Tracer", "ExtractedContext"])
+<<<<<<< HEAD
+@pytest.mark.parametrize("name", ["Span", "Tracer", "ExtractedContext", "Meter", *INSTRUMENTS])
+=======
+@pytest.mark.parametrize("name", MADE_BY_CALLS)
+>>>>>>> pylog
 def test_what_only_calls_make_cannot_be_constructed(name: str) -> None:
     """An object of zeroed memory would crash."""
     with pytest.raises(TypeError, match="cannot create"):
@@ -88,6 +103,23 @@ def test_signatures_are_those_of_the_api() -> None:
         "force_flush": "(timeout_ms=5000)",
         "init": "(config=None)",
         "get_tracer": "(name, version=None)",
+<<<<<<< HEAD
+        "get_meter": "(name, version=None, schema_url=None)",
+        "Meter.counter": "(self, /, name, *, unit=None, description=None)",
+        "Meter.histogram": "(self, /, name, *, unit=None, description=None, boundaries=None, aggregation=None, "
+        "max_size=160)",
+        "Meter.observable_gauge": "(self, /, name, callback, *, unit=None, description=None)",
+        "Counter.add": "(self, /, value, attributes=None)",
+        "Histogram.record_many": "(self, /, values, attributes=None)",
+        "Gauge.bind": "(self, /, attributes)",
+        "BoundGauge.set": "(self, /, value)",
+=======
+        "get_logger": "(name, version=None)",
+        "emit_log_record": "(name, message, *, severity_number, severity_text, attributes=None, timestamp=None, "
+        "body=None)",
+        "Logger.info": "(self, /, message, *, attributes=None, exc_info=None)",
+        "Logger.log": "(self, /, severity_number, message, *, attributes=None, exc_info=None)",
+>>>>>>> pylog
         "new_context": "(parent=None)",
         "inject_headers": "(carrier, context=None)",
         "from_monotonic": "(seconds, /)",

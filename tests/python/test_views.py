@@ -22,7 +22,7 @@ VIEWS = {
     },
     "View(instrument_name='a', name='b')": {"instrument_name": "a", "name": "b"},
     "View(attribute_keys=['a', 'b'], cardinality_limit=7)": {
-        "attribute_keys": {"b", "a"},
+        "attribute_keys": ["b", "a", "a"],
         "cardinality_limit": 7,
     },
     "View(attribute_keys=[])": {"attribute_keys": ()},

@@ -1,5 +1,7 @@
 //! The part of the core below the network, in a binary that needs no C code: sanitizer builds take it.
 
+mod accumulate;
+mod aggregate;
 mod batch;
 mod lane;
 mod lane_threads;

@@ -29,5 +29,8 @@ mod redact;
 mod retry;
 mod sampler;
 mod sink;
+mod sls;
+mod sls_model;
+mod sls_transport;
 mod strategies;
 mod tls;

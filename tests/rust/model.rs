@@ -104,7 +104,7 @@ fn scalar(value: &Value) -> attrs::Value<'_> {
     }
 }
 
-fn write_element(out: &mut Vec<u8>, strings: &Interner, value: &Value) {
+pub(crate) fn write_element(out: &mut Vec<u8>, strings: &Interner, value: &Value) {
     match value {
         Value::Array(values) => {
             let open = attrs::open_element(out, tag::ARRAY);

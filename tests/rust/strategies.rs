@@ -11,7 +11,7 @@ use crate::model_logs::LogModel;
 use crate::model_metrics::{ExemplarModel, MetricModel, PointModel, PointValue};
 
 /// Some ASCII, some of every UTF-8 length, around the lengths at which sizes take another byte or another path.
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-z.]{0,40}",
         2 => "[aé€😀]{0,12}",
@@ -30,7 +30,7 @@ fn int() -> impl Strategy<Value = i64> {
     (any::<i64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Empty),
         any::<bool>().prop_map(Value::Bool),
@@ -47,7 +47,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn attributes() -> impl Strategy<Value = model::Attributes> {
+pub(crate) fn attributes() -> impl Strategy<Value = model::Attributes> {
     prop::collection::vec((name(), value()), 0..5)
 }
 

@@ -1,6 +1,7 @@
 //! What the encoders of all signals share beside values: encoded scopes, the order of records in a chunk, counts of what
 //! limits cut. Allocates for the chunk and, at the first sight of a scope, for the encoded scope.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::common;
@@ -31,12 +32,18 @@ impl Scopes {
     }
 }
 
+/// Up to so much encoded records go through memory that is kept, and are copied to a chunk of their exact size: a fresh
+/// allocation of the size that they may have costs more in page faults at each batch, several times the encoding.
+const SCRATCH_BYTES: usize = 1 << 20;
+
 /// Puts one batch's records of a signal into a chunk, scope by scope.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     scopes: Scopes,
     /// Indexes of the wanted records. Only filled while encoding.
     order: Vec<usize>,
+    /// At most [`SCRATCH_BYTES`]. Only filled while encoding.
+    scratch: Vec<u8>,
 }
 
 impl Records {
@@ -51,28 +58,35 @@ impl Records {
         lookup: Lookup<'_>,
         put: impl Fn(&mut Vec<u8>, &RecordRef<'a>),
     ) -> Chunk {
-        let mut order = std::mem::take(&mut self.order);
+        let mut order = mem::take(&mut self.order);
         order.clear();
         order.extend(wanted);
+        let mut bytes = mem::take(&mut self.scratch);
+        bytes.clear();
+        if !order.is_empty() {
+            bytes.reserve_exact(expected_bytes.min(SCRATCH_BYTES));
+        }
         let scope = |index: &usize| record(*index).header.scope;
         if !order.is_sorted_by_key(scope) {
             order.sort_by_key(scope);
         }
-        let mut chunk = Chunk {
-            bytes: Vec::with_capacity(if order.is_empty() { 0 } else { expected_bytes }),
-            ends: Vec::with_capacity(order.len()),
-            ..Chunk::default()
-        };
+        let mut chunk = Chunk { ends: Vec::with_capacity(order.len()), ..Chunk::default() };
         let mut current = None;
         for record in order.iter().map(|index| record(*index)) {
             if current != Some(record.header.scope) {
                 current = Some(record.header.scope);
                 chunk.runs.push((chunk.ends.len(), self.scopes.get(record.header.scope, lookup)));
             }
-            put(&mut chunk.bytes, &record);
-            chunk.ends.push(chunk.bytes.len());
+            put(&mut bytes, &record);
+            chunk.ends.push(bytes.len());
         }
-        chunk.bytes.shrink_to_fit();
+        if bytes.capacity() <= SCRATCH_BYTES {
+            chunk.bytes = bytes.as_slice().into();
+            self.scratch = bytes;
+        } else {
+            bytes.shrink_to_fit();
+            chunk.bytes = bytes;
+        }
         self.order = order;
         chunk
     }

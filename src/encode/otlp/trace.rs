@@ -84,7 +84,7 @@ impl TraceEncoder {
     ) -> Chunk {
         let span = |index| batch.span(index);
         let all = (0..batch.span_count()).filter(|index| wanted(span(*index).header.mask));
-        // Interned names and keys are what encoding adds; what is not needed is given back untouched.
+        // Interned names and keys are what encoding adds.
         self.records.encode(all, 2 * batch.byte_len(), span, lookup, |out, record| {
             put_span(out, record, limits, lookup);
         })

@@ -84,6 +84,8 @@ impl ResourcePlace {
     }
 }
 
+type Key = Box<[u8]>;
+
 /// The columns of one sink. Sinks whose layouts are equal can share encoded records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
@@ -94,7 +96,7 @@ pub struct Layout {
     /// Encoded contents that every record has: service name, resource.
     pub(super) constant: Vec<u8>,
     /// Attribute keys that cannot stand as they are: what the user calls them, `None` for reserved ones.
-    replaced: HashMap<Box<[u8]>, Option<Box<[u8]>>, RandomState>,
+    replaced: HashMap<Key, Option<Key>, RandomState>,
 }
 
 impl Layout {

@@ -14,23 +14,23 @@
 //! | `resource` | JSON, with JSON attributes; else the resource is tags | – |
 //! | `dropped_attributes_count` | unless 0 | – |
 
+mod envelope;
 mod fields;
 pub mod log_group;
 mod text;
 
+pub use envelope::{Envelope, PackIds, sls_request};
 pub use fields::{Layout, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 use std::sync::Arc;
 
-use fields::{Column, ResourcePlace, SERVICE_NAME, cut_bytes};
-use text::{Texts, put_resource_value};
+use fields::{Column, cut_bytes};
+use text::Texts;
 
 use super::Lookup;
-use super::chunk::{Chunk, Part};
+use super::chunk::Chunk;
 use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
-use crate::config::{Resource, SlsSinkConfig};
-use crate::error::Error;
 use crate::limits::LogLimits;
 use crate::record::{Header, flag};
 
@@ -38,12 +38,6 @@ use crate::record::{Header, flag};
 pub const MAX_GROUP_BYTES: usize = 10 << 20;
 /// Bytes of an encoded log; contents beyond are cut or left out. A request with one such log still fits.
 pub const MAX_LOG_BYTES: usize = 8 << 20;
-/// Bytes of topic, source and tags together.
-const MAX_ENVELOPE_BYTES: usize = 1 << 20;
-/// Bytes of topic and source each.
-const MAX_TOPIC_BYTES: usize = 128;
-/// The tag by which SLS shows what stands around a log.
-const PACK_ID: &str = "__pack_id__";
 
 /// What had to change for SLS to take it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -150,6 +144,7 @@ impl<'a> Log<'a, '_> {
             }
         }
 
+        let omitted_before = self.counts.omitted_fields;
         let log = log_group::open_log(self.out, seconds, 160 + self.layout.constant.len() + payload.len());
         self.put_columns(header, &own, logger);
         let attributes = Items::new(payload).filter_map(|item| match item {
@@ -161,9 +156,11 @@ impl<'a> Log<'a, '_> {
         } else {
             self.put_flat_attributes(attributes, limits.attributes)
         };
-        let dropped = own.dropped_attributes.saturating_add(dropped);
+        let omitted = u32::try_from(self.counts.omitted_fields - omitted_before).unwrap_or(u32::MAX);
+        let dropped = own.dropped_attributes.saturating_add(dropped).saturating_add(omitted);
         if dropped > 0 && !self.layout.is_0_3 {
-            self.column_value(Column::DroppedAttributes, Value::Int(dropped.into()));
+            let name = self.layout.name(Column::DroppedAttributes);
+            log_group::put_content(self.out, name, dropped.to_string().as_bytes());
         }
         log_group::close_log(self.out, log, (!self.layout.is_0_3).then_some(nanoseconds));
     }
@@ -254,11 +251,6 @@ impl<'a> Log<'a, '_> {
         }
     }
 
-    fn column_value(&mut self, column: Column, value: Value<'a>) {
-        let texts = self.texts;
-        self.written(self.layout.name(column), 24, |out| texts.value(out, value));
-    }
-
     /// Appends a content.
     #[inline]
     fn text(&mut self, key: &[u8], text: &[u8]) {
@@ -307,114 +299,5 @@ fn level(severity_number: u8, is_0_3: bool) -> &'static str {
         (number, false) => NAMES[usize::from((number - 1) / 4).min(5)],
         // Its levels were those of a library that knows no fatal.
         (number, true) => NAMES[usize::from(number.saturating_sub(1) / 4).min(4)],
-    }
-}
-
-/// What surrounds the logs of every request of one sink: topic, source and tags.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    /// Encoded; the pack id follows.
-    fields: Vec<u8>,
-}
-
-impl Envelope {
-    /// Settles the envelope. Without a source it is `host_name`, except with 0.3's columns, where it was left out then.
-    /// Resource attributes that a tag of the user's hides, or that the envelope has no room for, are left out.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a topic, source or tag that SLS would refuse.
-    pub fn new(config: &SlsSinkConfig, resource: &Resource, host_name: &str) -> Result<Self, Error> {
-        for (argument, text) in [("topic", Some(&config.topic)), ("source", config.source.as_ref())] {
-            if let Some(len) = text.map(String::len).filter(|len| *len > MAX_TOPIC_BYTES) {
-                return Err(Error::config(format_args!(
-                    "{argument} must have at most {MAX_TOPIC_BYTES} bytes, got {len}"
-                )));
-            }
-        }
-        let place = ResourcePlace::of(config);
-        let host_name = if place == ResourcePlace::Nowhere { "" } else { host_name };
-        let host_name = String::from_utf8_lossy(cut_bytes(host_name.as_bytes(), MAX_TOPIC_BYTES));
-        let source = config.source.as_deref().unwrap_or(&host_name);
-        let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
-        let mut fields = Vec::new();
-        log_group::put_topic_and_source(&mut fields, given(&config.topic), given(source));
-
-        let has_room = |fields: &[u8], key: &[u8], value: &[u8]| {
-            fields.len() + log_group::tag_len(key.len(), value.len()) <= MAX_ENVELOPE_BYTES
-        };
-        let mut keys: Vec<&[u8]> = Vec::new();
-        for (key, value) in &config.tags {
-            let refuse = |what: &str| Err(Error::config(format_args!("tags: {key:?} {what}")));
-            match key.as_bytes() {
-                [] => return refuse("must not be empty"),
-                key if key.len() > MAX_KEY_BYTES => return refuse("must have at most 128 bytes"),
-                _ if key == PACK_ID => return refuse("is set by the exporter itself"),
-                key if keys.contains(&key) => return refuse("is given more than once"),
-                key if !has_room(&fields, key, value.as_bytes()) => {
-                    return refuse("is too much: 1 MiB in all");
-                }
-                key => {
-                    log_group::put_tag(&mut fields, key, value.as_bytes());
-                    keys.push(key);
-                }
-            }
-        }
-        if place == ResourcePlace::Tags {
-            for (key, value) in resource.attributes.iter().filter(|(key, _)| key != SERVICE_NAME) {
-                let mut text = Vec::new();
-                put_resource_value(&mut text, value);
-                let key = cut_bytes(key.as_bytes(), MAX_KEY_BYTES);
-                let usable = !key.is_empty() && key != PACK_ID.as_bytes() && !keys.contains(&key);
-                if usable && has_room(&fields, key, &text) {
-                    log_group::put_tag(&mut fields, key, &text);
-                    keys.push(key);
-                }
-            }
-        }
-        Ok(Self { fields })
-    }
-
-    /// Bytes it adds to a request, pack id included.
-    pub fn bytes(&self) -> usize {
-        self.fields.len() + log_group::tag_len(PACK_ID.len(), PackIds::MAX_BYTES)
-    }
-}
-
-/// Builds a complete `LogGroup` from parts, in order, replacing `out`. Copies bytes; encodes nothing again. Without
-/// records `out` is left empty: an empty group is never sent.
-pub fn sls_request(envelope: &Envelope, parts: &[Part], pack_id: &str, out: &mut Vec<u8>) {
-    out.clear();
-    let logs: usize = parts.iter().map(Part::bytes).sum();
-    if logs == 0 {
-        return;
-    }
-    out.reserve_exact(logs + envelope.fields.len() + log_group::tag_len(PACK_ID.len(), pack_id.len()));
-    for part in parts {
-        out.extend_from_slice(part.chunk.slice(part.records.clone()));
-    }
-    out.extend_from_slice(&envelope.fields);
-    log_group::put_tag(out, PACK_ID.as_bytes(), pack_id.as_bytes());
-}
-
-/// Names batches in the order of their making, so that SLS can show what stands around a log. One per sink.
-#[derive(Debug)]
-pub struct PackIds {
-    producer: u64,
-    next: u64,
-}
-
-impl PackIds {
-    const MAX_BYTES: usize = 16 + 1 + 16;
-
-    /// `producer`: any number that no other producer has, at random.
-    pub fn new(producer: u64) -> Self {
-        Self { producer, next: 0 }
-    }
-
-    /// The next batch's; a repetition of a request keeps the one it has.
-    pub fn next_id(&mut self) -> String {
-        let id = format!("{:016X}-{:X}", self.producer, self.next);
-        self.next += 1;
-        id
     }
 }

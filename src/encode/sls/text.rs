@@ -179,6 +179,8 @@ fn put_json_text(out: &mut Vec<u8>, text: &[u8]) {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
             byte => put(out, format_args!("\\u{byte:04x}")),
         }
         rest = &rest[at + 1..];
