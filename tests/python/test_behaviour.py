@@ -570,21 +570,12 @@ DIFFERENCES = [
             {("console", "stderr", "visible"): ANYTHING},
             only="0.2.0",
         )
-        for name in ("console_logs_errors",)
+        for name in ("console_logs_all_levels", "console_logs_by_target", "console_logs_errors")
     ),
     Differs(
         "console_logs_filter",
-        "log_filter goes by logger name (0.2's directives of a name did nothing); console_level narrows it further",
+        "log_filter goes by logger name (0.2's directives of a name did nothing)",
         {("console", "stderr", "visible"): ANYTHING},
-    ),
-    *(
-        Differs(
-            name,
-            "console_level, info unless given, narrows what the filter lets pass",
-            {("console", "stderr", "visible"): ANYTHING},
-            only="0.3.0",
-        )
-        for name in ("console_logs_all_levels", "console_logs_by_target")
     ),
     Differs(
         "console_metrics",
