@@ -520,8 +520,8 @@ class Config:
             environment's OTEL_RESOURCE_ATTRIBUTES and detected attributes are added, arguments win.
         console_output: None (default): log records go to the console, spans and metrics only when there are no sinks.
             True: everything. False: nothing.
-        console_level: least severe log record on the console: "trace", "debug", "info" (default), "warn", "error",
-            "fatal" or "off".
+        console_level: least severe log record on the console: "trace", "debug", "info", "warn", "error",
+            "fatal" or "off". Default: what log_filter lets pass, which is "info" unless something else is said.
         console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
         log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
             environment's RUST_LOG, else "info".

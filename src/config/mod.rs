@@ -159,8 +159,8 @@ pub struct Config {
     pub console_metrics: bool,
     /// Log records on the console.
     pub console_logs: bool,
-    /// Log records below it stay off the console.
-    pub console_level: Level,
+    /// Log records below it stay off the console; `None`: the filter alone decides.
+    pub console_level: Option<Level>,
     /// Console layout.
     pub console_format: ConsoleFormat,
     /// Console and log sinks show what passes; `None`: the environment's `RUST_LOG`, else `info`.
@@ -211,7 +211,7 @@ impl Config {
             console_spans: true,
             console_metrics: true,
             console_logs: true,
-            console_level: Level::default(),
+            console_level: None,
             console_format: ConsoleFormat::default(),
             log_filter: None,
             metric_interval_ms: METRIC_EXPORT_INTERVAL_MS,

@@ -23,8 +23,8 @@ use crate::error::Error;
 ///         environment's OTEL_RESOURCE_ATTRIBUTES and detected attributes are added, arguments win.
 ///     console_output: None (default): log records go to the console, spans and metrics only when there are no sinks.
 ///         True: everything. False: nothing.
-///     console_level: least severe log record on the console: "trace", "debug", "info" (default), "warn", "error",
-///         "fatal" or "off".
+///     console_level: least severe log record on the console: "trace", "debug", "info", "warn", "error",
+///         "fatal" or "off". Default: what log_filter lets pass, which is "info" unless something else is said.
 ///     console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
 ///         environment's RUST_LOG, else "info".
@@ -60,7 +60,7 @@ impl PyConfig {
         sdk_metrics = false, default_histogram = None, exemplar_filter = None,
         max_attribute_value_length = None, exit_timeout_ms = None, ring_capacity = None,
         lane_budget_bytes = None, diagnostics = None,
-    ), text_signature = "(service_name, resource_attributes=None, console_output=None, console_level='info', \
+    ), text_signature = "(service_name, resource_attributes=None, console_output=None, console_level=None, \
         console_format='compact', log_filter=None, sinks=None, *, views=None, redact=None, sdk_metrics=False, \
         default_histogram='explicit', exemplar_filter='trace_based', max_attribute_value_length=None, \
         exit_timeout_ms=2000, ring_capacity=8388608, lane_budget_bytes=67108864, diagnostics='warn')")]
@@ -92,7 +92,7 @@ impl PyConfig {
             core.resource.set(&key, value);
         }
         let (level, format, sinks) = in_order(console_level, console_format, sinks)?;
-        core.console_level = choice("console_level", &check::LEVELS, level)?.unwrap_or_default();
+        core.console_level = choice("console_level", &check::LEVELS, level)?;
         core.console_format = choice("console_format", &check::CONSOLE_FORMATS, format)?.unwrap_or_default();
         core.log_filter = filter(log_filter)?;
         let sinks = add_sinks(py, &mut core, sinks)?;
@@ -167,6 +167,7 @@ impl PyConfig {
         dict.set_item("disabled", config.disabled)?;
         dict.set_item("propagators", propagators(&config))?;
         settings(&dict, &config)?;
+        dict.set_item("console_level", check::LEVELS.name(config.console_level.unwrap_or_default()))?;
         let views = config.views.iter().map(|view| view.arguments(py, false));
         dict.set_item("views", views.collect::<PyResult<Vec<_>>>()?)?;
         let rules = config.redact.iter().map(|rule| rule.arguments(py, false));
@@ -356,7 +357,7 @@ fn add_sinks<'py>(
 
 /// The settings that are constructor arguments of the same name.
 fn settings(dict: &Bound<'_, PyDict>, config: &Config) -> PyResult<()> {
-    dict.set_item("console_level", check::LEVELS.name(config.console_level))?;
+    dict.set_item("console_level", config.console_level.map(|level| check::LEVELS.name(level)))?;
     dict.set_item("console_format", check::CONSOLE_FORMATS.name(config.console_format))?;
     dict.set_item("log_filter", config.log_filter.as_ref().map(LogFilter::to_string))?;
     dict.set_item("sdk_metrics", config.sdk_metrics)?;

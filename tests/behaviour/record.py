@@ -16,10 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,13 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "python"), str(HERE.parents[1] / "e
 from cases import CASES  # noqa: E402
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: E402
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status  # noqa: E402
-from otlp import decode_value  # noqa: E402
-from otlp_server import OtlpServer  # noqa: E402
+from otlp import Decoded, decode_logs, decode_metrics, decode_value  # noqa: E402
+from otlp_server import OtlpServer, Request  # noqa: E402
 from trial import REMOTE  # noqa: E402
 
 OWN_SOURCE = ("code.file.path", "code.module.name", "code.line.number", "target")
+OWN_PLACE = ("code.filepath", "code.lineno", "thread.id", "process.pid", "exception.stacktrace")
+POINT_FIELDS = ("attributes", "value", "count", "sum", "min", "max", "bounds", "counts")
 CLEARED_VARIABLES = ("OTEL_", "PYTRACINGX_", "RUST_", "NO_COLOR")
 
 
@@ -62,10 +66,16 @@ def observe(python: str, name: str) -> dict[str, Any]:
         seen["console"] = {"stdout": shown(done.stdout), "stderr": shown(done.stderr)}
     seen["spans"] = [
         span
-        for request in server.requests
+        for request in carrying(server, "traces")
         for span in normal_spans(ExportTraceServiceRequest.FromString(request.body))
     ]
     seen["spans"] = [span for _, span in sorted(seen["spans"], key=lambda pair: pair[0])]
+    if name.startswith("metric_"):
+        seen["metrics"] = normal_metrics([decode_metrics(r.body) for r in carrying(server, "metrics")])
+    if name.startswith("log_"):
+        traces = {span["trace_id"]: f"of {span['name']}" for span in seen["spans"]}
+        records = [record for request in carrying(server, "logs") for record in decode_logs(request.body)]
+        seen["logs"] = [normal_log(record, traces) for record in records]
     name_parents(seen["spans"])
     if name.startswith("request"):
         seen["requests"] = [
@@ -89,10 +99,14 @@ def observe(python: str, name: str) -> dict[str, Any]:
     return seen
 
 
-def shown(text: str) -> dict[str, bool]:
-    """Which parts of console's span a stream shows."""
-    parts = {"anything": "", "span": "visible-span", "attribute": "visible-key", "event": "visible-event"}
-    return {what: bool(text) and part in text for what, part in parts.items()}
+def carrying(server: OtlpServer, signal: str) -> list[Request]:
+    """The requests with one signal."""
+    return [request for request in server.requests if request.path.endswith(f"/v1/{signal}")]
+
+
+def shown(text: str) -> dict[str, Any]:
+    """What of a case's own words a stream shows: they all begin with `visible-`."""
+    return {"anything": bool(text), "visible": sorted(set(re.findall(r"visible-([a-z-]+)", text)))}
 
 
 def normal_spans(request: ExportTraceServiceRequest) -> list[tuple[int, dict[str, Any]]]:
@@ -138,6 +152,43 @@ def normal_span(span: Span) -> dict[str, Any]:
         "times_in_order": 0 < span.start_time_unix_nano <= span.end_time_unix_nano,
     }
     return {key: value for key, value in everything.items() if key == "name" or value not in ("", 0, [], {})}
+
+
+def normal_metrics(collections: list[list[Decoded]]) -> dict[str, Any]:
+    """Metrics by name, as collected last; deltas of later collections as `name#1`, …. Without times."""
+    found: dict[str, Any] = {}
+    for metric in (metric for collection in collections for metric in collection):
+        key = metric["name"]
+        if metric["temporality"] == "delta":
+            number = sum(1 for known in found if known.partition("#")[0] == key)
+            key = f"{key}#{number}" if number else key
+        points = []
+        for point in metric["points"]:
+            point = {field: value for field, value in point.items() if field in POINT_FIELDS}
+            odd = {
+                field for field, value in point.items() if isinstance(value, float) and not isfinite(value)
+            }
+            points.append({field: str(value) if field in odd else value for field, value in point.items()})
+        points.sort(key=lambda point: sorted(map(str, point["attributes"].items())))
+        fields = ("type", "unit", "description", "temporality", "monotonic", "scope")
+        found[key] = {**{field: metric[field] for field in fields}, "points": points}
+    return found
+
+
+def normal_log(record: Decoded, traces: dict[str, str]) -> dict[str, Any]:
+    """What of a log record is the same in every run; fields with their default value are left out."""
+    everything = {
+        "body": record["body"].partition("\n")[0] if isinstance(record["body"], str) else record["body"],
+        "severity": [record["severity_number"], record["severity_text"]],
+        "scope": record["scope"],
+        "attributes": {
+            key: "…" if key in OWN_PLACE else value for key, value in record["attributes"].items()
+        },
+        "trace": traces.get(record["trace_id"], "unknown") if record["trace_id"] else "",
+        "flags": record["flags"],
+        "times": [bool(record["time_unix_nano"]), bool(record["observed_time_unix_nano"])],
+    }
+    return {key: value for key, value in everything.items() if value not in ("", 0, {})}
 
 
 def name_parents(spans: list[dict[str, Any]]) -> None:

@@ -6,7 +6,6 @@ trace endpoint with its path) and the standard streams captured.
 
 from __future__ import annotations
 
-import json
 import sys
 
 from cases import CASES
@@ -15,12 +14,11 @@ from trial import Trial
 
 def main() -> None:
     name, result = sys.argv[1:]
-    trial = Trial()
+    trial = Trial(result)
     try:
         CASES[name].run(trial)
     finally:
-        with open(result, "w") as file:
-            json.dump(trial.notes, file)
+        trial.write()
 
 
 if __name__ == "__main__":

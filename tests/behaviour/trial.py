@@ -5,8 +5,10 @@ Note keys that begin with `at_least_` hold names of which a later version may ha
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,17 +41,17 @@ def case(*, env: dict[str, str] | None = None, only: str | None = None) -> Calla
 class Trial:
     """The hands of a case: the package under test and a place for what it observed."""
 
-    def __init__(self) -> None:
+    def __init__(self, result: str) -> None:
         import pytracingx
 
+        self.result = result
         self.ptx = pytracingx
         self.endpoint = os.environ["ENDPOINT"]
         self.notes: dict[str, Any] = {}
 
     def config(self, *, sink: dict[str, Any] | None = None, **config: Any) -> Any:
         """A quiet Config whose only sink sends when told to."""
-        options = {"protocol": "http/protobuf", "batch_schedule_delay_ms": 60_000, **(sink or {})}
-        config.setdefault("sinks", [self.ptx.TraceSink(self.endpoint, **options)])
+        config.setdefault("sinks", [self.trace_sink(**(sink or {}))])
         return self.ptx.Config(
             service_name=config.pop("service_name", "svc"), **{"console_output": False, **config}
         )
@@ -58,6 +60,39 @@ class Trial:
         """Initialise, and return the package."""
         self.ptx.init(self.config(sink=sink, **config))
         return self.ptx
+
+    def start_metrics(self, **sink: Any) -> Any:
+        """Initialise with a trace sink and a metric sink that send when told to, and return the package."""
+        options = {"protocol": "http/protobuf", "export_interval_ms": 60_000, **sink}
+        return self.start(sinks=[self.trace_sink(), self.ptx.MetricSink(self.at("metrics"), **options)])
+
+    def start_logs(self) -> Any:
+        """Initialise with a trace sink and a log sink that send when told to, and return the package."""
+        options = {"protocol": "http/protobuf", "batch_schedule_delay_ms": 60_000}
+        return self.start(sinks=[self.trace_sink(), self.ptx.OtlpLogSink(self.at("logs"), **options)])
+
+    def trace_sink(self, **sink: Any) -> Any:
+        """A sink that sends when told to."""
+        options = {"protocol": "http/protobuf", "batch_schedule_delay_ms": 60_000, **sink}
+        return self.ptx.TraceSink(self.endpoint, **options)
+
+    def at(self, signal: str) -> str:
+        """The endpoint for another signal than traces."""
+        return self.endpoint.replace("traces", signal)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with nothing else to wait for: an earlier version may do nothing at all."""
+        time.sleep(seconds)
+
+    def leave(self) -> None:
+        """End the process without anything that runs at exit."""
+        self.write()
+        os._exit(0)
+
+    def write(self) -> None:
+        """Save the notes."""
+        with open(self.result, "w") as file:
+            json.dump(self.notes, file)
 
     def note(self, name: str, value: Any) -> None:
         """Keep an observed value."""

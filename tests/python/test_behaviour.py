@@ -3,11 +3,12 @@ this shows.
 
 The cases are tests/behaviour/cases, the recordings tests/behaviour/*.json. A recording is met when
 everything in it is seen again; other notes may be there too. Wherever we differ on purpose, DIFFERENCES says
-where, how and why, and a difference that no longer is one fails. Three rules hold everywhere:
+where, how and why, and a difference that no longer is one fails. Four rules hold everywhere:
 
 - an error is met by one of the same type (or a subclass) with the same first words, up to the first quote or
   comma
 - a list under a key `at_least_…` is met by a superset
+- measurements are compared by value: ints of ours stay ints, where 0.2 and 0.3 sent doubles
 - spans are compared by name, and everything sent about them must be the same, with nothing added but the
   random bit of the trace flags: our trace ids are random, and W3C Trace Context level 2 has us say so
 """
@@ -92,6 +93,92 @@ def stack_traces(*events: Path_) -> dict[Path_, Any]:
     }
 
 
+SEVERITIES = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17, "fatal": 21}
+
+
+def log(body: Any, level: str, scope: str, **more: Any) -> dict[str, Any]:
+    """A log record with nothing special about it, and more."""
+    severity = [SEVERITIES[level], level.upper()] if level else ANYTHING
+    return {"body": body, "severity": severity, "scope": scope, "times": [True, True], **more}
+
+
+def filtered(**least: str) -> list[dict[str, Any]]:
+    """The records of logs.filtered: by logger the least level that passes."""
+    levels = list(SEVERITIES)
+    return [
+        log(f"{name} {level}", level, name)
+        for name in ("app", "app.db", "noisy.lib")
+        for level in levels[levels.index(least.get(name.partition(".")[0], least["others"])) :]
+    ]
+
+
+BRIDGED = {
+    "code.function": ANYTHING,
+    "thread.name": "MainThread",
+    **dict.fromkeys(("code.filepath", "code.lineno", "thread.id", "process.pid"), "…"),
+}
+
+
+def bridged(body: str, level: str, name: str = "bridged", **more: Any) -> dict[str, Any]:
+    """A record that came through the standard library's logging."""
+    attributes = {"logger.name": name, **BRIDGED, **more.pop("attributes", {})}
+    return log(body, level, name, attributes=attributes, **more)
+
+
+IN_OP = {"trace": "of op", "flags": 3}
+LOGS = {
+    "log_levels": [log(f"at {level}", level, "orders") for level in SEVERITIES],
+    "log_in_a_span": [
+        log("outside", "info", "orders"),
+        log("inside", "info", "orders", attributes={"k": "v", "n": 1, "x": 1.5, "yes": True}, **IN_OP),
+    ],
+    "log_attribute_values": [
+        log("none", "info", "l"),
+        *(
+            log(name, "info", "l", attributes={"k": value})
+            for name, value in {
+                "list": [1, "a"],
+                "dict": {"a": 1},
+                "bytes": {"base64": "cmF3"},
+                "object": "v",
+                "int_too_large": str(2**63),
+                "surrogate": "\N{REPLACEMENT CHARACTER}",
+            }.items()
+        ),
+        log("key", "info", "l", attributes={"1": "a"}),
+        log("list_of_pairs", "info", "l"),
+    ],
+    "log_arguments": [log(1, "info", "l"), log("None", "info", "l")],
+    "log_emitted": [
+        *(log(f"at {n}", "", "app", severity=[n, f"TEXT{n}"]) for n in (0, 1, 4, 5, 9, 10, 13, 17, 21, 24)),
+        log("with attributes", "info", "app", attributes={"k": 1}),
+        *(log("odd", "", "app") for _ in range(3)),
+    ],
+    "log_bridge": [
+        bridged("3 items", "info", attributes={"size": 7, "tags": ["a"]}, **IN_OP),
+        bridged("warning", "warn"),
+        bridged("critical", "fatal"),
+        bridged(
+            "failed",
+            "error",
+            attributes={
+                "exception.type": "ValueError",
+                "exception.message": "boom",
+                "exception.stacktrace": "…",
+            },
+        ),
+        bridged("%d", "info"),
+    ],
+    "log_bridge_installed": [bridged("from any logger", "info", "any")],
+    "log_before_init": [log("late", "info", "l")],
+    "log_flush": [log("flushed", "info", "l")],
+    "log_filter_default": filtered(others="info"),
+    "log_filter_warn": filtered(others="warn"),
+    "log_filter_target": filtered(others="debug"),
+    "log_filter_by_logger": filtered(others="warn", app="debug"),
+}
+
+
 def attribute_value_differences() -> dict[Path_, Any]:
     """Ours for each value that 0.3 turned into text, or refused, in the three ways of setting it."""
     exported = {
@@ -127,11 +214,6 @@ def attribute_value_differences() -> dict[Path_, Any]:
 
 
 DIFFERENCES = [
-    Differs(
-        "surface",
-        "metrics and logs come with their own signals: remove this then",
-        {("notes", "at_least_all"): ["Config", "ExtractedContext", "MetricSink", "OtlpLogSink", "RawOtlp"]},
-    ),
     # Surface and configuration
     Differs(
         "config_defaults",
@@ -471,7 +553,7 @@ DIFFERENCES = [
         Differs(
             name,
             "spans are shown on the console, at their begin and end",
-            {("console", "stderr"): {"anything": True, "span": True}},
+            {("console", "stderr"): {"anything": True, "visible": ANYTHING}},
         )
         for name in (
             "console_by_default",
@@ -481,11 +563,150 @@ DIFFERENCES = [
             "console_filtered_by_environment",
         )
     ),
+    *(
+        Differs(
+            name,
+            "RUST_LOG filters the console, as in 0.3 (0.2 knew log_filter alone)",
+            {("console", "stderr", "visible"): ANYTHING},
+            only="0.2.0",
+        )
+        for name in ("console_logs_all_levels", "console_logs_by_target", "console_logs_errors")
+    ),
+    Differs(
+        "console_logs_filter",
+        "log_filter goes by logger name (0.2's directives of a name did nothing)",
+        {("console", "stderr", "visible"): ANYTHING},
+    ),
+    Differs(
+        "console_metrics",
+        "metrics are shown on the console",
+        {("console", "stderr"): {"anything": True, "visible": ["counter"]}},
+    ),
     Differs(
         "console_with_a_sink",
         "with a sink, nothing but logs goes to the console (0.3 printed a line of its tracing library)",
         {("console", "stderr", "anything"): False},
         only="0.3.0",
+    ),
+    # Metrics
+    Differs(
+        "metric_kinds",
+        "histograms of unit s have boundaries for seconds; one bucket without boundaries is sent",
+        {
+            ("metrics", "seconds", "points", 0, "bounds"): [
+                *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+            ],
+            ("metrics", "seconds", "points", 0, "counts"): [0, 0, 1, *[0] * 12],
+            ("metrics", "unbounded", "points", 0, "counts"): [1],
+        },
+    ),
+    Differs(
+        "metric_sums",
+        "a negative measurement of a histogram is ignored and counted",
+        {
+            ("metrics", "histogram", "points"): [
+                {
+                    "attributes": {},
+                    "bounds": [0, 10],
+                    "count": 4,
+                    "counts": [1, 1, 2],
+                    **{"min": 0, "max": 11, "sum": 31.5},
+                }
+            ]
+        },
+    ),
+    Differs(
+        "metric_unusual_values",
+        "what a counter or a histogram cannot hold is ignored and counted; what is no number too; ints are exact",
+        {
+            **same(
+                ABSENT,
+                *(
+                    ("metrics", f"{kind}_{value}")
+                    for kind in ("counter", "histogram")
+                    for value in ("negative", "nan", "infinity")
+                ),
+            ),
+            **same(
+                None,
+                *(
+                    ("notes", f"{kind}_{value}")
+                    for kind in ("counter", "gauge", "histogram")
+                    for value in ("none", "text")
+                ),
+            ),
+            **same(
+                2**53 + 1,
+                *(("metrics", f"{kind}_large", "points", 0, "value") for kind in ("counter", "gauge")),
+            ),
+        },
+    ),
+    Differs(
+        "metric_attribute_values",
+        "values keep their type, None is dropped; nothing that records raises",
+        {
+            **same(None, *(("notes", name) for name in ("int_too_large", "key_not_text", "attributes_list"))),
+            ("metrics", "counter", "points"): [
+                {"attributes": attributes, "value": 2 if not attributes else 1}
+                for attributes in (
+                    {},
+                    {"1": "a"},
+                    {"bool": True},
+                    {"bytes": {"base64": "cmF3"}},
+                    {"dict": {"a": 1}},
+                    {"empty": ""},
+                    {"float": 1.5},
+                    {"int": 3},
+                    {"int_too_large": str(2**63)},
+                    {"list": [1, 2]},
+                    {"object": "v"},
+                    {"text": "é"},
+                )
+            ],
+        },
+    ),
+    Differs(
+        "metric_arguments",
+        "what could never work is refused at once",
+        same(ANYTHING, ("notes", "boundaries_not_sorted"), ("notes", "empty_instrument")),
+    ),
+    Differs(
+        "metric_flushes",
+        "force_flush and shutdown tell whether everything was delivered",
+        same(True, ("notes", "flush"), ("notes", "shutdown")),
+    ),
+    Differs(
+        "metric_before_init",
+        "meters may be had before init (0.2 raised RuntimeError), and their instruments work afterwards",
+        {
+            ("notes", "meter"): {"type": "Meter"},
+            ("metrics", "early"): ANYTHING,
+            ("metrics", "late"): ANYTHING,
+        },
+    ),
+    # Logs
+    *(
+        Differs(name, "0.2 and 0.3 lost every log record sent over HTTP", {("logs",): records})
+        for name, records in LOGS.items()
+    ),
+    Differs(
+        "log_attribute_values",
+        DEGRADES,
+        same(
+            None,
+            *(("notes", n) for n in ("attributes_list", "bytes", "key_not_text", "object", "surrogate")),
+        ),
+    ),
+    Differs(
+        "log_arguments",
+        DEGRADES,
+        same(None, *(("notes", n) for n in ("emit_severity_text", "message_none", "message_not_text"))),
+    ),
+    Differs(
+        "log_before_init",
+        "loggers may be had before init (0.2 raised RuntimeError)",
+        {("notes", "logger"): {"type": "Logger"}},
+        only="0.2.0",
     ),
 ]
 

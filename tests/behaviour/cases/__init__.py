@@ -1,8 +1,7 @@
 """What a program can observe of pytracingx: small cases that run under any version of it.
 
 A case uses what 0.2.0 and 0.3.0 both have; one that uses less names its version. Importing this package
-registers all of them in `trial.CASES`. Those of metrics and logs come as modules of their own, with their
-signals.
+registers all of them in `trial.CASES`.
 """
 
 from trial import CASES
@@ -14,6 +13,8 @@ from . import (
     console,
     exceptions,
     lifecycle,
+    logs,
+    metrics,
     propagation,
     sampling,
     spans,
@@ -29,6 +30,8 @@ __all__ = [
     "console",
     "exceptions",
     "lifecycle",
+    "logs",
+    "metrics",
     "propagation",
     "sampling",
     "spans",
