@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pytracingx::aggregate::{Lookup, Table, Value};
+use pytracingx::aggregate::{Table, Value};
 use pytracingx::attrs::{self, Items, Text, Value as Attribute};
-use pytracingx::batch::Batch;
+use pytracingx::batch::{Batch, Lookup};
 use pytracingx::clock::Timeline;
 use pytracingx::config::Temporality;
 use pytracingx::ids::{SpanId, TraceId};

@@ -13,7 +13,7 @@ use pytracingx::intern::Interner;
 use pytracingx::lane::Lanes;
 use pytracingx::record::SpanKind;
 use pytracingx::sampler::Sampler;
-use pytracingx::stats::{Counter, DropCounts, Drops};
+use pytracingx::stats::DropCounts;
 
 use crate::measure::{Candidate, Options, Report, compare};
 
