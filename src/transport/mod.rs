@@ -14,6 +14,7 @@ mod resolve;
 pub mod retry;
 pub mod sls;
 pub mod sls_answer;
+pub mod sls_credentials;
 pub mod sls_sign;
 mod tls;
 
