@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
-use super::arguments::Text;
+use super::arguments::{Pairs, Text};
 use crate::config::Secret;
 use crate::emit::{self, Intake};
 use crate::session;
+use crate::transport::fetch::{Question, fetch};
 use crate::transport::sls_credentials::Credentials;
 use crate::transport::sls_sign::AccessKey;
 
@@ -84,6 +85,24 @@ impl CredentialRequests {
         }
         self.intake.lanes.waker().wake();
     }
+}
+
+/// One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
+/// line without anything of the request but its host.
+#[pyfunction]
+pub(super) fn _fetch<'py>(
+    py: Python<'py>,
+    method: Text,
+    url: Text,
+    headers: Pairs,
+    body: &[u8],
+    timeout_ms: u64,
+    proxy: bool,
+) -> PyResult<(u16, Bound<'py, PyBytes>)> {
+    let timeout = Duration::from_millis(timeout_ms);
+    let question = Question { method: &method.0, url: &url.0, headers: &headers.0, body, timeout, proxy };
+    let (status, body) = py.detach(|| fetch(&question)).map_err(PyOSError::new_err)?;
+    Ok((status, PyBytes::new(py, &body)))
 }
 
 /// What a header can carry; says so without showing it.

@@ -59,7 +59,7 @@ mod _native {
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
     #[pymodule_export]
-    use super::credentials::{_credentials, CredentialRequests};
+    use super::credentials::{_credentials, _fetch, CredentialRequests};
     #[pymodule_export]
     use super::lifecycle::{
         _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,
