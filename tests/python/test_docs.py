@@ -38,7 +38,7 @@ MADE_BY_CALLS = [
     *[f"Bound{name}" for name in INSTRUMENTS],
     *["ObservableCounter", "ObservableGauge", "ObservableUpDownCounter"],
 ]
-NOT_CONSTRUCTED = ["ConfigError", *MADE_BY_CALLS]
+NOT_CONSTRUCTED = ["ConfigError", "aliyun.CredentialsError", *MADE_BY_CALLS]
 
 
 def find(path: str) -> Any:
