@@ -14,7 +14,7 @@
 //!    cache)    measurement          │ blocks of   │      ▼                    │  └──────► exporter::console ──► stderr
 //!                │                  │ one arena   │    aggregate: series ─────┘
 //!                │ lane full        │             │      ▲                when a collection is due
-//!                └► accumulate::Fold┼─────────────┼──────┘
+//!                └► accumulate ─────┼─────────────┼──────┘
 //!                                   │             │
 //!                                   └─────────────┼── given back after the drain
 //!                                                 │
