@@ -49,11 +49,14 @@ __all__ = [
     "UpDownCounter",
     "View",
     "_Body",
+    "_CredentialRequests",
     "_Observer",
     "__version__",
     "_capture",
     "_captured",
+    "_credentials",
     "_emit_stdlib",
+    "_fetch",
     "_non_recording",
     "_observer",
     "_restore_config",
@@ -1749,6 +1752,35 @@ class _Observer:
     def answer(self, round: int) -> None:
         """All that there is has been recorded."""
 
+@final
+class _CredentialRequests:
+    """The SLS sinks that one provider gives credentials to."""
+    def wait(self) -> bool:
+        """Waits until credentials are wanted. False: the session has ended."""
+    def answer(
+        self,
+        ak_id: str,
+        ak_secret: str,
+        security_token: str | None = None,
+        expires_unix_seconds: int | None = None,
+    ) -> None:
+        """The provider's answer."""
+    def failed(self, error: str) -> None:
+        """The provider gave nothing usable. The first time in a row it is told."""
+
+def _credentials(sinks: Sequence[int]) -> _CredentialRequests | None:
+    """Of the current session, for its SLS sinks with these numbers. None: it has no such sinks, or sends nothing."""
+def _fetch(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout_ms: int,
+    proxy: bool,
+) -> tuple[int, bytes]:
+    """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
+    line without anything of the request but its host.
+    """
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
 

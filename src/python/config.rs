@@ -244,6 +244,13 @@ impl PyConfig {
 }
 
 impl PyConfig {
+    /// Of each SLS sink, in order: its credential provider, or None.
+    pub(crate) fn providers<'py>(&self, py: Python<'py>) -> Vec<Option<Bound<'py, PyAny>>> {
+        let sinks = self.sinks.bind(py).iter();
+        let sinks = sinks.filter_map(|sink| sink.cast_into::<PySlsLogSink>().ok());
+        sinks.map(|sink| Some(sink.get().provider.as_ref()?.bind(py).clone())).collect()
+    }
+
     /// What a session is to do: this configuration, the environment and the language runtime merged in. To be called
     /// where a session starts.
     pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<Config> {

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::config::PyConfig;
-use super::{observable, propagation};
+use super::{credentials, observable, propagation};
 use crate::config::Config;
 use crate::config::check::PROTOCOLS;
 use crate::session;
@@ -28,17 +28,15 @@ use crate::transport::memory::Memory;
 #[pyfunction]
 #[pyo3(signature = (config = None))]
 pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()> {
-    let config = match config {
-        Some(config) => config.bind(py).get().resolve(py)?,
-        None => PyConfig::from_env(py)?.resolve(py)?,
-    };
-    start(py, config)
+    let config =
+        config.map_or_else(|| Bound::new(py, PyConfig::from_env(py)?), |config| Ok(config.into_bound(py)))?;
+    start(py, config.get().resolve(py)?, config.get().providers(py))
 }
 
 /// init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing.
 #[pyfunction]
 pub(super) fn _capture(py: Python<'_>, config: &Bound<'_, PyConfig>) -> PyResult<()> {
-    start(py, Config { capture: true, disabled: false, ..config.get().resolve(py)? })
+    start(py, Config { capture: true, disabled: false, ..config.get().resolve(py)? }, Vec::new())
 }
 
 /// The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
@@ -52,12 +50,13 @@ pub(super) fn _captured(py: Python<'_>) -> Option<[Vec<Py<PyBytes>>; 3]> {
     Some([&captured.traces, &captured.metrics, &captured.logs].map(bodies))
 }
 
-fn start(py: Python<'_>, config: Config) -> PyResult<()> {
+fn start(py: Python<'_>, config: Config, providers: Vec<Option<Bound<'_, PyAny>>>) -> PyResult<()> {
     let propagators = propagation::bits(&config);
     py.detach(|| session::init(config))?;
     propagation::set_propagators(propagators);
     // Imported here, not at import of the package: it registers handlers.
     py.import("pytracingx._exit")?.call_method0("install")?;
+    credentials::session_began(py, providers)?;
     observable::session_began(py)
 }
 

@@ -20,7 +20,8 @@ import pytracingx as ptx
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from stub_docs import STUB, documented
 
-PUBLIC = [name for name in ptx.__all__ if not name.startswith("_")]
+PUBLIC = [name for name in ptx.__all__ if not name.startswith("_") and name != "aliyun"]
+ALIYUN = [f"aliyun.{name}" for name in ptx.aliyun.__all__]
 CLASSES = [name for name in PUBLIC if inspect.isclass(getattr(ptx, name))]
 MEMBERS = [
     f"{name}.{member}"
@@ -48,15 +49,15 @@ def find(path: str) -> Any:
 
 
 def test_all_is_complete() -> None:
-    """Everything public of the extension module, `traced`, and nothing else."""
+    """Everything public of the extension module, `traced`, `aliyun`, and nothing else."""
     exported = {name for name in vars(ptx._native) if not name.startswith("_")}
-    assert sorted(PUBLIC) == sorted({*exported, "traced"})
+    assert sorted([*PUBLIC, "aliyun"]) == sorted({*exported, "aliyun", "traced"})
     assert set(ptx.__all__) <= set(dir(ptx))
     with pytest.raises(AttributeError, match="module 'pytracingx' has no attribute 'no_such_name'"):
         ptx.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("name", PUBLIC + MEMBERS)
+@pytest.mark.parametrize("name", PUBLIC + MEMBERS + ALIYUN)
 def test_every_argument_is_documented(name: str) -> None:
     """Each public name says what it is, and names each of its arguments."""
     value = find(name)
@@ -138,11 +139,12 @@ def test_the_stub_has_the_docstrings_of_the_module() -> None:
 
 
 def test_importing_the_package_imports_no_more_than_it_needs() -> None:
-    """`inspect` and `typing` take longer than all the rest; `traced` brings them when it is used."""
-    code = "import sys, pytracingx as p; print({'inspect', 'typing'} & {*sys.modules}); p.traced"
+    """`inspect` and `typing` take longer than all the rest; `traced` brings them when it is used, and `aliyun` none."""
+    code = "import sys, pytracingx as p; n = {'inspect', 'typing', 'json', 'threading', 'pytracingx.aliyun'}; "
+    code += "print(n & {*sys.modules}); p.aliyun; print(n & {*sys.modules}); p.traced"
     path = {"PYTHONPATH": str(Path(ptx.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=path)
-    assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("set()\n{'pytracingx.aliyun'}\n", 0), done.stderr
 
 
 # What the README's examples take for granted.
