@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import RunPython
-from otlp_server import OtlpServer
+from otlp_server import OtlpServer, closed_port
 
 START = """
     import logging
@@ -166,6 +166,33 @@ def test_one_that_hangs_costs_its_own_data_only(collector: OtlpServer, run_pytho
     assert "no answer within 400 ms" in done.stderr
     assert values(collector, "before") == values(collector, "after") == {None: 1}
     assert [point["value"] for point in collector.points("hung", every=True)][:1] == [2]
+
+
+def test_one_that_ends_at_its_deadline_is_asked_again(run_python: RunPython) -> None:
+    """Whoever is first, callback or deadline, the other notices."""
+    done = run_python(
+        """
+    from pytracingx import _worker
+    _worker._CALLBACK_MS = 2
+    sys.setswitchinterval(1e-5)
+    calls, slow = [], True
+    def edge():
+        end = time.perf_counter() + 0.002 * slow
+        while time.perf_counter() < end: pass
+        calls.append(None)
+        return 1
+    ptx.get_meter("observables").observable_gauge("edge", edge)
+    ptx.init(ptx.Config("svc", sinks=[ptx.MetricSink(sys.argv[1])], diagnostics="off", exit_timeout_ms=0))
+    for _ in range(400): ptx.force_flush(20)
+    slow = False
+    asked = len(calls)
+    for _ in range(20): ptx.force_flush(20)
+    answer(len(calls) - asked)
+    """,
+        f"http://127.0.0.1:{closed_port()}",
+    )
+    # One may have been under way.
+    assert done.answer > 2
 
 
 def test_the_worker_lives_as_long_as_its_session(collector: OtlpServer, run_python: RunPython) -> None:
