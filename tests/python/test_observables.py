@@ -186,7 +186,8 @@ def test_one_that_ends_at_its_deadline_is_asked_again(run_python: RunPython) -> 
     for _ in range(400): ptx.force_flush(20)
     slow = False
     asked = len(calls)
-    for _ in range(20): ptx.force_flush(20)
+    given_up = time.monotonic() + 10
+    while len(calls) < asked + 3 and time.monotonic() < given_up: ptx.force_flush(20)
     answer(len(calls) - asked)
     """,
         f"http://127.0.0.1:{closed_port()}",
@@ -221,6 +222,31 @@ def test_the_worker_lives_as_long_as_its_session(collector: OtlpServer, run_pyth
     assert done.answer == [[], [], ["pytracingx-worker"], both, ["pytracingx-worker"], []]
     # A flush and two ends.
     assert len(collector.points("value", every=True)) == 3
+
+
+def test_shutdown_means_the_session_it_was_called_in(collector: OtlpServer, run_python: RunPython) -> None:
+    """Not one that was begun while the callbacks were asked for the last time."""
+    done = run_python(
+        START
+        + """
+    asked, release = threading.Event(), threading.Event()
+    def slow():
+        asked.set()
+        release.wait(10)
+        return 1
+    meter.observable_gauge("slow", slow)
+    begin()
+    thread = threading.Thread(target=ptx.shutdown)
+    thread.start()
+    asked.wait()
+    ptx.shutdown(0)
+    begin()
+    release.set()
+    thread.join()
+    answer(ptx.is_initialized())
+    """
+    )
+    assert done.answer is True
 
 
 def test_the_last_values_are_collected_at_exit(collector: OtlpServer, run_python: RunPython) -> None:
