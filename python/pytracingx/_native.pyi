@@ -198,6 +198,7 @@ class _Stats(TypedDict, total=False):
     exporter_restarts: int
 
 class _Check(TypedDict):
+    signal: Literal["traces", "metrics", "logs"]
     endpoint: str
     protocol: Literal["http/protobuf", "grpc"]
     ok: bool
@@ -1116,17 +1117,18 @@ def stats() -> _Stats:
     """
 
 def check(timeout_ms: int = 3000) -> list[_Check]:
-    """Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+    """Sends a record named `pytracingx.check` to every sink, once, and says what came of each: for start-up checks.
 
     Args:
         timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
 
     Returns:
-        A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+        A dict for each sink, those of traces, of metrics, then of logs; an empty list before init(). Its keys:
 
+        signal: 'traces', 'metrics' or 'logs'.
         endpoint: `scheme://host:port/…`.
         protocol: 'http/protobuf' or 'grpc'.
-        ok: Whether the server took the span.
+        ok: Whether the server took the record.
         phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
             whatever that said. None if nothing could be tried.
         status: HTTP status, or None without an answer.

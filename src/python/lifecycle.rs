@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::config::PyConfig;
 use super::{observable, propagation};
-use crate::config::Config;
+use crate::config::{Config, Signal};
 use crate::config::check::PROTOCOLS;
 use crate::session;
 use crate::stats::{DropCounts, DropReason, MeasurementStats, SinkStats};
@@ -98,17 +98,18 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
     wait(py, |should_stop| session::shutdown_at_exit(should_stop))
 }
 
-/// Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+/// Sends a record named `pytracingx.check` to every sink, once, and says what came of each: for start-up checks.
 ///
 /// Args:
 ///     timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
 ///
 /// Returns:
-///     A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+///     A dict for each sink, those of traces, of metrics, then of logs; an empty list before init(). Its keys:
 ///
+///     signal: 'traces', 'metrics' or 'logs'.
 ///     endpoint: `scheme://host:port/…`.
 ///     protocol: 'http/protobuf' or 'grpc'.
-///     ok: Whether the server took the span.
+///     ok: Whether the server took the record.
 ///     phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
 ///         whatever that said. None if nothing could be tried.
 ///     status: HTTP status, or None without an answer.
@@ -126,6 +127,12 @@ pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyLis
     let out = PyList::empty(py);
     for report in reports {
         let dict = PyDict::new(py);
+        let signal = match report.signal {
+            Signal::Traces => "traces",
+            Signal::Metrics => "metrics",
+            Signal::Logs => "logs",
+        };
+        dict.set_item("signal", signal)?;
         dict.set_item("endpoint", report.endpoint)?;
         dict.set_item("protocol", PROTOCOLS.name(report.protocol))?;
         dict.set_item("ok", report.ok)?;
