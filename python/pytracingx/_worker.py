@@ -49,7 +49,7 @@ class _Observable:
     def __init__(self, instrument: Any, callback: Any) -> None:
         self.instrument = instrument
         self.call = _without_arguments(callback)
-        self.stuck = False
+        self.stuck_in: _Runner | None = None
         self.told = False
 
     def observe(self) -> tuple[list[_Pair], str | None]:
@@ -126,16 +126,32 @@ class _Runner:
     def __init__(self) -> None:
         self.given: SimpleQueue[list[_Observable] | None] = SimpleQueue()
         self.done: SimpleQueue[tuple[list[_Pair], str | None]] = SimpleQueue()
+        # Held while one side looks whether the other was there first: a callback that ends at its deadline.
+        self.lock = threading.Lock()
         threading.Thread(target=self._run, name="pytracingx-callbacks", daemon=True).start()
 
     def _run(self) -> None:
         _runs_callbacks()
         for observables in iter(self.given.get, None):
             for observable in observables:
-                self.done.put(observable.observe())
-                if observable.stuck:  # too late: the worker has left this runner
-                    observable.stuck = False
-                    return
+                result = observable.observe()
+                with self.lock:
+                    self.done.put(result)
+                    if observable.stuck_in is self:  # too late: the worker has left this runner
+                        observable.stuck_in = None
+                        return
+
+    def result(self, observable: _Observable) -> tuple[list[_Pair], str | None] | None:
+        """What the callback gives; None if it takes too long, and the runner is left to it."""
+        try:
+            return self.done.get(timeout=_CALLBACK_MS / 1000)
+        except Empty:
+            pass
+        with self.lock:
+            if self.done.empty():
+                observable.stuck_in = self
+                return None
+            return self.done.get()
 
 
 class _Worker:
@@ -149,7 +165,7 @@ class _Worker:
     def _run(self) -> None:
         while (question := self.observer.wait()) is not None:
             try:
-                self._observe([each for each in _observables if not each.stuck])
+                self._observe([each for each in _observables if each.stuck_in is None])
             finally:
                 self.observer.answer(question)
         if self.runner is not None:
@@ -168,13 +184,12 @@ class _Worker:
     def _record(self, observables: list[_Observable], runner: _Runner) -> list[_Observable]:
         """Record what the runner gives for each; the rest when it got stuck."""
         for index, observable in enumerate(observables):
-            try:
-                pairs, wrong = runner.done.get(timeout=_CALLBACK_MS / 1000)
-            except Empty:
-                observable.stuck = True
+            result = runner.result(observable)
+            if result is None:
                 self.runner = None
                 self.observer.failed(observable.warning(f"no answer within {_CALLBACK_MS} ms"))
                 return observables[index + 1 :]
+            pairs, wrong = result
             if wrong is not None:
                 self.observer.failed(observable.warning(wrong))
             for value, attributes in pairs:
@@ -277,7 +292,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     had_worker, _worker = _worker is not None, None
     for observable in _observables:
-        observable.stuck = False
+        observable.stuck_in = None
     if had_worker:
         start()
     if _credential_workers:

@@ -246,15 +246,22 @@ impl<'a> Exporter<'a> {
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 Ok(Flow::Continue) => {}
                 Ok(Flow::End) => return,
-                Err(_) => self.recover(),
-            }
-            let asks =
-                self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
-            let now = Instant::now();
-            if self.ending || asks.into_iter().any(|ask| ask.goal != Goal::Flush && ask.deadline < now) {
-                return; // it panicked on the way out
+                Err(_) => {
+                    self.recover();
+                    if self.ending || self.is_overdue() {
+                        return; // it panicked on the way out
+                    }
+                }
             }
         }
+    }
+
+    /// It should have ended by now. Only to be asked after a panic: a turn itself settles the books at the end.
+    fn is_overdue(&self) -> bool {
+        let waiting = self.waiting.iter().map(|(ask, _)| ask);
+        let mut asks = waiting.chain(self.flushes.iter().map(|flush| &flush.ask));
+        let now = Instant::now();
+        asks.any(|ask| ask.goal != Goal::Flush && ask.deadline < now)
     }
 
     fn recover(&mut self) {

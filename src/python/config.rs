@@ -12,7 +12,9 @@ use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
 use super::sls_sink::PySlsLogSink;
 use super::views::{PyRedact, PyView};
 use crate::config::check;
-use crate::config::{Config, LogFilter, MAX_LOG_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue};
+use crate::config::{
+    Config, LogFilter, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue,
+};
 use crate::error::Error;
 
 /// What `init` is told.
@@ -31,7 +33,7 @@ use crate::error::Error;
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
 ///         environment's RUST_LOG, else "info".
 ///     sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
-///         TraceSinks, and 15 log sinks.
+///         TraceSinks, 16 MetricSinks, and 15 log sinks.
 ///     views: View objects: what metric streams become of the instruments they match.
 ///     redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
 ///         decides.
@@ -357,6 +359,7 @@ fn add_sinks<'py>(
     let log_sinks = core.otlp_log_sinks.len() + core.sls_log_sinks.len();
     for (most, what, count) in [
         (MAX_TRACE_SINKS, "TraceSinks", core.trace_sinks.len()),
+        (MAX_METRIC_SINKS, "MetricSinks", core.metric_sinks.len()),
         (MAX_LOG_SINKS, "OtlpLogSinks and SlsLogSinks together", log_sinks),
     ] {
         if count > most {

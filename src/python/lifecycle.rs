@@ -148,7 +148,8 @@ fn wait<T: Send>(py: Python<'_>, call: impl FnOnce(&mut dyn FnMut() -> bool) -> 
     let mut raised = None;
     let verdict = py.detach(|| {
         call(&mut || {
-            raised = Python::attach(|py| py.check_signals()).err();
+            // Asked again after it said yes, by a later part of the call, it must not forget why.
+            raised = raised.take().or_else(|| Python::attach(|py| py.check_signals()).err());
             raised.is_some()
         })
     });

@@ -190,8 +190,10 @@ fn revive() {
 /// it is this process's own.
 fn take(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Option<Arc<Session>> {
     let running = current(&lifecycle_lock());
+    let mut asked = None;
     if let Current::Own(session) = running {
         session.observe(timeout, should_stop);
+        asked = Some(session);
     }
     let guard = lifecycle_lock();
     match current(&guard) {
@@ -200,6 +202,8 @@ fn take(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Option<Arc<
             install(&guard, None);
             None
         }
+        // Meanwhile somebody else has ended the session that was meant, and begun this one.
+        Current::Own(session) if asked.as_ref().is_some_and(|asked| !Arc::ptr_eq(asked, &session)) => asked,
         Current::Own(session) => {
             install(&guard, None);
             Some(session)
