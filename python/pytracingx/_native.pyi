@@ -526,7 +526,7 @@ class Config:
         log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
             environment's RUST_LOG, else "info".
         sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
-            TraceSinks, and 15 log sinks.
+            TraceSinks, 16 MetricSinks, and 15 log sinks.
         views: View objects: what metric streams become of the instruments they match.
         redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
             decides.

@@ -23,6 +23,8 @@ pub use view::*;
 pub const UNKNOWN_SERVICE: &str = "unknown_service:python";
 /// A mask has one bit per trace sink.
 pub const MAX_TRACE_SINKS: usize = 16;
+/// A mask has one bit per metric sink.
+pub const MAX_METRIC_SINKS: usize = 16;
 /// A mask has one bit per log sink, OTLP and SLS together, and one for the console.
 pub const MAX_LOG_SINKS: usize = 15;
 /// Default of [`Config::ring_capacity_bytes`].
@@ -169,7 +171,7 @@ pub struct Config {
     pub metric_interval_ms: u64,
     /// At most [`MAX_TRACE_SINKS`].
     pub trace_sinks: Vec<TraceSinkConfig>,
-    /// OTLP metric destinations.
+    /// OTLP metric destinations, at most [`MAX_METRIC_SINKS`].
     pub metric_sinks: Vec<MetricSinkConfig>,
     /// OTLP log destinations.
     pub otlp_log_sinks: Vec<OtlpLogSinkConfig>,

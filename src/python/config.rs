@@ -12,7 +12,9 @@ use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
 use super::sls_sink::PySlsLogSink;
 use super::views::{PyRedact, PyView};
 use crate::config::check;
-use crate::config::{Config, LogFilter, MAX_LOG_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue};
+use crate::config::{
+    Config, LogFilter, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue,
+};
 use crate::error::Error;
 
 /// What `init` is told.
@@ -344,6 +346,7 @@ fn add_sinks<'py>(
     let log_sinks = core.otlp_log_sinks.len() + core.sls_log_sinks.len();
     for (most, what, count) in [
         (MAX_TRACE_SINKS, "TraceSinks", core.trace_sinks.len()),
+        (MAX_METRIC_SINKS, "MetricSinks", core.metric_sinks.len()),
         (MAX_LOG_SINKS, "OtlpLogSinks and SlsLogSinks together", log_sinks),
     ] {
         if count > most {
