@@ -275,3 +275,35 @@ def test_memory_is_bounded_whatever_is_distinct(
     ]
     assert sum(point["value"] for point in points) == 300_000
     assert overflowed >= 2 * (300_000 - 3 * 2000)
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_distinct_sets_of_threads_without_a_lane(
+    temporality: str, collector: OtlpServer, run_python: RunPython
+) -> None:
+    """What is folded tells as few sets apart, and loses none of them."""
+    done = run_python(
+        START
+        + f"""
+    begin({temporality!r}, **{SMALLEST})
+    counter, histogram = meter.counter("sum"), meter.histogram("histogram")
+    def work(thread):
+        for index in range(20_000):
+            given = {{"request": f"{{thread}} {{index}}"}}
+            counter.add(2, given)
+            histogram.record(2, given)
+    run(*[lambda thread=thread: work(thread) for thread in range({THREADS})])
+    assert ptx.force_flush()
+    answer(counts())
+    """
+    )
+    assert done.answer["recorded"] == THREADS * 40_000 and done.answer["folded"] > 0
+    for name, field in (("sum", "value"), ("histogram", "sum"), ("histogram", "count")):
+        metrics = [metric for metric in collector.metrics if metric["name"] == name]
+        points = [point for metric in metrics for point in metric["points"]]
+        if temporality == "cumulative":
+            # Those of the last collection: what is large comes in several messages.
+            last = max(point["time"] for point in points)
+            points = [point for point in points if point["time"] == last]
+        assert len({point["time"] for point in points}) > 1 or len(points) <= 2000
+        assert sum(point[field] for point in points) == THREADS * (20_000 if field == "count" else 40_000)
