@@ -50,9 +50,9 @@ def capture(
     Args:
         service_name: As for Config.
         strict: Raise RecordingError at the end for all that is otherwise only counted: records dropped, spans
-            never ended, unusable times, measurements ignored, conflicting instruments, attributes left out (beyond
-            a limit, redacted, not a mapping, without a key). A span that is still open and referenced is not
-            seen. Not when an exception leaves `with`.
+            never ended, unusable times, measurements ignored, conflicting instruments, attributes left out
+            (beyond a limit, redacted, not a mapping, without a key). A span that is still open and referenced
+            is not seen. Not when an exception leaves `with`.
         temporality: "cumulative", "delta" or "lowmemory", as for MetricSink.
         options: Other arguments of Config, `sinks` excepted. The console is off and every log level recorded,
             unless `console_output` or `log_filter` say otherwise.
