@@ -138,9 +138,11 @@ pub struct Parts {
 /// # Errors
 /// The operating system's, when it has no thread to give.
 pub fn start(parts: Parts, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    // Here, not on the thread: no measurement is older than the first window.
+    let began = read_clocks();
     let run = move || {
         let end = EndOnDrop(&shared);
-        Exporter::new(parts, &shared).run();
+        Exporter::new(parts, &shared, began).run();
         drop(end);
     };
     signals::masked(|| thread::Builder::new().name("pytracingx-exporter".to_owned()).spawn(run))
@@ -196,7 +198,7 @@ struct Exporter<'a> {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(parts: Parts, shared: &'a Shared) -> Self {
+    fn new(parts: Parts, shared: &'a Shared, now: Now) -> Self {
         let sinks = (parts.sinks)();
         let (span_limits, traces): (Vec<_>, Vec<_>) = sinks.traces.into_iter().unzip();
         let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
@@ -207,7 +209,6 @@ impl<'a> Exporter<'a> {
         for warning in &parts.warnings {
             console.say(format_args!("pytracingx: {warning}"));
         }
-        let now = read_clocks();
         let console_interval = console.shows_metrics().then_some(parts.console_interval);
         Self {
             shared,

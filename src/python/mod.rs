@@ -14,6 +14,7 @@ mod baggage;
 mod capi;
 mod config;
 mod convert;
+mod credentials;
 mod current;
 mod describe;
 mod error;
@@ -58,6 +59,8 @@ mod _native {
     use super::baggage::{Baggage, get_baggage};
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
+    #[pymodule_export]
+    use super::credentials::{_credentials, _fetch, CredentialRequests};
     #[pymodule_export]
     use super::lifecycle::{
         _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,

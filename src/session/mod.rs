@@ -39,6 +39,7 @@ use crate::sampler::Sampler;
 use crate::stats::{DropCounts, SinkStats, Snapshot};
 use crate::sys::fork::lifecycle_lock;
 use crate::sys::{fork, stderr};
+use crate::transport::sls_credentials::Credentials;
 
 /// How much longer than its timeout a call waits for the exporter's last word.
 const GRACE: Duration = Duration::from_millis(50);
@@ -67,6 +68,8 @@ struct Running {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     captured: Option<Captured>,
+    /// Of each SLS sink, in order.
+    credentials: Vec<Credentials>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -151,6 +154,16 @@ pub fn captured() -> Option<Captured> {
     }
 }
 
+/// Those of the current session's SLS sinks, in order; none of one that sends nothing ([`Config::capture`]).
+pub fn sls_credentials() -> Vec<Credentials> {
+    match current(&lifecycle_lock()) {
+        Current::Own(session) if !session.config.capture => {
+            session.running.as_ref().map(|running| running.credentials.clone()).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Sends a record named `pytracingx.check` to each sink, apart from the exporter, and reports on each, in order. All at
 /// once, within `timeout` and each sink's own; gives up when `should_stop` (asked every 50 ms) says so. Empty without a
 /// session, or when it records nothing (`Config.disabled`) or sends nothing (`Config.capture`).
@@ -232,6 +245,8 @@ impl Session {
         });
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
         let (sinks_of, resource) = (config.clone(), encoded_resource(&config));
+        let configured = config.sls_log_sinks.iter().map(|sink| &sink.credentials);
+        let credentials: Vec<_> = configured.map(Credentials::of).collect();
         let captured = config.capture.then(Captured::new);
         let keep = captured.clone();
         let parts = Parts {
@@ -268,7 +283,7 @@ impl Session {
         let shared = Arc::new(Shared::new(lanes, empty_stats(&config)));
         let thread =
             exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
-        let running = Running { intake, shared, captured, thread: Mutex::new(Some(thread)) };
+        let running = Running { intake, shared, captured, credentials, thread: Mutex::new(Some(thread)) };
         Ok(Self { process, config, revived, running: Some(running) })
     }
 
