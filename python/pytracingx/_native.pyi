@@ -409,7 +409,10 @@ class SlsLogSink:
         ak_id, ak_secret: access key pair; never printed.
         topic: of every log group. Default "".
         source: of every log group. Default: the host name.
-        credentials: callable returning `(ak_id, ak_secret, security_token)`, instead of a key pair.
+        credentials: callable, instead of a key pair, that returns `(ak_id, ak_secret, security_token)`, the same with
+            `expires_unix_seconds`, or an object with the attributes `access_key_id`, `access_key_secret` and
+            `security_token`. Called on a thread of its own, again before they expire and after a 401; if it raises, again
+            after 1 second, then 2, up to 60. `pytracingx.aliyun` has some.
         security_token: STS token that belongs to the key pair.
         region: selects signature V4. Default: V1.
         compression: "lz4" (default), "zstd", "deflate" or "none".
@@ -570,6 +573,12 @@ class Config:
     def from_env() -> Config:
         """What the OpenTelemetry environment variables say, with one OTLP sink per signal unless they say otherwise. A
         value that cannot be used is ignored, and told when a session starts.
+
+        PYTRACINGX_SLS_ENDPOINT, PYTRACINGX_SLS_PROJECT and PYTRACINGX_SLS_LOGSTORE add an SLS sink, PYTRACINGX_SLS_REGION
+        selects signature V4. It signs with ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, if set,
+        ALIBABA_CLOUD_SECURITY_TOKEN; without a key with a role's credentials, as aliyun.from_environment() gets them, where
+        ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE are set, or
+        ALIBABA_CLOUD_ECS_METADATA.
         """
     def describe(self) -> _Description:
         """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
@@ -1762,6 +1771,7 @@ class _CredentialRequests:
 
 def _credentials(sinks: Sequence[int]) -> _CredentialRequests | None:
     """Of the current session, for its SLS sinks with these numbers. None: it has no such sinks, or sends nothing."""
+
 def _fetch(
     method: str,
     url: str,
@@ -1773,6 +1783,7 @@ def _fetch(
     """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
     line without anything of the request but its host.
     """
+
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
 

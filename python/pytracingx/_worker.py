@@ -212,8 +212,12 @@ def _key(given: Any) -> tuple[str, str, str | None, int | None]:
     ak_id, ak_secret, security_token, expires = (*given, None, None)[:4]
     texts = (ak_id, ak_secret, security_token or "")
     # Checked here, for a text without a value.
-    if len(given) > 4 or not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts):
-        raise CredentialsError("the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)")
+    if len(given) > 4 or not all(
+        isinstance(text, str) and text.isascii() and text.isprintable() for text in texts
+    ):
+        raise CredentialsError(
+            "the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)"
+        )
     return ak_id, ak_secret, security_token or None, None if expires is None else int(expires)
 
 

@@ -212,7 +212,9 @@ def _arms_host(region: str, suffix: str) -> str:
     if short is not None:
         return f"tracing-analysis-dc-{short}{suffix}.aliyuncs.com"
     if not region.startswith("cn-"):
-        raise ConfigError(f"endpoint_or_region '{region}': give the endpoint that the console shows for this region")
+        raise ConfigError(
+            f"endpoint_or_region '{region}': give the endpoint that the console shows for this region"
+        )
     return f"tracing-{region}{suffix}.arms.aliyuncs.com"
 
 
@@ -231,7 +233,9 @@ def _is_grpc(protocol: Any) -> bool:
 
 
 def _is_region(text: str) -> bool:
-    return "-" in text and all(part.isalnum() and part.islower() or part.isdigit() for part in text.split("-"))
+    return "-" in text and all(
+        part.isalnum() and part.islower() or part.isdigit() for part in text.split("-")
+    )
 
 
 def _endpoint(argument: str, text: str, scheme: str) -> str:
@@ -258,7 +262,9 @@ class _EcsRamRole:
             raise CredentialsError("ECS metadata: disabled by ALIBABA_CLOUD_ECS_METADATA_DISABLED")
         path = "/latest/meta-data/ram/security-credentials/"
         headers = self.token()
-        role = self.role or _variable("ALIBABA_CLOUD_ECS_METADATA") or self.get(path, headers).decode().strip()
+        role = (
+            self.role or _variable("ALIBABA_CLOUD_ECS_METADATA") or self.get(path, headers).decode().strip()
+        )
         if not role or not all(char.isalnum() or char in "-_." for char in role):
             raise CredentialsError("ECS metadata: the instance has no RAM role")
         return _parsed("ECS metadata", self.get(path + role, headers), lambda answer: answer)
@@ -314,7 +320,9 @@ class _OidcRole:
             with open(file, encoding="ascii") as opened:
                 token = opened.read().strip()
         except (OSError, ValueError) as error:
-            raise CredentialsError(f"OIDC role: cannot read the token file ({type(error).__name__})") from None
+            raise CredentialsError(
+                f"OIDC role: cannot read the token file ({type(error).__name__})"
+            ) from None
         form = {
             "Action": "AssumeRoleWithOIDC",
             "Format": "JSON",
@@ -323,13 +331,17 @@ class _OidcRole:
             "RoleArn": role,
             "OIDCProviderArn": provider,
             "OIDCToken": token,
-            "RoleSessionName": self.session_name or _variable("ALIBABA_CLOUD_ROLE_SESSION_NAME") or "pytracingx",
+            "RoleSessionName": self.session_name
+            or _variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")
+            or "pytracingx",
             "DurationSeconds": str(_SESSION_SECONDS),
         }
         endpoint = self.sts_endpoint or _sts_endpoint()
         url = endpoint if "://" in endpoint else f"https://{endpoint}"
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        status, body = _ask("STS", "POST", f"{url}/", headers, urlencode(form).encode(), _STS_TIMEOUT_MS, True)
+        status, body = _ask(
+            "STS", "POST", f"{url}/", headers, urlencode(form).encode(), _STS_TIMEOUT_MS, True
+        )
         if status != 200:
             raise CredentialsError(f"STS: status {status} {_sts_code(body)}".rstrip())
         return _parsed("STS", body, lambda answer: answer["Credentials"])

@@ -19,7 +19,10 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 ///     ak_id, ak_secret: access key pair; never printed.
 ///     topic: of every log group. Default "".
 ///     source: of every log group. Default: the host name.
-///     credentials: callable returning `(ak_id, ak_secret, security_token)`, instead of a key pair.
+///     credentials: callable, instead of a key pair, that returns `(ak_id, ak_secret, security_token)`, the same with
+///         `expires_unix_seconds`, or an object with the attributes `access_key_id`, `access_key_secret` and
+///         `security_token`. Called on a thread of its own, again before they expire and after a 401; if it raises, again
+///         after 1 second, then 2, up to 60. `pytracingx.aliyun` has some.
 ///     security_token: STS token that belongs to the key pair.
 ///     region: selects signature V4. Default: V1.
 ///     compression: "lz4" (default), "zstd", "deflate" or "none".
