@@ -6,15 +6,16 @@
                           credentials=ptx.aliyun.ecs_ram_role())
     ptx.init(ptx.Config("my-service", sinks=[logs, *ptx.aliyun.arms("cn-hangzhou", token)]))
 
-A provider is any callable that returns `(id, secret, token)`, `(id, secret, token, expires_unix_seconds)` or an object
-with the attributes `access_key_id`, `access_key_secret` and `security_token`. So the `alibabacloud-credentials` package
-serves as it is:
+A provider is any callable that returns `(id, secret, token)`, `(id, secret, token, expires_unix_seconds)` or
+an object with the attributes `access_key_id`, `access_key_secret` and `security_token`. So the package
+`alibabacloud-credentials` serves as it is:
 
     client = alibabacloud_credentials.client.Client()
     ptx.SlsLogSink(..., credentials=client.get_credential)
 
-It is called on a Python thread of its own, never by the exporter: at the beginning, before the credentials expire and
-after a 401. If it raises it is called again, after a second, then two, up to a minute; records wait meanwhile.
+It is called on a Python thread of its own, never by the exporter: at the beginning, before the credentials
+expire and after a 401. If it raises it is called again, after a second, then two, up to a minute; records
+wait meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    Provider = Callable[[], tuple[str, str, str | None, int | None]]
+    _Provider = Callable[[], tuple[str, str, str | None, int | None]]
 
 __all__ = ["CredentialsError", "arms", "ecs_ram_role", "from_environment", "oidc_role", "sls_trace"]
 
@@ -44,7 +45,7 @@ class CredentialsError(Exception):
     """A provider could not get credentials. Its text holds no secret: it is told on stderr."""
 
 
-def ecs_ram_role(role: str | None = None, *, _url: str | None = None) -> Provider:
+def ecs_ram_role(role: str | None = None, *, _url: str | None = None) -> _Provider:
     """Credentials of the RAM role of this ECS instance, from its metadata service, never through a proxy.
 
     Args:
@@ -67,7 +68,7 @@ def oidc_role(
     *,
     session_name: str | None = None,
     sts_endpoint: str | None = None,
-) -> Provider:
+) -> _Provider:
     """Credentials of a RAM role for an OIDC token, as ACK's RRSA gives pods one (STS AssumeRoleWithOIDC).
 
     Args:
@@ -75,8 +76,8 @@ def oidc_role(
         oidc_provider_arn: Default: ALIBABA_CLOUD_OIDC_PROVIDER_ARN.
         oidc_token_file: Read at each renewal. Default: ALIBABA_CLOUD_OIDC_TOKEN_FILE.
         session_name: Default: ALIBABA_CLOUD_ROLE_SESSION_NAME, or else "pytracingx".
-        sts_endpoint: Host of STS. Default: by ALIBABA_CLOUD_STS_REGION and ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED, or else
-            sts.aliyuncs.com.
+        sts_endpoint: Host of STS. Default: by ALIBABA_CLOUD_STS_REGION and
+            ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED, or else sts.aliyuncs.com.
 
     Returns:
         A provider, for SlsLogSink(credentials=...).
@@ -84,13 +85,13 @@ def oidc_role(
     return _OidcRole(role_arn, oidc_provider_arn, oidc_token_file, session_name, sts_endpoint)
 
 
-def from_environment() -> Provider:
+def from_environment() -> _Provider:
     """Credentials as the environment has them, looked for at each renewal.
 
     Returns:
         A provider, for SlsLogSink(credentials=...): of the key in ALIBABA_CLOUD_ACCESS_KEY_ID, …_SECRET and
-        ALIBABA_CLOUD_SECURITY_TOKEN; else oidc_role(), where its three variables are set; else ecs_ram_role(), unless
-        ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.
+        ALIBABA_CLOUD_SECURITY_TOKEN; else oidc_role(), where its three variables are set; else
+        ecs_ram_role(), unless ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.
     """
     return _FromEnvironment()
 
@@ -151,7 +152,8 @@ def sls_trace(
 ) -> list[TraceSink | MetricSink]:
     """Sinks for a trace instance of SLS, which takes OTLP itself.
 
-        ptx.Config("my-service", sinks=ptx.aliyun.sls_trace("my-project", "my-instance", "cn-hangzhou", ak_id, ak_secret))
+        traces = ptx.aliyun.sls_trace("my-project", "my-instance", "cn-hangzhou", ak_id, ak_secret)
+        ptx.init(ptx.Config("my-service", sinks=traces))
 
     Args:
         project: Of the instance.
@@ -234,7 +236,7 @@ def _is_grpc(protocol: Any) -> bool:
 
 def _is_region(text: str) -> bool:
     return "-" in text and all(
-        part.isalnum() and part.islower() or part.isdigit() for part in text.split("-")
+        (part.isalnum() and part.islower()) or part.isdigit() for part in text.split("-")
     )
 
 
@@ -243,7 +245,7 @@ def _endpoint(argument: str, text: str, scheme: str) -> str:
     given, separator, rest = text.partition("://")
     if not separator:
         given, rest = scheme, text
-    host, slash, path = rest.partition("/")
+    host, _, path = rest.partition("/")
     if path or not host or "?" in host or "@" in host:
         raise ConfigError(f"{argument} must be a region id or [http(s)://]host[:port] without a path")
     return f"{given}://{host}"

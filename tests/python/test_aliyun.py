@@ -185,7 +185,7 @@ def test_what_a_metadata_service_can_do_wrong(cloud: Cloud) -> None:
         ecs_ram_role(_url=cloud.url)()
     cloud.delay_s = 1.5
     began = time.monotonic()
-    with pytest.raises(CredentialsError, match="ECS metadata: 127.0.0.1:.* timeout"):
+    with pytest.raises(CredentialsError, match=r"ECS metadata: 127.0.0.1:.* timeout"):
         ecs_ram_role("my-role", _url=cloud.url)()
     assert time.monotonic() - began >= 1.0
     with pytest.raises(CredentialsError, match=r"ECS metadata: 127.0.0.1:1: .*refused"):
@@ -204,7 +204,7 @@ def test_a_role_for_an_oidc_token(cloud: Cloud, token_file: Path, monkeypatch: p
     _, path, _, body = cloud.requests[-1]
     assert path == "/" and parse_qs(body)["RoleSessionName"] == ["s"]
     monkeypatch.setenv("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r")
-    with pytest.raises(CredentialsError, match="ALIBABA_CLOUD_OIDC_PROVIDER_ARN.* must be set"):
+    with pytest.raises(CredentialsError, match=r"ALIBABA_CLOUD_OIDC_PROVIDER_ARN.* must be set"):
         oidc_role(sts_endpoint=cloud.url)()
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p")
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", str(token_file))
