@@ -399,6 +399,16 @@ class OtlpLogSink:
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
+class _AccessKey(Protocol):
+    @property
+    def access_key_id(self) -> str: ...
+    @property
+    def access_key_secret(self) -> str: ...
+    @property
+    def security_token(self) -> str | None: ...
+
+_Credentials: TypeAlias = tuple[str, str, str | None] | tuple[str, str, str | None, float | None] | _AccessKey
+
 @final
 class SlsLogSink:
     """Sends log records to an Aliyun SLS logstore.
@@ -439,7 +449,7 @@ class SlsLogSink:
         topic: str = "",
         source: str = "",
         *,
-        credentials: Callable[[], tuple[str, str, str | None]] | None = None,
+        credentials: Callable[[], _Credentials] | None = None,
         security_token: str | None = None,
         region: str | None = None,
         compression: Literal["lz4", "zstd", "deflate", "none"] = "lz4",
