@@ -14,6 +14,7 @@ mod resolve;
 pub mod retry;
 pub mod sls;
 pub mod sls_answer;
+pub mod sls_credentials;
 pub mod sls_sign;
 mod tls;
 
@@ -31,6 +32,9 @@ pub const USER_AGENT: &str = concat!(
     " OTel-OTLP-Exporter-Python/",
     env!("CARGO_PKG_VERSION")
 );
+
+/// What we call ourselves where OTLP has no say.
+pub const SLS_USER_AGENT: &str = concat!("pytracingx/", env!("CARGO_PKG_VERSION"));
 
 /// One request. Shared bytes, so that a retry sends the same body without a copy.
 #[derive(Debug, Clone)]
