@@ -7,6 +7,7 @@ use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_m
 use super::describe::{Arguments, NewArguments, new_arguments};
 use crate::config::check;
 use crate::config::{Secret, SlsCredentials, SlsFieldNames, SlsSinkConfig};
+use crate::encode::sls;
 use crate::error::Error;
 
 const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsLogSink logstore"];
@@ -127,6 +128,7 @@ impl PySlsLogSink {
         set(&mut config.max_queue_bytes, "max_queue_bytes", max_queue_bytes, 1)?;
         config.filter = filter(log_filter)?;
         config.sample_ratio = check::ratio("sample_ratio", sample_ratio.0)?;
+        sls::check(&config)?;
         Ok(Self { config, provider: credentials.map(Bound::unbind) })
     }
 
