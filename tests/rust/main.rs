@@ -31,6 +31,7 @@ mod sampler;
 mod sink;
 mod sls;
 mod sls_model;
+mod sls_sink;
 mod sls_transport;
 mod strategies;
 mod tls;
