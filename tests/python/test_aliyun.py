@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from conftest import RunPython
+from sls_server import Key, SlsServer
 
 import pytracingx as ptx
 from pytracingx.aliyun import CredentialsError, arms, ecs_ram_role, from_environment, oidc_role, sls_trace
@@ -298,6 +299,39 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
     """
     )
     assert done.answer == []
+
+
+def test_records_wait_for_credentials_and_outlive_them() -> None:
+    """None is lost when there are none yet, nor when the server refuses those it had."""
+    first, second = Key("first-id", "first-secret", "first-token"), Key("second-id", "second-secret", "token")
+    server = SlsServer(first)
+    given: list[str] = []
+
+    def provider() -> tuple[str, str, str]:
+        (key,) = server.keys.values()
+        given.append(key.id)
+        if len(given) == 1:
+            raise OSError("not yet")
+        return key.id, key.secret, key.token
+
+    def stats() -> dict[str, Any]:
+        return dict(ptx.stats()["log_sinks"][0])
+
+    try:
+        sink = ptx.SlsLogSink(server.endpoint, "p", "l", credentials=provider, batch_schedule_delay_ms=10)
+        ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, diagnostics="off"))
+        log = ptx.get_logger("log")
+        log.info("first")
+        server.wait_until(lambda: "credentials: the provider raised OSError" in (stats()["last_error"] or ""))
+        server.wait_until(lambda: len(server.logs) == 1)
+        server.keys = {second.id: second}
+        log.info("second")
+        server.wait_until(lambda: len(server.logs) == 2)
+        assert ptx.force_flush() and stats()["dropped"] == {}
+        assert given == ["first-id", "first-id", "second-id"]
+    finally:
+        ptx.shutdown(0)
+        server.close()
 
 
 def test_what_a_provider_can_do_wrong(run_python: RunPython) -> None:
