@@ -318,7 +318,9 @@ def test_records_wait_for_credentials_and_outlive_them() -> None:
         return dict(ptx.stats()["log_sinks"][0])
 
     try:
-        sink = ptx.SlsLogSink(server.endpoint, "p", "l", credentials=provider, batch_schedule_delay_ms=10)
+        sink = ptx.SlsLogSink(
+            server.endpoint, "proj", "store", credentials=provider, batch_schedule_delay_ms=10
+        )
         ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, diagnostics="off"))
         log = ptx.get_logger("log")
         log.info("first")
