@@ -1106,7 +1106,8 @@ def stats() -> _Stats:
             (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
             `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
         metric_sinks: The same; their records are data points.
-        log_sinks: The same, those of OTLP first.
+        log_sinks: The same, those of OTLP first. Those of SLS have what its limits changed too: `renamed_keys` (reserved),
+            `cut_keys`, `cut_values`, `omitted_fields`.
         console: `entries` written to stderr, `dropped`.
         lanes: How many `lanes`, `bytes`, `bytes_max`.
         exporter_restarts: After a bug of ours.
