@@ -1,12 +1,10 @@
-//! SLS sinks of a session: who signs, the way there, what requests look like.
+//! SLS sinks of a session: the way there, what requests look like.
 
 use std::time::Duration;
 
 use super::CONTENT_TYPE;
 use super::sinks::MaybeExchange;
-use crate::config::{
-    Config, MAX_EXPORT_TIMEOUT_MS, Protocol, Resource, SlsCredentials, SlsSinkConfig, TransportConfig,
-};
+use crate::config::{MAX_EXPORT_TIMEOUT_MS, Protocol, Resource, SlsSinkConfig, TransportConfig};
 use crate::encode::sls::{self, Envelope, Layout};
 use crate::error::Error;
 use crate::exporter::LogForm;
@@ -19,19 +17,7 @@ use crate::limits::{FieldCounts, LogLimits};
 use crate::resource;
 use crate::transport::sls::SlsDestination;
 use crate::transport::sls_credentials::Credentials;
-use crate::transport::sls_sign::AccessKey;
 use crate::transport::{Http1, SLS_USER_AGENT};
-
-/// Who signs for each SLS sink, in order.
-pub(super) fn credentials(config: &Config) -> Vec<Credentials> {
-    let of = |sink: &SlsSinkConfig| match sink.credentials.clone() {
-        SlsCredentials::Static { ak_id, ak_secret, security_token } => {
-            Credentials::fixed(AccessKey { id: ak_id, secret: ak_secret, security_token })
-        }
-        SlsCredentials::Provider => Credentials::provided(),
-    };
-    config.sls_log_sinks.iter().map(of).collect()
-}
 
 /// The connection; `Host` is each request's own.
 ///

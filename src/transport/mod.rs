@@ -7,6 +7,7 @@
 mod answer;
 mod compress;
 mod conn;
+pub mod fetch;
 mod http1;
 pub mod memory;
 mod post;
