@@ -159,8 +159,10 @@ pub struct Config {
     pub console_metrics: bool,
     /// Log records on the console.
     pub console_logs: bool,
-    /// Log records below it stay off the console; `None`: the filter alone decides.
+    /// As given, see [`Config::set_console_level`].
     pub console_level: Option<Level>,
+    /// What the console shows of log records; `None`: what `log_filter` lets pass.
+    pub console_filter: Option<LogFilter>,
     /// Console layout.
     pub console_format: ConsoleFormat,
     /// Console and log sinks show what passes; `None`: the environment's `RUST_LOG`, else `info`.
@@ -212,6 +214,7 @@ impl Config {
             console_metrics: true,
             console_logs: true,
             console_level: None,
+            console_filter: None,
             console_format: ConsoleFormat::default(),
             log_filter: None,
             metric_interval_ms: METRIC_EXPORT_INTERVAL_MS,
@@ -231,6 +234,14 @@ impl Config {
             diagnostics: true,
             warnings: Vec::new(),
         }
+    }
+
+    /// The least severe log records of the console, once [`Config::log_filter`] is known: with one the console shows what
+    /// passes both, without one everything from the level on, whatever the environment says (as 0.2 did).
+    pub fn set_console_level(&mut self, level: Level) {
+        let filter = self.log_filter.clone().map(|filter| filter.at_least(level));
+        self.console_filter = Some(filter.unwrap_or_else(|| LogFilter::from_level(level)));
+        self.console_level = Some(level);
     }
 
     /// Remembers a line for `init` to print, unless it is known already.

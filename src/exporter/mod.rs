@@ -1,7 +1,7 @@
 //! The exporter thread: one wait, then drain, encode, step every sink, and again.
 //!
-//! It never touches Python, takes no lock that a recording thread takes, runs no signal handler, and blocks in `poll`
-//! only. A panic in a turn is a bug of ours that costs the records in hand, counted, not the thread.
+//! It never touches Python, runs no signal handler, and blocks in `poll` only. The locks that it shares with recording
+//! threads are those of their rare calls: an instrument's first use, a measurement that found its lane full. A panic in a turn is a bug of ours that costs the records in hand, counted, not the thread.
 //!
 //! ```text
 //!   ┌─► wait: sockets, wake-up, the earliest due time
@@ -141,9 +141,11 @@ pub struct Parts {
 /// # Errors
 /// The operating system's, when it has no thread to give.
 pub fn start(parts: Parts, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    // Here, not on the thread: no measurement is older than the first window.
+    let began = read_clocks();
     let run = move || {
         let end = EndOnDrop(&shared);
-        Exporter::new(parts, &shared).run();
+        Exporter::new(parts, &shared, began).run();
         drop(end);
     };
     signals::masked(|| thread::Builder::new().name("pytracingx-exporter".to_owned()).spawn(run))
@@ -199,7 +201,7 @@ struct Exporter<'a> {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(parts: Parts, shared: &'a Shared) -> Self {
+    fn new(parts: Parts, shared: &'a Shared, now: Now) -> Self {
         let sinks = (parts.sinks)();
         let (span_limits, traces): (Vec<_>, Vec<_>) = sinks.traces.into_iter().unzip();
         let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
@@ -210,7 +212,6 @@ impl<'a> Exporter<'a> {
         for warning in &parts.warnings {
             console.say(format_args!("pytracingx: {warning}"));
         }
-        let now = read_clocks();
         let console_interval = console.shows_metrics().then_some(parts.console_interval);
         Self {
             shared,

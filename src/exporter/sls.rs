@@ -71,12 +71,11 @@ impl Dialect for Sls {
 
     fn prepare(&mut self, now_unix_seconds: u64) -> Result<(), String> {
         self.key = self.credentials.current(now_unix_seconds);
-        if self.key.is_none() {
-            self.credentials.ask_refresh();
-            let reason = self.credentials.last_error().map(|error| format!(": {error}"));
-            return Err(format!("waiting for credentials{}", reason.unwrap_or_default()));
+        match (&self.key, self.credentials.last_error()) {
+            (Some(_), _) => Ok(()),
+            (None, None) => Err("waiting for credentials".to_owned()),
+            (None, Some(error)) => Err(format!("waiting for credentials: {error}")),
         }
-        Ok(())
     }
 
     fn build(&mut self, parts: &[Part], scratch: &mut Scratch) -> Body {

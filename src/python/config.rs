@@ -25,8 +25,10 @@ use crate::error::Error;
 ///         environment's OTEL_RESOURCE_ATTRIBUTES and detected attributes are added, arguments win.
 ///     console_output: None (default): log records go to the console, spans and metrics only when there are no sinks.
 ///         True: everything. False: nothing.
-///     console_level: least severe log record on the console: "trace", "debug", "info", "warn", "error",
-///         "fatal" or "off". Default: what log_filter lets pass, which is "info" unless something else is said.
+///     console_level: the least severe log records on the console: "trace", "debug", "info", "warn", "error", "fatal"
+///         or "off". With a log_filter the console shows what passes both; without one it shows everything from this
+///         level on, whatever RUST_LOG says. Default None: the console shows what log_filter lets pass, or RUST_LOG
+///         where there is none, else "info".
 ///     console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
 ///         environment's RUST_LOG, else "info".
@@ -94,9 +96,11 @@ impl PyConfig {
             core.resource.set(&key, value);
         }
         let (level, format, sinks) = in_order(console_level, console_format, sinks)?;
-        core.console_level = choice("console_level", &check::LEVELS, level)?;
         core.console_format = choice("console_format", &check::CONSOLE_FORMATS, format)?.unwrap_or_default();
         core.log_filter = filter(log_filter)?;
+        if let Some(level) = choice("console_level", &check::LEVELS, level)? {
+            core.set_console_level(level);
+        }
         let sinks = add_sinks(py, &mut core, sinks)?;
         core.console_logs = console_output != Some(false);
         core.console_spans = console_output.unwrap_or(sinks.is_empty());
@@ -162,7 +166,8 @@ impl PyConfig {
     }
 
     /// The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
-    /// sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and no path of an endpoint.
+    /// sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and
+    /// no path of an endpoint.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let config = self.resolve(py)?;
         let dict = PyDict::new(py);
@@ -181,6 +186,7 @@ impl PyConfig {
         dict.set_item("disabled", config.disabled)?;
         dict.set_item("propagators", propagators(&config))?;
         settings(&dict, &config)?;
+        // As in 0.2, where it could not be left out.
         dict.set_item("console_level", check::LEVELS.name(config.console_level.unwrap_or_default()))?;
         let views = config.views.iter().map(|view| view.arguments(py, false));
         dict.set_item("views", views.collect::<PyResult<Vec<_>>>()?)?;

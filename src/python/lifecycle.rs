@@ -70,7 +70,8 @@ fn start(py: Python<'_>, config: Config, providers: Vec<Option<Bound<'_, PyAny>>
 ///     True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
 ///     in stats() as dropped for `shutdown`.
 ///
-/// Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+/// Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
+/// Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = 5000))]
 pub(super) fn shutdown(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
@@ -98,17 +99,20 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
     wait(py, |should_stop| session::shutdown_at_exit(should_stop))
 }
 
-/// Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+/// Sends one record named `pytracingx.check` (a span, a gauge's point or a log record) to every sink, and says what came
+/// of each: for start-up checks.
 ///
 /// Args:
 ///     timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
 ///
 /// Returns:
-///     A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+///     A dict for each sink: those of traces, of metrics, of logs (OTLP before SLS), each in the order of the
+///     configuration. An empty list before init(). Its keys:
 ///
+///     signal: 'traces', 'metrics' or 'logs'.
 ///     endpoint: `scheme://host:port/…`.
 ///     protocol: 'http/protobuf' or 'grpc'.
-///     ok: Whether the server took the span.
+///     ok: Whether the server took the record.
 ///     phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
 ///         whatever that said. None if nothing could be tried.
 ///     status: HTTP status, or None without an answer.
@@ -117,8 +121,8 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 ///         seconds only; 0.0 when the two may agree, None without an answer that has one.
 ///     error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
 ///
-/// All sinks at once, over connections of their own: the exporter's are not touched. Sampling does not apply. Releases
-/// the GIL; Ctrl-C ends the wait.
+/// All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
+/// apply. Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = 3000))]
 pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyList>> {
@@ -126,6 +130,7 @@ pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyLis
     let out = PyList::empty(py);
     for report in reports {
         let dict = PyDict::new(py);
+        dict.set_item("signal", report.signal.name())?;
         dict.set_item("endpoint", report.endpoint)?;
         dict.set_item("protocol", PROTOCOLS.name(report.protocol))?;
         dict.set_item("ok", report.ok)?;

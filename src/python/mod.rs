@@ -5,7 +5,7 @@
 //! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
 //! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
-//! `log_record`, `logger` and `stdlib_logging`.
+//! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -40,6 +40,7 @@ mod sls_sink;
 mod span;
 mod span_context;
 mod stdlib_logging;
+mod stdlib_record;
 mod strings;
 mod time;
 mod traced;

@@ -1,10 +1,10 @@
-//! SLS sinks of a session: who signs, the way there, what requests look like.
+//! SLS sinks of a session: the way there, what requests look like.
 
 use std::time::Duration;
 
 use super::CONTENT_TYPE;
 use super::sinks::MaybeExchange;
-use crate::config::{Config, MAX_EXPORT_TIMEOUT_MS, Protocol, Resource, SlsSinkConfig, TransportConfig};
+use crate::config::{MAX_EXPORT_TIMEOUT_MS, Protocol, Resource, SlsSinkConfig, TransportConfig};
 use crate::encode::sls::{self, Envelope, Layout};
 use crate::error::Error;
 use crate::exporter::LogForm;
@@ -18,11 +18,6 @@ use crate::resource;
 use crate::transport::sls::SlsDestination;
 use crate::transport::sls_credentials::Credentials;
 use crate::transport::{Http1, SLS_USER_AGENT};
-
-/// Who signs for each SLS sink, in order.
-pub(super) fn credentials(config: &Config) -> Vec<Credentials> {
-    config.sls_log_sinks.iter().map(|sink| Credentials::of(&sink.credentials)).collect()
-}
 
 /// The connection; `Host` is each request's own.
 ///

@@ -302,8 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         body = b""
         if reply.status != 200:
-            error = {"errorCode": reply.code, "errorMessage": reply.message}
-            body = json.dumps(error).encode()
+            body = json.dumps({"errorCode": reply.code, "errorMessage": reply.message}).encode()
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import RunPython
+from otlp_server import OtlpServer
 
 import pytracingx as ptx
 
@@ -144,3 +147,44 @@ def test_importing_the_package_imports_no_more_than_it_needs() -> None:
     path = {"PYTHONPATH": str(Path(ptx.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=path)
     assert (done.stdout, done.returncode) == ("set()\n{'pytracingx.aliyun'}\n", 0), done.stderr
+
+
+# What the README's examples take for granted.
+README_PRELUDE = """
+from types import SimpleNamespace
+import pytracingx as ptx
+
+queued_at, started_at = ptx.now() - 1000, ptx.now()
+parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+request = SimpleNamespace(headers={"traceparent": parent}, context=ptx.SpanContext.from_traceparent(parent))
+cache, order = SimpleNamespace(usage=lambda: 0.5), object()
+
+def handle(order):
+    with ptx.start_span("POST /orders", {"http.response.status_code": 201}):
+        ptx.get_meter("shop").counter("orders").add(1, {"country": "no"})
+        ptx.get_logger("shop").info("order stored")
+"""
+
+
+def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPython) -> None:
+    """Each in a session of its own, which delivers all of it."""
+    text = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 5
+    code = README_PRELUDE
+    for block in blocks:
+        if "ptx.init(" not in block and "capture(" not in block:
+            code += "ptx.init()\n"
+        code += block.replace("http://collector:4318", collector.endpoint)
+        code += "".join(f"{test}()\n" for test in re.findall(r"^def (test_\w+)", block, re.MULTILINE))
+        code += "assert ptx.shutdown()\n"
+    run_python(code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}, prelude="")
+    assert {"chat", "tokenize", "stream", "queue", "POST /orders"} <= {
+        span["name"] for span in collector.spans
+    }
+    assert {metric["name"] for metric in collector.metrics} == {
+        "gen_ai.server.tokens",
+        "step.duration",
+        "kv_cache.usage",
+    }
+    assert {log["body"] for log in collector.logs} == {"answered", "3 left"}

@@ -224,7 +224,6 @@ fn a_key_that_ends_while_a_batch_is_retried_is_waited_for() {
     rig.now += Duration::from_secs(2);
     rig.step();
     assert_eq!((rig.stats().requests, rig.stats().in_flight_records), (1, 10));
-    assert!(rig.credentials.is_refresh_wanted());
     rig.credentials.set(key("other-key"), Some(UNIX_SECONDS + 1000));
     rig.answer(200, "", &[]);
     assert_eq!(rig.pass_until_due(), Duration::from_millis(200));
@@ -234,11 +233,14 @@ fn a_key_that_ends_while_a_batch_is_retried_is_waited_for() {
 
 #[test]
 fn a_refused_key_is_asked_for_again_and_given_up_after_five_tries() {
-    let mut rig = Rig::with_key();
+    let mut rig = Rig::new(Credentials::provided(), 1 << 20);
+    rig.credentials.set(key("first-key"), None);
+    let soon = Duration::from_secs(1);
+    assert!(rig.credentials.wanted_in().unwrap() > soon);
     rig.push(20);
     (0..6).for_each(|_| rig.answer(401, "Unauthorized", &[]));
     rig.step();
-    assert!(rig.credentials.is_refresh_wanted());
+    assert!(rig.credentials.wanted_in().unwrap() <= soon);
     let began = rig.now;
     for _ in 0..5 {
         assert_eq!(rig.stats().dropped.total(), 0);
