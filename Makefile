@@ -184,10 +184,11 @@ wheel-check: wheel ## the wheel installs into an empty venv, needs nothing there
 .PHONY: venv
 venv: $(VENV)/.installed
 
-$(VENV)/.installed: tests/requirements.txt
+$(VENV)/.installed: tests/requirements.txt tests/requirements-sls.txt
 	@$(need_python)$(need_venv):
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements-sls.txt
 	touch $@
 
 .PHONY: tools

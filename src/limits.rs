@@ -69,3 +69,37 @@ impl LogLimits {
         }
     }
 }
+
+/// What had to change for SLS to take it, in records of one sink. Keys are cut to 128 bytes, values to 1 MiB or to what an
+/// encoded record of 8 MiB leaves; the user's own limits do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FieldCounts {
+    /// Keys that were reserved or a column's, and got another name.
+    pub renamed_keys: u64,
+    /// Keys cut.
+    pub cut_keys: u64,
+    /// Values cut.
+    pub cut_values: u64,
+    /// Attributes for which there was no room at all.
+    pub omitted_fields: u64,
+}
+
+impl FieldCounts {
+    /// What was added since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            renamed_keys: self.renamed_keys - before.renamed_keys,
+            cut_keys: self.cut_keys - before.cut_keys,
+            cut_values: self.cut_values - before.cut_values,
+            omitted_fields: self.omitted_fields - before.omitted_fields,
+        }
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: Self) {
+        self.renamed_keys += other.renamed_keys;
+        self.cut_keys += other.cut_keys;
+        self.cut_values += other.cut_values;
+        self.omitted_fields += other.omitted_fields;
+    }
+}

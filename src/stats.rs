@@ -11,6 +11,8 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::limits::FieldCounts;
+
 /// Why a record was not delivered. Names as they appear in `stats()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
@@ -286,6 +288,8 @@ pub struct SinkStats {
     pub failures_in_a_row: u32,
     /// What went wrong last, one line without secrets.
     pub last_error: Option<Arc<str>>,
+    /// SLS sinks only.
+    pub fields: Option<FieldCounts>,
 }
 
 impl SinkStats {

@@ -400,6 +400,16 @@ class OtlpLogSink:
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
+class _AccessKey(Protocol):
+    @property
+    def access_key_id(self) -> str: ...
+    @property
+    def access_key_secret(self) -> str: ...
+    @property
+    def security_token(self) -> str | None: ...
+
+_Credentials: TypeAlias = tuple[str, str, str | None] | tuple[str, str, str | None, float | None] | _AccessKey
+
 @final
 class SlsLogSink:
     """Sends log records to an Aliyun SLS logstore.
@@ -410,7 +420,10 @@ class SlsLogSink:
         ak_id, ak_secret: access key pair; never printed.
         topic: of every log group. Default "".
         source: of every log group. Default: the host name.
-        credentials: callable returning `(ak_id, ak_secret, security_token)`, instead of a key pair.
+        credentials: callable, instead of a key pair, that returns `(ak_id, ak_secret, security_token)`, the same with
+            `expires_unix_seconds`, or an object with the attributes `access_key_id`, `access_key_secret` and
+            `security_token`. Called on a thread of its own, again before they expire and after a 401; if it raises, again
+            after 1 second, then 2, up to 60. `pytracingx.aliyun` has some.
         security_token: STS token that belongs to the key pair.
         region: selects signature V4. Default: V1.
         compression: "lz4" (default), "zstd", "deflate" or "none".
@@ -437,7 +450,7 @@ class SlsLogSink:
         topic: str = "",
         source: str = "",
         *,
-        credentials: Callable[[], tuple[str, str, str | None]] | None = None,
+        credentials: Callable[[], _Credentials] | None = None,
         security_token: str | None = None,
         region: str | None = None,
         compression: Literal["lz4", "zstd", "deflate", "none"] = "lz4",
@@ -575,6 +588,12 @@ class Config:
     def from_env() -> Config:
         """What the OpenTelemetry environment variables say, with one OTLP sink per signal unless they say otherwise. A
         value that cannot be used is ignored, and told when a session starts.
+
+        PYTRACINGX_SLS_ENDPOINT, PYTRACINGX_SLS_PROJECT and PYTRACINGX_SLS_LOGSTORE add an SLS sink, PYTRACINGX_SLS_REGION
+        selects signature V4. It signs with ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, if set,
+        ALIBABA_CLOUD_SECURITY_TOKEN; without a key with a role's credentials, as aliyun.from_environment() gets them, where
+        ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE are set, or
+        ALIBABA_CLOUD_ECS_METADATA.
         """
     def describe(self) -> _Description:
         """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
@@ -1122,7 +1141,8 @@ def stats() -> _Stats:
             (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
             `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
         metric_sinks: The same; their records are data points.
-        log_sinks: The same, those of OTLP first.
+        log_sinks: The same, those of OTLP first. Those of SLS have what its limits changed too: `renamed_keys` (reserved),
+            `cut_keys`, `cut_values`, `omitted_fields`.
         console: `entries` written to stderr, `dropped`.
         lanes: How many `lanes`, `bytes`, `bytes_max`.
         exporter_restarts: After a bug of ours.
@@ -1778,6 +1798,7 @@ class _CredentialRequests:
 
 def _credentials(sinks: Sequence[int]) -> _CredentialRequests | None:
     """Of the current session, for its SLS sinks with these numbers. None: it has no such sinks, or sends nothing."""
+
 def _fetch(
     method: str,
     url: str,
@@ -1789,6 +1810,7 @@ def _fetch(
     """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
     line without anything of the request but its host.
     """
+
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
 

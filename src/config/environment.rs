@@ -11,6 +11,12 @@ use super::{
 };
 use crate::limits::{LogLimits, SpanLimits};
 
+const ACCESS_KEY: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
+const OIDC_ROLE: [&str; 3] =
+    ["ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE"];
+/// A RAM role of this instance.
+const ECS_ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
+
 impl Config {
     /// What the environment alone says. Log records go to the console unless `OTEL_LOGS_EXPORTER` is set and leaves it
     /// out; spans and metrics only when their exporter variable names `console`.
@@ -108,29 +114,42 @@ impl Environment<'_> {
     fn sls_sink(&mut self) -> Option<SlsSinkConfig> {
         const PLACE: [&str; 3] =
             ["PYTRACINGX_SLS_ENDPOINT", "PYTRACINGX_SLS_PROJECT", "PYTRACINGX_SLS_LOGSTORE"];
-        const KEYS: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
         let place = PLACE.map(|name| self.text(name));
         if place.iter().all(Option::is_none) {
             return None;
         }
-        let ([Some(endpoint), Some(project), Some(logstore)], [Some(ak_id), Some(ak_secret)]) =
-            (place, KEYS.map(|name| self.text(name)))
+        let ([Some(endpoint), Some(project), Some(logstore)], Some(credentials)) =
+            (place, self.sls_credentials())
         else {
-            self.warn(format!("the SLS sink needs {} and {}; ignored", PLACE.join(", "), KEYS.join(", ")));
+            self.warn(format!(
+                "the SLS sink needs {}, and {} or {} or {ECS_ROLE}; ignored",
+                PLACE.join(", "),
+                ACCESS_KEY.join(", "),
+                OIDC_ROLE.join(", "),
+            ));
             return None;
         };
-        let credentials = SlsCredentials::Static {
-            ak_id: Secret::new(ak_id),
-            ak_secret: Secret::new(ak_secret),
-            security_token: self.text("ALIBABA_CLOUD_SECURITY_TOKEN").map(Secret::new),
-        };
         match SlsSinkConfig::new(PLACE, &endpoint, project, logstore, credentials) {
-            Ok(sink) => Some(sink),
+            Ok(sink) => Some(SlsSinkConfig { region: self.text("PYTRACINGX_SLS_REGION"), ..sink }),
             Err(error) => {
                 self.warn(format!("{error}; ignored"));
                 None
             }
         }
+    }
+
+    /// A key, or else a role that a provider looks after: `pytracingx.aliyun.from_environment()`.
+    fn sls_credentials(&self) -> Option<SlsCredentials> {
+        if let [Some(ak_id), Some(ak_secret)] = ACCESS_KEY.map(|name| self.text(name)) {
+            return Some(SlsCredentials::Static {
+                ak_id: Secret::new(ak_id),
+                ak_secret: Secret::new(ak_secret),
+                security_token: self.text("ALIBABA_CLOUD_SECURITY_TOKEN").map(Secret::new),
+            });
+        }
+        let has_role =
+            OIDC_ROLE.iter().all(|name| self.text(name).is_some()) || self.text(ECS_ROLE).is_some();
+        has_role.then_some(SlsCredentials::Provider)
     }
 
     fn transport(&mut self, signal: Signal) -> TransportConfig {

@@ -16,7 +16,8 @@ pub struct Chunk {
     /// Metrics: how many data points each record holds. Empty: each record counts as one.
     pub points: Vec<u32>,
     /// Scope of a run of records: index of the run's first record, and the encoded `InstrumentationScope` and schema
-    /// URL that its `ScopeSpans` (or `ScopeLogs`) needs. Ascending, the first at record 0.
+    /// URL that its `ScopeSpans` (or `ScopeLogs`) needs. Ascending, the first at record 0. Empty where records have no scopes
+    /// around them (SLS).
     pub runs: Vec<(usize, Arc<ScopeBytes>)>,
 }
 

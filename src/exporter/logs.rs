@@ -1,14 +1,30 @@
 //! Log records on their way to their sinks and to the console: each destination's filter and sampling decide per record,
-//! then they are encoded once for all sinks of equal limits that want them.
+//! then they are encoded once for all sinks of equal form that want them.
 
 use std::time::Instant;
 
-use super::select::{count_masks, expect, groups, push, selections};
+use super::select::{count_masks, expect, for_each, groups, push, selections};
 use super::sink::Sink;
 use crate::batch::{Batch, Lookup, RecordRef};
 use crate::encode::otlp::logs::LogEncoder;
+use crate::encode::sls::{Layout, LogGroupEncoder};
 use crate::limits::LogLimits;
 use crate::log_routes::{LogRoutes, MAX_DESTINATIONS};
+
+/// What a sink's records look like. Sinks of equal form share their encoding.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogForm {
+    /// OTLP, within these limits.
+    Otlp(LogLimits),
+    /// SLS, in these columns. It has the server's own limits only.
+    Sls(Layout),
+}
+
+#[derive(Debug)]
+enum Encoder {
+    Otlp(LogLimits),
+    Sls(Box<LogGroupEncoder>),
+}
 
 /// Bit `i` of a record's mask is sink `i`, the one after the last sink's is the console.
 #[derive(Debug)]
@@ -16,23 +32,28 @@ pub(super) struct Logs {
     routes: LogRoutes,
     /// By scope index: each destination's lowest severity number.
     thresholds: Vec<Option<[u8; MAX_DESTINATIONS]>>,
-    /// Sinks of equal limits, a bit each.
-    groups: Vec<(LogLimits, u16)>,
+    /// Sinks of equal form, a bit each.
+    groups: Vec<(Encoder, u16)>,
     sinks: usize,
-    encoder: LogEncoder,
+    /// Of all OTLP sinks.
+    otlp: LogEncoder,
     /// By record of the batch in hand.
     masks: Vec<u16>,
 }
 
 impl Logs {
-    /// For sinks of these limits.
-    pub(super) fn new(routes: LogRoutes, limits: &[LogLimits]) -> Self {
+    /// For sinks of these forms.
+    pub(super) fn new(routes: LogRoutes, forms: &[LogForm]) -> Self {
+        let encoder = |form| match form {
+            LogForm::Otlp(limits) => Encoder::Otlp(limits),
+            LogForm::Sls(layout) => Encoder::Sls(Box::new(LogGroupEncoder::new(layout))),
+        };
         Self {
             routes,
             thresholds: Vec::new(),
-            groups: groups(limits),
-            sinks: limits.len(),
-            encoder: LogEncoder::default(),
+            groups: groups(forms).into_iter().map(|(form, members)| (encoder(form), members)).collect(),
+            sinks: forms.len(),
+            otlp: LogEncoder::default(),
             masks: Vec::new(),
         }
     }
@@ -50,9 +71,19 @@ impl Logs {
         masks.extend(batch.logs().map(|record| self.mask(record, lookup)));
         let counts = count_masks(masks.iter().copied());
         expect(&counts, sinks);
-        for (limits, members) in &self.groups {
+        for (encoder, members) in &mut self.groups {
             for (select, wanting) in selections(&counts, *members) {
-                let chunk = self.encoder.encode(batch, |index| select.holds(masks[index]), limits, lookup);
+                let wanted = |index: usize| select.holds(masks[index]);
+                let chunk = match encoder {
+                    Encoder::Otlp(limits) => self.otlp.encode(batch, wanted, limits, lookup),
+                    Encoder::Sls(encoder) => {
+                        let before = encoder.counts();
+                        let chunk = encoder.encode(batch, wanted, &LogLimits::default(), lookup);
+                        let changed = encoder.counts().since(before);
+                        for_each(wanting, sinks, |sink| sink.count_fields(changed));
+                        chunk
+                    }
+                };
                 push(chunk, wanting, since, sinks);
             }
         }
@@ -80,8 +111,8 @@ impl Logs {
         mask & self.routes.sampled(record.header.trace_id)
     }
 
-    /// After a panic.
+    /// After a panic. An SLS encoder keeps nothing that one could leave half done.
     pub(super) fn recover(&mut self) {
-        self.encoder = LogEncoder::default();
+        self.otlp = LogEncoder::default();
     }
 }

@@ -15,6 +15,7 @@
 //! sink has its turn.
 
 pub mod console;
+pub mod dialect;
 pub mod flush;
 mod logs;
 mod metrics;
@@ -23,8 +24,10 @@ pub mod request;
 mod select;
 mod self_metrics;
 pub mod sink;
+pub mod sls;
 mod traces;
 
+pub use logs::LogForm;
 pub use metrics::{Reading, Recorded};
 
 use std::cell::RefCell;
@@ -47,7 +50,7 @@ use crate::clock::Timeline;
 use crate::diagnostics::Diagnostics;
 use crate::intern::Interner;
 use crate::lane::{Drainer, Lanes};
-use crate::limits::{LogLimits, SpanLimits};
+use crate::limits::SpanLimits;
 use crate::log_routes::LogRoutes;
 use crate::redact::Redactor;
 use crate::stats::{DropCounts, DropReason, LaneStats, RecordingCounters, Snapshot};
@@ -102,7 +105,7 @@ pub struct Sinks {
     /// How each is read.
     pub metrics: Vec<(Reading, Sink)>,
     /// In the order of [`Parts::log_routes`].
-    pub logs: Vec<(LogLimits, Sink)>,
+    pub logs: Vec<(LogForm, Sink)>,
 }
 
 /// What an exporter is made of.
@@ -202,7 +205,7 @@ impl<'a> Exporter<'a> {
         let sinks = (parts.sinks)();
         let (span_limits, traces): (Vec<_>, Vec<_>) = sinks.traces.into_iter().unzip();
         let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
-        let (log_limits, logs): (Vec<_>, Vec<_>) = sinks.logs.into_iter().unzip();
+        let (log_forms, logs): (Vec<_>, Vec<_>) = sinks.logs.into_iter().unzip();
         let ends = [traces.len(), traces.len() + metrics.len()];
         let sinks: Vec<Sink> = traces.into_iter().chain(metrics).chain(logs).collect();
         let mut console = parts.console;
@@ -219,7 +222,7 @@ impl<'a> Exporter<'a> {
             redactor: parts.redactor,
             traces: Traces::new(&span_limits),
             metrics: Metrics::new(parts.recorded, &readings, console_interval, parts.sdk_metrics, now),
-            logs: Logs::new(parts.log_routes, &log_limits),
+            logs: Logs::new(parts.log_routes, &log_forms),
             diagnostics: Diagnostics::new(parts.diagnostics, sinks.len()),
             sinks,
             ends,

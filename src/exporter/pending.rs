@@ -246,6 +246,11 @@ fn prefix(chunk: &Chunk, records: Range<usize>, max: Size) -> usize {
 
 /// How many of the first fields of `part` fit with the framing of their scopes, and the bytes these take.
 fn fitting(part: &Part, max: Size) -> (usize, usize) {
+    if part.chunk.runs.is_empty() {
+        let count = prefix(&part.chunk, part.records.clone(), max);
+        let start = part.records.start;
+        return (count, part.chunk.size_of(start..start + count));
+    }
     let within = prefix(&part.chunk, part.records.clone(), Size { bytes: usize::MAX, ..max });
     let end = part.records.start + within;
     let (mut count, mut left) = (0, max.bytes);

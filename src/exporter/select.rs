@@ -10,12 +10,12 @@ use crate::encode::chunk::{Chunk, Part};
 const MOST_SETS: usize = 16;
 
 /// Sinks of equal limits, a bit each.
-pub(super) fn groups<L: Copy + PartialEq>(limits: &[L]) -> Vec<(L, u16)> {
+pub(super) fn groups<L: Clone + PartialEq>(limits: &[L]) -> Vec<(L, u16)> {
     let mut groups: Vec<(L, u16)> = Vec::new();
     for (index, limits) in limits.iter().enumerate() {
         match groups.iter_mut().find(|(of_group, _)| of_group == limits) {
             Some((_, members)) => *members |= 1 << index,
-            None => groups.push((*limits, 1 << index)),
+            None => groups.push((limits.clone(), 1 << index)),
         }
     }
     groups
@@ -48,9 +48,14 @@ pub(super) fn expect(masks: &[(u16, u64)], sinks: &mut [Sink]) {
 /// Gives a chunk to the sinks that have a bit in `wanting`.
 pub(super) fn push(chunk: Chunk, wanting: u16, since: Instant, sinks: &mut [Sink]) {
     let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
+    for_each(wanting, sinks, |sink| sink.push(&part, since));
+}
+
+/// The sinks that have a bit in `wanting`.
+pub(super) fn for_each(wanting: u16, sinks: &mut [Sink], mut act: impl FnMut(&mut Sink)) {
     for (index, sink) in sinks.iter_mut().enumerate() {
         if wanting >> index & 1 == 1 {
-            sink.push(&part, since);
+            act(sink);
         }
     }
 }

@@ -21,12 +21,11 @@ use super::pending::Pending;
 use super::request::{Attempt, Now, Scratch, Settings, after};
 use super::self_metrics::Operation;
 use crate::encode::chunk::Part;
+use crate::limits::FieldCounts;
 use crate::stats::{DropReason, SinkState, SinkStats};
-use crate::transport::retry::{Backoff, Outcome};
+use crate::transport::retry::Outcome;
 use crate::transport::{Exchange, Failure, Interest, Response};
 
-/// A request holds fewer bytes before compression (gRPC servers take 4 MiB by default).
-pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// A single record may make a request larger, up to this (OTLP's limit).
 pub const MAX_LONE_RECORD_BYTES: usize = 64 * 1024 * 1024;
 /// Failures in a row.
@@ -35,6 +34,8 @@ pub const CIRCUIT_OPENS_AFTER: u32 = 5;
 pub const EXIT_REFUSALS: u32 = 2;
 /// The wait between these two.
 const EXIT_RETRY: Duration = Duration::from_millis(200);
+/// Between looks for what a request needs and is not there: credentials.
+const UNPREPARED_RETRY: Duration = Duration::from_millis(200);
 /// Ended requests that are remembered between collections.
 const MOST_OPERATIONS: usize = 1024;
 /// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
@@ -71,7 +72,6 @@ pub struct Sink {
     attempt: Option<Attempt>,
     /// Above this a request was too large for the server; grows back slowly.
     request_bytes: usize,
-    backoff: Backoff,
     random: u64,
     /// Records up to this count of `pending.entered()` are sent without waiting for a full batch.
     flush_mark: u64,
@@ -95,8 +95,7 @@ impl Sink {
             pending: Pending::new(settings.max_queue_bytes, settings.batch.max_queue),
             state: State::Idle,
             attempt: None,
-            request_bytes: MAX_REQUEST_BYTES,
-            backoff: Backoff::default(),
+            request_bytes: settings.dialect.request_bytes(),
             random: settings.seed,
             flush_mark: 0,
             exit_refusals: None,
@@ -138,6 +137,11 @@ impl Sink {
         }
     }
 
+    /// What had to change in records that were pushed.
+    pub fn count_fields(&mut self, counts: FieldCounts) {
+        self.stats.fields.get_or_insert_default().add(counts);
+    }
+
     /// Moves as far as possible without waiting. `ready`: `poll` reported the exchange's descriptor.
     pub fn step(&mut self, now: Now, ready: bool, scratch: &mut Scratch) {
         let Some(exchange) = &mut self.exchange else {
@@ -162,7 +166,7 @@ impl Sink {
     fn advance(&mut self, now: Now, scratch: &mut Scratch) -> bool {
         match self.state {
             State::Sending => match self.exchange.as_mut().and_then(|exchange| exchange.step(now.instant)) {
-                Some(result) => self.settle(&result, now),
+                Some(mut result) => self.settle(&mut result, now),
                 None => return false,
             },
             State::BackingOff { until, .. } => {
@@ -173,8 +177,7 @@ impl Sink {
                     return false;
                 }
                 self.state = State::Idle;
-                if self.attempt.is_some() {
-                    self.stats.retried += 1;
+                if self.attempt.is_some() && self.is_prepared(now) {
                     self.send(now);
                 }
             }
@@ -182,8 +185,11 @@ impl Sink {
                 if !self.has_due(now.instant) {
                     return false;
                 }
-                self.take(now, scratch);
-                self.send(now);
+                // Nothing is taken, and no deadline begins, before there is what a request needs.
+                if self.is_prepared(now) {
+                    self.take(now, scratch);
+                    self.send(now);
+                }
             }
         }
         true
@@ -203,31 +209,51 @@ impl Sink {
         self.pending.oldest().map(|oldest| after(oldest, self.schedule_delay()))
     }
 
+    /// Otherwise it backs off.
+    fn is_prepared(&mut self, now: Now) -> bool {
+        let prepared = self.settings.dialect.prepare(now.unix_seconds());
+        prepared.map_err(|reason| self.wait_for_what_is_missing(&reason, now)).is_ok()
+    }
+
+    fn wait_for_what_is_missing(&mut self, reason: &str, now: Now) {
+        self.fail(reason);
+        self.state = State::BackingOff { until: after(now.instant, UNPREPARED_RETRY), asked: false };
+    }
+
     fn take(&mut self, now: Now, scratch: &mut Scratch) {
-        let room = self.request_bytes.saturating_sub(self.settings.envelope_bytes());
+        let room = self.request_bytes.saturating_sub(self.settings.dialect.envelope_bytes());
         let bytes = self.pending.take(self.settings.batch.max_export, room);
         if bytes > MAX_LONE_RECORD_BYTES {
             self.fail("a record larger than 64 MiB");
             self.finish(DropReason::TooLarge);
             return;
         }
-        self.attempt = Some(Attempt::build(&self.settings, self.pending.parts(), now, scratch));
+        self.attempt = Some(Attempt::build(&mut self.settings, self.pending.parts(), now, scratch));
     }
 
     fn send(&mut self, now: Now) {
-        let (Some(attempt), Some(exchange)) = (&self.attempt, &mut self.exchange) else {
+        let (Some(attempt), Some(exchange)) = (&mut self.attempt, &mut self.exchange) else {
             return;
         };
+        let request = match attempt.request(&mut self.settings, now) {
+            Ok(request) => request,
+            Err(reason) => {
+                self.wait_for_what_is_missing(&reason, now);
+                return;
+            }
+        };
         self.stats.requests += 1;
-        self.stats.body_bytes += attempt.plain_bytes as u64;
-        self.stats.sent_bytes += attempt.body.len() as u64;
-        exchange.begin(attempt.request(&self.settings, now), now.instant);
+        self.stats.body_bytes += attempt.body.plain_bytes as u64;
+        self.stats.sent_bytes += attempt.body.bytes.len() as u64;
+        self.stats.retried += u64::from(attempt.sent);
+        attempt.sent = true;
+        exchange.begin(request, now.instant);
         self.began = Some(now.instant);
         self.state = State::Sending;
     }
 
     /// The request under way has ended.
-    fn settle(&mut self, result: &Result<Response, Failure>, now: Now) {
+    fn settle(&mut self, result: &mut Result<Response, Failure>, now: Now) {
         self.state = State::Idle;
         if let (Some(operations), Some(began)) = (&mut self.operations, self.began.take()) {
             if operations.len() < MOST_OPERATIONS {
@@ -235,15 +261,15 @@ impl Sink {
                 operations.push(Operation { duration: now.instant.duration_since(began), status });
             }
         }
-        match (self.settings.dialect.classify)(result, now.unix_nano / 1_000_000_000) {
+        match self.settings.dialect.classify(result, now.unix_seconds()) {
             Outcome::Delivered { rejected, message } => {
                 let rejected = rejected.min(self.pending.taken().records as u64);
                 self.stats.exported += self.pending.taken().records as u64 - rejected;
                 self.drop_records(DropReason::Rejected, rejected);
                 self.pending.finish();
                 self.attempt = None;
-                self.request_bytes +=
-                    (self.request_bytes / 256 + 1).min(MAX_REQUEST_BYTES - self.request_bytes);
+                let most = self.settings.dialect.request_bytes();
+                self.request_bytes += (self.request_bytes / 256 + 1).min(most - self.request_bytes);
                 self.answered();
                 if let Some(message) = message {
                     self.fail(&message);
@@ -258,7 +284,8 @@ impl Sink {
                 self.fail("the server found the request too large");
                 if self.pending.divisible() {
                     // What made the batch due still holds once it waits again, so a smaller one follows at once.
-                    self.request_bytes = self.attempt.take().map_or(0, |attempt| attempt.plain_bytes / 2);
+                    self.request_bytes =
+                        self.attempt.take().map_or(0, |attempt| attempt.body.plain_bytes / 2);
                     self.pending.put_back();
                 } else {
                     self.finish(DropReason::TooLarge);
@@ -269,7 +296,13 @@ impl Sink {
                 self.fail(&reason);
                 self.stats.failures_in_a_row += 1;
                 let random = self.next_random();
-                let mut wait = self.backoff.next_wait(random).max(asked.unwrap_or_default());
+                let Some(wait) = self.settings.dialect.next_wait(random) else {
+                    // The server says the same again and again; another batch may fare better.
+                    self.finish(DropReason::Refused);
+                    self.settings.dialect.reset();
+                    return;
+                };
+                let mut wait = wait.max(asked.unwrap_or_default());
                 if let Some(refusals) = &mut self.exit_refusals {
                     if matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_))) {
                         *refusals += 1;
@@ -294,7 +327,7 @@ impl Sink {
     }
 
     fn answered(&mut self) {
-        self.backoff.reset();
+        self.settings.dialect.reset();
         self.stats.failures_in_a_row = 0;
     }
 

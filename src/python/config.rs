@@ -14,6 +14,7 @@ use super::views::{PyRedact, PyView};
 use crate::config::check;
 use crate::config::{
     Config, LogFilter, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue,
+    SlsCredentials,
 };
 use crate::error::Error;
 
@@ -135,6 +136,12 @@ impl PyConfig {
 
     /// What the OpenTelemetry environment variables say, with one OTLP sink per signal unless they say otherwise. A
     /// value that cannot be used is ignored, and told when a session starts.
+    ///
+    /// PYTRACINGX_SLS_ENDPOINT, PYTRACINGX_SLS_PROJECT and PYTRACINGX_SLS_LOGSTORE add an SLS sink, PYTRACINGX_SLS_REGION
+    /// selects signature V4. It signs with ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, if set,
+    /// ALIBABA_CLOUD_SECURITY_TOKEN; without a key with a role's credentials, as aliyun.from_environment() gets them, where
+    /// ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE are set, or
+    /// ALIBABA_CLOUD_ECS_METADATA.
     #[staticmethod]
     pub(crate) fn from_env(py: Python<'_>) -> PyResult<Self> {
         let core = Config::from_env(variable);
@@ -149,7 +156,13 @@ impl PyConfig {
             sinks.append(Bound::new(py, PyOtlpLogSink(sink.clone()))?)?;
         }
         for sink in &core.sls_log_sinks {
-            sinks.append(Bound::new(py, PySlsLogSink { config: sink.clone(), provider: None })?)?;
+            let provider = match sink.credentials {
+                SlsCredentials::Static { .. } => None,
+                SlsCredentials::Provider => {
+                    Some(py.import("pytracingx.aliyun")?.call_method0("from_environment")?.unbind())
+                }
+            };
+            sinks.append(Bound::new(py, PySlsLogSink { config: sink.clone(), provider })?)?;
         }
         Ok(Self { core, sinks: sinks.to_tuple().unbind() })
     }

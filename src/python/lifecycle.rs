@@ -11,6 +11,7 @@ use super::config::PyConfig;
 use super::{credentials, observable, propagation};
 use crate::config::Config;
 use crate::config::check::{PROTOCOLS, milliseconds};
+use crate::limits::FieldCounts;
 use crate::session;
 use crate::stats::{DropCounts, DropReason, MeasurementStats, SinkStats};
 use crate::transport::memory::Memory;
@@ -195,7 +196,8 @@ pub(super) fn is_initialized() -> bool {
 ///         (its sampler's yes), `exported`, `dropped` by reason, `held_records` and `held_bytes` with their `_max`,
 ///         `requests`, `retried`, `body_bytes` before compression, `sent_bytes`, `failures_in_a_row`, `last_error`.
 ///     metric_sinks: The same; their records are data points.
-///     log_sinks: The same, those of OTLP first.
+///     log_sinks: The same, those of OTLP first. Those of SLS have what its limits changed too: `renamed_keys` (reserved),
+///         `cut_keys`, `cut_values`, `omitted_fields`.
 ///     console: `entries` written to stderr, `dropped`.
 ///     lanes: How many `lanes`, `bytes`, `bytes_max`.
 ///     exporter_restarts: After a bug of ours.
@@ -267,6 +269,12 @@ fn sink_stats<'py>(py: Python<'py>, sink: &SinkStats) -> PyResult<Bound<'py, PyD
     out.set_item("sent_bytes", sink.sent_bytes)?;
     out.set_item("failures_in_a_row", sink.failures_in_a_row)?;
     out.set_item("last_error", sink.last_error.as_deref())?;
+    if let Some(FieldCounts { renamed_keys, cut_keys, cut_values, omitted_fields }) = sink.fields {
+        out.set_item("renamed_keys", renamed_keys)?;
+        out.set_item("cut_keys", cut_keys)?;
+        out.set_item("cut_values", cut_values)?;
+        out.set_item("omitted_fields", omitted_fields)?;
+    }
     Ok(out)
 }
 

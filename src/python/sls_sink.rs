@@ -7,6 +7,7 @@ use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_m
 use super::describe::{Arguments, NewArguments, new_arguments};
 use crate::config::check;
 use crate::config::{Secret, SlsCredentials, SlsFieldNames, SlsSinkConfig};
+use crate::encode::sls;
 use crate::error::Error;
 
 const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsLogSink logstore"];
@@ -19,7 +20,10 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 ///     ak_id, ak_secret: access key pair; never printed.
 ///     topic: of every log group. Default "".
 ///     source: of every log group. Default: the host name.
-///     credentials: callable returning `(ak_id, ak_secret, security_token)`, instead of a key pair.
+///     credentials: callable, instead of a key pair, that returns `(ak_id, ak_secret, security_token)`, the same with
+///         `expires_unix_seconds`, or an object with the attributes `access_key_id`, `access_key_secret` and
+///         `security_token`. Called on a thread of its own, again before they expire and after a 401; if it raises, again
+///         after 1 second, then 2, up to 60. `pytracingx.aliyun` has some.
 ///     security_token: STS token that belongs to the key pair.
 ///     region: selects signature V4. Default: V1.
 ///     compression: "lz4" (default), "zstd", "deflate" or "none".
@@ -124,6 +128,7 @@ impl PySlsLogSink {
         set(&mut config.max_queue_bytes, "max_queue_bytes", max_queue_bytes, 1)?;
         config.filter = filter(log_filter)?;
         config.sample_ratio = check::ratio("sample_ratio", sample_ratio.0)?;
+        sls::check(&config)?;
         Ok(Self { config, provider: credentials.map(Bound::unbind) })
     }
 

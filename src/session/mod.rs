@@ -11,6 +11,7 @@
 mod check;
 mod current;
 mod sinks;
+mod sls;
 
 pub use check::Report;
 pub use sinks::Captured;
@@ -21,10 +22,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::current::{Current, current, install};
-use self::sinks::Exchanges;
-use crate::config::Config;
+use self::sinks::{Exchanges, Origin};
+use crate::config::{Config, Resource};
 use crate::emit::{self, Intake};
-use crate::encode::otlp;
 use crate::error::Error;
 use crate::exporter::console::{Console, Layout, Shown};
 use crate::exporter::flush::Goal;
@@ -36,7 +36,7 @@ use crate::limits::{LogLimits, SpanLimits};
 use crate::redact::Redactor;
 use crate::resource;
 use crate::sampler::Sampler;
-use crate::stats::{DropCounts, SinkStats, Snapshot};
+use crate::stats::{DropCounts, Snapshot};
 use crate::sys::fork::lifecycle_lock;
 use crate::sys::{fork, stderr};
 use crate::transport::sls_credentials::Credentials;
@@ -139,7 +139,7 @@ pub fn stats() -> Option<Snapshot> {
     let current = current(&lifecycle_lock());
     match current {
         Current::None => None,
-        Current::Inherited(parent) => Some(empty_stats(&parent)),
+        Current::Inherited(parent) => Some(sinks::empty_stats(&parent)),
         Current::Own(session) | Current::Ended(session) => Some(session.stats()),
     }
 }
@@ -157,9 +157,7 @@ pub fn captured() -> Option<Captured> {
 /// Those of the current session's SLS sinks, in order; none of one that sends nothing ([`Config::capture`]).
 pub fn sls_credentials() -> Vec<Credentials> {
     match current(&lifecycle_lock()) {
-        Current::Own(session) if !session.config.capture => {
-            session.running.as_ref().map(|running| running.credentials.clone()).unwrap_or_default()
-        }
+        Current::Own(session) if !session.config.capture => session.credentials(),
         _ => Vec::new(),
     }
 }
@@ -168,12 +166,18 @@ pub fn sls_credentials() -> Vec<Credentials> {
 /// once, within `timeout` and each sink's own; gives up when `should_stop` (asked every 50 ms) says so. Empty without a
 /// session, or when it records nothing (`Config.disabled`) or sends nothing (`Config.capture`).
 pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
-    let config = match current(&lifecycle_lock()) {
+    let (config, credentials) = match current(&lifecycle_lock()) {
         Current::None | Current::Ended(_) => return Vec::new(),
-        Current::Inherited(config) => *config,
-        Current::Own(session) => session.config.clone(),
+        Current::Inherited(config) => {
+            let credentials = credentials_of(&config);
+            (*config, credentials)
+        }
+        Current::Own(session) => (session.config.clone(), session.credentials()),
     };
-    if config.disabled || config.capture { Vec::new() } else { check::run(&config, timeout, should_stop) }
+    if config.disabled || config.capture {
+        return Vec::new();
+    }
+    check::run(&config, credentials, timeout, should_stop)
 }
 
 /// What a recording thread calls in a forked child.
@@ -231,7 +235,12 @@ impl Session {
         let drainer = lanes.drainer().ok_or_else(|| no_lanes(&"taken"))?;
         let samplers: Vec<_> = config.trace_sinks.iter().map(|sink| sink.sampler).collect();
         let span_limits = config.trace_sinks.iter().map(|sink| sink.limits).reduce(SpanLimits::union);
-        let log_limits = config.otlp_log_sinks.iter().map(|sink| sink.limits).reduce(LogLimits::union);
+        let log_limits = config
+            .otlp_log_sinks
+            .iter()
+            .map(|sink| sink.limits)
+            .chain(config.sls_log_sinks.iter().map(|_| LogLimits::default()))
+            .reduce(LogLimits::union);
         let log_routes = sinks::log_routes(&config);
         let instruments =
             Instruments::new(config.views.clone(), config.default_histogram, config.exemplar_filter);
@@ -248,9 +257,9 @@ impl Session {
             ..Intake::new(id, lanes.clone())
         });
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
-        let (sinks_of, resource) = (config.clone(), encoded_resource(&config));
-        let configured = config.sls_log_sinks.iter().map(|sink| &sink.credentials);
-        let credentials: Vec<_> = configured.map(Credentials::of).collect();
+        let sinks_of = config.clone();
+        let credentials = credentials_of(&config);
+        let origin = Origin { resource: complete_resource(&config), credentials: credentials.clone() };
         let captured = config.capture.then(Captured::new);
         let keep = captured.clone();
         let parts = Parts {
@@ -267,7 +276,7 @@ impl Session {
                     Some(captured) => Exchanges::captured(&sinks_of, &captured),
                     None => exchanges(&sinks_of),
                 };
-                sinks::build(&sinks_of, exchanges, &resource.into())
+                sinks::build(&sinks_of, exchanges, origin)
             }),
             log_routes,
             redactor: (!config.redact.is_empty()).then(|| Redactor::new(config.redact.clone())),
@@ -284,11 +293,15 @@ impl Session {
             diagnostics: config.diagnostics,
             warnings,
         };
-        let shared = Arc::new(Shared::new(lanes, empty_stats(&config)));
+        let shared = Arc::new(Shared::new(lanes, sinks::empty_stats(&config)));
         let thread =
             exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
         let running = Running { intake, shared, captured, credentials, thread: Mutex::new(Some(thread)) };
         Ok(Self { process, config, revived, running: Some(running) })
+    }
+
+    fn credentials(&self) -> Vec<Credentials> {
+        self.running.as_ref().map(|running| running.credentials.clone()).unwrap_or_default()
     }
 
     fn exit_timeout(&self) -> Duration {
@@ -297,7 +310,7 @@ impl Session {
 
     fn stats(&self) -> Snapshot {
         let Some(running) = &self.running else {
-            return empty_stats(&self.config);
+            return sinks::empty_stats(&self.config);
         };
         let mut stats = running.shared.stats();
         let counters = &running.intake.counters;
@@ -367,23 +380,14 @@ impl Session {
     }
 }
 
-/// What the user, the environment and detection say about this process.
-fn encoded_resource(config: &Config) -> Vec<u8> {
-    otlp::resource(&resource::complete(&config.resource, |name| std::env::var(name).ok()))
+/// Of each SLS sink, in order; those that a provider gives are empty.
+fn credentials_of(config: &Config) -> Vec<Credentials> {
+    config.sls_log_sinks.iter().map(|sink| Credentials::of(&sink.credentials)).collect()
 }
 
-fn empty_stats(config: &Config) -> Snapshot {
-    let sinks = |endpoints: Vec<String>| {
-        let sink = |endpoint: String| SinkStats { endpoint: endpoint.into(), ..SinkStats::default() };
-        endpoints.into_iter().map(sink).collect()
-    };
-    let [traces, metrics, logs] = sinks::endpoints(config);
-    Snapshot {
-        trace_sinks: sinks(traces),
-        metric_sinks: sinks(metrics),
-        log_sinks: sinks(logs),
-        ..Snapshot::default()
-    }
+/// What the user, the environment and detection say about this process.
+fn complete_resource(config: &Config) -> Resource {
+    resource::complete(&config.resource, |name| std::env::var(name).ok())
 }
 
 /// Only on a terminal, and not where the user said so (`NO_COLOR`, not empty).

@@ -4,28 +4,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::CONTENT_TYPE;
-use crate::config::{BatchConfig, Compression, Config, LogFilter, Protocol, SlsSinkConfig, TransportConfig};
+use super::{CONTENT_TYPE, sls};
+use crate::config::{BatchConfig, Config, LogFilter, Protocol, Resource, SlsSinkConfig, TransportConfig};
 use crate::encode::otlp;
 use crate::error::Error;
-use crate::exporter::request::{Dialect, Settings};
+use crate::exporter::dialect::Otlp;
+use crate::exporter::request::Settings;
 use crate::exporter::sink::Sink;
-use crate::exporter::{Reading, Sinks};
+use crate::exporter::{LogForm, Reading, Sinks};
 use crate::ids::IdGenerator;
-use crate::limits::LogLimits;
+use crate::limits::FieldCounts;
 use crate::log_routes::{LogRoute, LogRoutes};
+use crate::stats::{SinkStats, Snapshot};
 use crate::transport::memory::Memory;
-use crate::transport::retry::classify_otlp_http;
+use crate::transport::sls_credentials::Credentials;
 use crate::transport::{Exchange, Http1, USER_AGENT};
 
 /// The way to a sink's endpoint, or why there is none in this build.
-type MaybeExchange = Result<Box<dyn Exchange>, String>;
+pub(super) type MaybeExchange = Result<Box<dyn Exchange>, String>;
 
-/// The ways to all OTLP endpoints.
+/// The ways to all endpoints.
 pub(super) struct Exchanges {
     traces: Vec<MaybeExchange>,
     metrics: Vec<MaybeExchange>,
     logs: Vec<MaybeExchange>,
+    sls: Vec<MaybeExchange>,
+    captured: bool,
 }
 
 impl Exchanges {
@@ -36,16 +40,21 @@ impl Exchanges {
             traces: config.trace_sinks.iter().map(|s| exchange(&s.transport)).collect::<Result<_, _>>()?,
             metrics: config.metric_sinks.iter().map(|s| exchange(&s.transport)).collect::<Result<_, _>>()?,
             logs: config.otlp_log_sinks.iter().map(|s| exchange(&s.transport)).collect::<Result<_, _>>()?,
+            sls: config.sls_log_sinks.iter().map(sls_exchange).collect::<Result<_, _>>()?,
+            captured: false,
         })
     }
 
     /// What is wrong with a sink's files is its own `last_error`.
     pub(super) fn where_possible(config: &Config) -> Self {
-        let to = |transport| exchange(transport).unwrap_or_else(|error| Err(error.to_string()));
+        let or_why = |result: Result<_, Error>| result.unwrap_or_else(|error| Err(error.to_string()));
+        let to = |transport| or_why(exchange(transport));
         Self {
             traces: config.trace_sinks.iter().map(|sink| to(&sink.transport)).collect(),
             metrics: config.metric_sinks.iter().map(|sink| to(&sink.transport)).collect(),
             logs: config.otlp_log_sinks.iter().map(|sink| to(&sink.transport)).collect(),
+            sls: config.sls_log_sinks.iter().map(|sink| or_why(sls_exchange(sink))).collect(),
+            captured: false,
         }
     }
 
@@ -56,6 +65,8 @@ impl Exchanges {
             traces: config.trace_sinks.iter().map(|_| to(&captured.traces)).collect(),
             metrics: config.metric_sinks.iter().map(|_| to(&captured.metrics)).collect(),
             logs: config.otlp_log_sinks.iter().map(|_| to(&captured.logs)).collect(),
+            sls: config.sls_log_sinks.iter().map(|_| to(&captured.logs)).collect(),
+            captured: true,
         }
     }
 }
@@ -67,7 +78,7 @@ pub struct Captured {
     pub traces: Memory,
     /// To metric sinks.
     pub metrics: Memory,
-    /// To OTLP log sinks.
+    /// To log sinks, all as OTLP.
     pub logs: Memory,
 }
 
@@ -84,24 +95,41 @@ fn exchange(transport: &TransportConfig) -> Result<MaybeExchange, Error> {
     })
 }
 
-/// `resource`: encoded.
-pub(super) fn build(config: &Config, exchanges: Exchanges, resource: &Arc<[u8]>) -> Sinks {
+fn sls_exchange(sink: &SlsSinkConfig) -> Result<MaybeExchange, Error> {
+    Ok(Ok(Box::new(sls::http(sink)?)))
+}
+
+/// What the records of a session belong to, and who signs for each SLS sink, in order.
+pub(super) struct Origin {
+    /// Complete.
+    pub(super) resource: Resource,
+    pub(super) credentials: Vec<Credentials>,
+}
+
+pub(super) fn build(config: &Config, exchanges: Exchanges, origin: Origin) -> Sinks {
+    let resource: Arc<[u8]> = otlp::resource(&origin.resource).into();
+    let settings = |transport: &TransportConfig, batch| settings(transport, batch, &resource);
     let traces = config.trace_sinks.iter().zip(exchanges.traces).map(|(sink, exchange)| {
-        (sink.limits, Sink::new(settings(&sink.transport, sink.batch.clone(), resource), exchange))
+        (sink.limits, Sink::new(settings(&sink.transport, sink.batch.clone()), exchange))
     });
     let metrics = config.metric_sinks.iter().zip(exchanges.metrics).map(|(sink, exchange)| {
         // What a collection yields is sent at once.
         let batch = BatchConfig { max_export: usize::MAX, schedule_delay_ms: 0, max_queue: None };
         let interval = Duration::from_millis(sink.export_interval_ms);
         let reading = Reading { temporality: sink.temporality, interval };
-        (reading, Sink::new(settings(&sink.transport, batch, resource), exchange))
+        (reading, Sink::new(settings(&sink.transport, batch), exchange))
     });
     let otlp_logs = config.otlp_log_sinks.iter().zip(exchanges.logs).map(|(sink, exchange)| {
-        (sink.limits, Sink::new(settings(&sink.transport, sink.batch.clone(), resource), exchange))
+        let form = LogForm::Otlp(sink.limits);
+        (form, Sink::new(settings(&sink.transport, sink.batch.clone()), exchange))
     });
-    let sls_logs = config.sls_log_sinks.iter().map(|sink| {
-        let missing = "the SLS log sink is not available in this build".to_owned();
-        (LogLimits::default(), Sink::new(sls_settings(sink), Err(missing)))
+    let sls = config.sls_log_sinks.iter().zip(exchanges.sls).zip(origin.credentials);
+    let sls_logs = sls.map(|((sink, exchange), credentials)| {
+        if exchanges.captured {
+            sls::unsent(sink, Otlp { resource: resource.clone(), ..Otlp::default() }, exchange)
+        } else {
+            sls::sink(sink, &origin.resource, credentials, exchange)
+        }
     });
     Sinks { traces: traces.collect(), metrics: metrics.collect(), logs: otlp_logs.chain(sls_logs).collect() }
 }
@@ -112,32 +140,18 @@ fn settings(transport: &TransportConfig, batch: BatchConfig, resource: &Arc<[u8]
         batch,
         timeout: Duration::from_millis(transport.timeout_ms),
         max_export_timeout: Duration::from_millis(transport.max_export_timeout_ms),
-        compression: transport.compression,
         max_queue_bytes: transport.max_queue_bytes,
-        resource: resource.clone(),
-        dialect: OTLP,
+        dialect: Box::new(Otlp {
+            resource: resource.clone(),
+            compression: transport.compression,
+            ..Otlp::default()
+        }),
         seed: IdGenerator::from_entropy().trace_id().low64(),
     }
 }
 
-fn sls_settings(sink: &SlsSinkConfig) -> Settings {
-    Settings {
-        endpoint: sink.endpoint.to_string().into(),
-        batch: sink.batch.clone(),
-        timeout: Duration::from_millis(sink.timeout_ms),
-        max_export_timeout: Duration::ZERO,
-        compression: Compression::None,
-        max_queue_bytes: sink.max_queue_bytes,
-        resource: Arc::default(),
-        dialect: OTLP,
-        seed: 0,
-    }
-}
-
-const OTLP: Dialect = Dialect { envelope: otlp::request, classify: classify_otlp_http };
-
 /// The endpoints of the trace, metric and log sinks, as they are shown.
-pub(super) fn endpoints(config: &Config) -> [Vec<String>; 3] {
+fn endpoints(config: &Config) -> [Vec<String>; 3] {
     let shown = |transport: &TransportConfig| transport.endpoint.to_string();
     let otlp_logs = config.otlp_log_sinks.iter().map(|sink| shown(&sink.transport));
     let sls_logs = config.sls_log_sinks.iter().map(|sink| sink.endpoint.to_string());
@@ -146,6 +160,20 @@ pub(super) fn endpoints(config: &Config) -> [Vec<String>; 3] {
         config.metric_sinks.iter().map(|sink| shown(&sink.transport)).collect(),
         otlp_logs.chain(sls_logs).collect(),
     ]
+}
+
+/// The books before the first turn.
+pub(super) fn empty_stats(config: &Config) -> Snapshot {
+    let sinks = |endpoints: Vec<String>| {
+        let sink = |endpoint: String| SinkStats { endpoint: endpoint.into(), ..SinkStats::default() };
+        endpoints.into_iter().map(sink).collect()
+    };
+    let [traces, metrics, logs] = endpoints(config);
+    let mut log_sinks: Vec<SinkStats> = sinks(logs);
+    for sls in log_sinks.iter_mut().skip(config.otlp_log_sinks.len()) {
+        sls.fields = Some(FieldCounts::default());
+    }
+    Snapshot { trace_sinks: sinks(traces), metric_sinks: sinks(metrics), log_sinks, ..Snapshot::default() }
 }
 
 /// OTLP sinks, SLS sinks, the console.

@@ -34,6 +34,9 @@ pub const USER_AGENT: &str = concat!(
     env!("CARGO_PKG_VERSION")
 );
 
+/// What we call ourselves where OTLP has no say.
+pub const SLS_USER_AGENT: &str = concat!("pytracingx/", env!("CARGO_PKG_VERSION"));
+
 /// One request. Shared bytes, so that a retry sends the same body without a copy.
 #[derive(Debug, Clone)]
 pub struct Request {

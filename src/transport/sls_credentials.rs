@@ -45,6 +45,16 @@ struct State {
     last_error: Option<String>,
 }
 
+impl State {
+    fn due_in(&self) -> Duration {
+        if self.key.is_none() || self.refused {
+            return Duration::ZERO;
+        }
+        let left = |at: u64| Duration::from_secs(at.saturating_sub(unix_seconds()));
+        self.renew_unix_seconds.map_or(LOOK_AGAIN, left).min(LOOK_AGAIN)
+    }
+}
+
 impl Credentials {
     /// A key that stays.
     pub fn fixed(key: AccessKey) -> Self {
@@ -74,11 +84,6 @@ impl Credentials {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a provider gives the key.
-    pub fn is_provided(&self) -> bool {
-        self.0.provided
     }
 
     /// The key to sign with at that time. `None`: not there yet, or expired.
@@ -131,25 +136,18 @@ impl Credentials {
         self.state().last_error.clone()
     }
 
-    /// Whether the provider is to be asked now: there is no key, it was refused, or it expires soon.
+    /// Whether another key is wanted: there is none, it was refused, or it expires soon.
     pub fn is_refresh_wanted(&self) -> bool {
-        self.wanted_in().is_some_and(|wait| wait.is_zero())
+        self.state().due_in().is_zero()
     }
 
-    /// How long until [`Self::is_refresh_wanted`] may become true by itself; a minute at most, then look again. `None`:
-    /// never.
+    /// How long until the provider is to be asked, pauses included; a minute at most, then look again. `None`: there is no
+    /// provider.
     pub fn wanted_in(&self) -> Option<Duration> {
-        if !self.0.provided {
-            return None;
-        }
         let state = self.state();
         let pause =
             state.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-        if state.key.is_none() || state.refused {
-            return Some(pause);
-        }
-        let left = state.renew_unix_seconds.map(|at| Duration::from_secs(at.saturating_sub(unix_seconds())));
-        Some(left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN).max(pause))
+        self.0.provided.then(|| state.due_in().max(pause))
     }
 
     /// From now on `server` is rung when the server refused a key. Once.

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from conftest import RunPython
+from sls_server import Key, SlsServer
 
 import pytracingx as ptx
 from pytracingx.aliyun import CredentialsError, arms, ecs_ram_role, from_environment, oidc_role, sls_trace
@@ -54,7 +55,9 @@ class Cloud:
                 cloud.requests.append((self.command, self.path, headers, body))
                 if cloud.delay_s:
                     time.sleep(cloud.delay_s)
-                status, text = cloud.answers.get(self.path) or cloud.answer(self.command, self.path, headers, body)
+                status, text = cloud.answers.get(self.path) or cloud.answer(
+                    self.command, self.path, headers, body
+                )
                 self.send_response(status)
                 self.send_header("content-length", str(len(text)))
                 self.send_header("location", "/elsewhere")
@@ -68,7 +71,9 @@ class Cloud:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def key(self) -> dict[str, str]:
         return {
@@ -94,10 +99,15 @@ class Cloud:
             assert headers["content-type"] == "application/x-www-form-urlencoded"
             assert abs(time.mktime(time.strptime(form["Timestamp"], ISO)) - time.timezone - time.time()) < 60
             if form["OIDCToken"] != f"{CANARY}+/=oidc":
-                return 400, json.dumps({"Code": "AuthenticationFail.OIDCToken.Invalid", "Message": form["OIDCToken"]})
+                return 400, json.dumps(
+                    {"Code": "AuthenticationFail.OIDCToken.Invalid", "Message": form["OIDCToken"]}
+                )
             expected = {"Action": "AssumeRoleWithOIDC", "Format": "JSON", "Version": "2015-04-01"}
             assert expected.items() <= form.items() and 900 <= int(form["DurationSeconds"]) <= 3600
-            assert form["RoleArn"] == "acs:ram::1:role/r" and form["OIDCProviderArn"] == "acs:ram::1:oidc-provider/p"
+            assert (
+                form["RoleArn"] == "acs:ram::1:role/r"
+                and form["OIDCProviderArn"] == "acs:ram::1:oidc-provider/p"
+            )
             return 200, json.dumps({"RequestId": "1", "Credentials": self.key()})
         return 404, ""
 
@@ -176,7 +186,7 @@ def test_what_a_metadata_service_can_do_wrong(cloud: Cloud) -> None:
         ecs_ram_role(_url=cloud.url)()
     cloud.delay_s = 1.5
     began = time.monotonic()
-    with pytest.raises(CredentialsError, match="ECS metadata: 127.0.0.1:.* timeout"):
+    with pytest.raises(CredentialsError, match=r"ECS metadata: 127.0.0.1:.* timeout"):
         ecs_ram_role("my-role", _url=cloud.url)()
     assert time.monotonic() - began >= 1.0
     with pytest.raises(CredentialsError, match=r"ECS metadata: 127.0.0.1:1: .*refused"):
@@ -185,13 +195,17 @@ def test_what_a_metadata_service_can_do_wrong(cloud: Cloud) -> None:
 
 def test_a_role_for_an_oidc_token(cloud: Cloud, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = oidc_role(
-        "acs:ram::1:role/r", "acs:ram::1:oidc-provider/p", str(token_file), session_name="s", sts_endpoint=cloud.url
+        "acs:ram::1:role/r",
+        "acs:ram::1:oidc-provider/p",
+        str(token_file),
+        session_name="s",
+        sts_endpoint=cloud.url,
     )
     assert provider() == cloud.key_tuple
     _, path, _, body = cloud.requests[-1]
     assert path == "/" and parse_qs(body)["RoleSessionName"] == ["s"]
     monkeypatch.setenv("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r")
-    with pytest.raises(CredentialsError, match="ALIBABA_CLOUD_OIDC_PROVIDER_ARN.* must be set"):
+    with pytest.raises(CredentialsError, match=r"ALIBABA_CLOUD_OIDC_PROVIDER_ARN.* must be set"):
         oidc_role(sts_endpoint=cloud.url)()
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p")
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", str(token_file))
@@ -273,8 +287,7 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
     assert threads() == ["pytracingx-credentials"] * 2
     assert sorted(calls) == ["long", "pytracingx-credentials", "pytracingx-credentials"], calls
     if (child := os.fork()) == 0:
-        calls.clear()
-        until(lambda: "long" in calls)
+        until(lambda: calls.count("long") == 2)
         os._exit(0 if threads() == ["pytracingx-credentials"] * 2 else 1)
     assert os.waitpid(child, 0)[1] == 0
     ptx.shutdown(0)
@@ -286,6 +299,41 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
     """
     )
     assert done.answer == []
+
+
+def test_records_wait_for_credentials_and_outlive_them() -> None:
+    """None is lost when there are none yet, nor when the server refuses those it had."""
+    first, second = Key("first-id", "first-secret", "first-token"), Key("second-id", "second-secret", "token")
+    server = SlsServer(first)
+    given: list[str] = []
+
+    def provider() -> tuple[str, str, str]:
+        (key,) = server.keys.values()
+        given.append(key.id)
+        if len(given) == 1:
+            raise OSError("not yet")
+        return key.id, key.secret, key.token
+
+    def stats() -> dict[str, Any]:
+        return dict(ptx.stats()["log_sinks"][0])
+
+    try:
+        sink = ptx.SlsLogSink(
+            server.endpoint, "proj", "store", credentials=provider, batch_schedule_delay_ms=10
+        )
+        ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, diagnostics="off"))
+        log = ptx.get_logger("log")
+        log.info("first")
+        server.wait_until(lambda: "credentials: the provider raised OSError" in (stats()["last_error"] or ""))
+        server.wait_until(lambda: len(server.logs) == 1)
+        server.keys = {second.id: second}
+        log.info("second")
+        server.wait_until(lambda: len(server.logs) == 2)
+        assert ptx.force_flush() and stats()["dropped"] == {}
+        assert given == ["first-id", "first-id", "second-id"]
+    finally:
+        ptx.shutdown(0)
+        server.close()
 
 
 def test_what_a_provider_can_do_wrong(run_python: RunPython) -> None:
@@ -352,15 +400,40 @@ def test_a_session_that_sends_nothing_asks_nobody(run_python: RunPython) -> None
     done = run_python(
         SLS
         + """
-    from pytracingx.testing import capture
-    with capture(sinks=None) if False else capture() as captured:
-        pass
+    ptx._native._capture(ptx.Config("svc", sinks=[sls(lambda: calls.append(1))]))
+    assert threads() == []
+    ptx.shutdown()
     os.environ["OTEL_SDK_DISABLED"] = "true"
     ptx.init(ptx.Config("svc", sinks=[sls(lambda: calls.append(1))]))
     answer(threads())
     """
     )
     assert done.answer == []
+
+
+def test_a_role_of_the_environment(run_python: RunPython, cloud: Cloud) -> None:
+    """Without code: the sink, and who gives it credentials."""
+    done = run_python(
+        SLS
+        + """
+    ptx.aliyun._METADATA_URL = sys.argv[1]
+    assert threads() == []
+    described = ptx.Config.from_env().describe()
+    ptx.init()
+    assert threads() == ["pytracingx-credentials"]
+    answer([sink for sink in described["sinks"] if sink["kind"] == "SlsLogSink"])
+    """,
+        cloud.url,
+        env={
+            **{"PYTRACINGX_SLS_ENDPOINT": "127.0.0.1:9", "PYTRACINGX_SLS_PROJECT": "p"},
+            **{"PYTRACINGX_SLS_LOGSTORE": "l", "PYTRACINGX_SLS_REGION": "cn-hangzhou"},
+            **{"ALIBABA_CLOUD_ECS_METADATA": "my-role", "OTEL_SDK_DISABLED": "false"},
+            **{f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")},
+        },
+    )
+    (sink,) = done.answer
+    assert (sink["credentials"], sink["region"]) == ("***", "cn-hangzhou")
+    assert "credentials" not in done.stderr
 
 
 def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
@@ -389,7 +462,9 @@ def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
 
 def exposed(sink: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = sink.__getnewargs_ex__()[1]
-    return {name: arguments[name] for name in ("endpoint", "protocol", "headers")} | {"kind": type(sink).__name__}
+    return {name: arguments[name] for name in ("endpoint", "protocol", "headers")} | {
+        "kind": type(sink).__name__
+    }
 
 
 TOKEN = "b590lhguqs@3a7c4n4ry_b590lhguqs@53d"
@@ -458,7 +533,10 @@ def test_sls_trace() -> None:
         (lambda: arms("", TOKEN), "endpoint_or_region must not be empty"),
         (lambda: arms("cn-hangzhou", " "), "token must not be empty"),
         (lambda: arms("cn-hangzhou", "c4n4ry/../x"), "token must be of"),
-        (lambda: arms("us-west-1", TOKEN), "endpoint_or_region 'us-west-1': give the endpoint that the console shows"),
+        (
+            lambda: arms("us-west-1", TOKEN),
+            "endpoint_or_region 'us-west-1': give the endpoint that the console shows",
+        ),
         (lambda: arms("http://h/adapt_c4n4ry/api/otlp/traces", TOKEN), "must be a region id or"),
         (lambda: arms("cn-hangzhou", TOKEN, protocol="http/json"), "unknown protocol 'http/json'"),  # type: ignore[arg-type]
         (lambda: sls_trace("a/b", "i", "cn-hangzhou", "id", CANARY), "project 'a/b' must be of"),

@@ -333,13 +333,30 @@ fn an_sls_sink_needs_all_its_variables() {
         [ak_id.expose(), ak_secret.expose(), token.expose()],
         ["c4n4ry-id", "c4n4ry-secret", "c4n4ry-token"]
     );
+    assert_eq!(sink.region, None, "signature V1");
     assert!(!format!("{whole:?}").contains(CANARY));
+    let with_region = config(&[&all[..], &[("PYTRACINGX_SLS_REGION", "cn-hangzhou")]].concat());
+    assert_eq!(with_region.sls_log_sinks[0].region.as_deref(), Some("cn-hangzhou"));
     for missing in 0..5 {
         let rest: Vec<_> = all.iter().enumerate().filter(|(i, _)| *i != missing).map(|(_, v)| *v).collect();
         let config = config(&rest);
         assert_eq!((config.sls_log_sinks.len(), config.warnings.len()), (0, 1));
     }
     assert_eq!(config(&all[3..]).warnings, [""; 0], "keys alone are somebody else's");
+
+    // A role instead of a key; a key goes first.
+    let oidc = ["ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE"].map(|it| format!("ALIBABA_CLOUD_{it}"));
+    let oidc = oidc.each_ref().map(|name| (name.as_str(), "x"));
+    let ecs = [("ALIBABA_CLOUD_ECS_METADATA", "my-role")];
+    for role in [&oidc[..], &ecs] {
+        let provided = config(&[&all[..3], role].concat());
+        assert_eq!(provided.sls_log_sinks[0].credentials, SlsCredentials::Provider);
+        assert_eq!(provided.warnings, [""; 0]);
+        let fixed = config(&[&all[..], role].concat());
+        assert_eq!(fixed.sls_log_sinks[0].credentials, sink.credentials);
+    }
+    let half = config(&[&all[..3], &oidc[..2]].concat());
+    assert_eq!((half.sls_log_sinks.len(), half.warnings.len()), (0, 1));
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod sink;
 mod sls;
 mod sls_credentials;
 mod sls_model;
+mod sls_sink;
 mod sls_transport;
 mod strategies;
 mod tls;

@@ -23,8 +23,9 @@ use pytracingx::emit::{self, LiveSpan, Start};
 use pytracingx::encode::chunk::Part;
 use pytracingx::encode::otlp;
 use pytracingx::exporter::console::{Console, Layout, Shown};
+use pytracingx::exporter::dialect::Otlp;
 use pytracingx::exporter::flush::Goal;
-use pytracingx::exporter::request::{Dialect, Settings};
+use pytracingx::exporter::request::Settings;
 use pytracingx::exporter::sink::Sink;
 use pytracingx::exporter::{self, Shared, Sinks};
 use pytracingx::ids::SpanId;
@@ -35,7 +36,6 @@ use pytracingx::record::{Header, SpanKind, kind};
 use pytracingx::session;
 use pytracingx::stats::{DropReason, SinkState, SinkStats, Snapshot};
 use pytracingx::transport::memory::Memory;
-use pytracingx::transport::retry::classify_otlp_http;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -506,10 +506,8 @@ impl Bare {
                 batch: config.batch,
                 timeout: LONG,
                 max_export_timeout: LONG,
-                compression: config.transport.compression,
                 max_queue_bytes: config.transport.max_queue_bytes,
-                resource: Arc::from([]),
-                dialect: Dialect { envelope, classify: classify_otlp_http },
+                dialect: Box::new(Otlp { envelope, ..Otlp::default() }),
                 seed: 1,
             };
             (SpanLimits::default(), Sink::new(settings, Ok(Box::new(peer))))

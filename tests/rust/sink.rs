@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 use pytracingx::config::{BatchConfig, Compression};
 use pytracingx::encode::chunk::Part;
-use pytracingx::exporter::request::{Dialect, Now, Scratch, Settings};
+use pytracingx::exporter::dialect::Otlp;
+use pytracingx::exporter::request::{Now, Scratch, Settings};
 use pytracingx::exporter::sink::{Progress, Sink};
 use pytracingx::stats::{DropReason, SinkState, SinkStats};
 use pytracingx::transport::memory::Memory;
-use pytracingx::transport::retry::classify_otlp_http;
 use pytracingx::transport::{Failure, Response};
 
 use crate::pending::{metrics, part};
@@ -31,10 +31,8 @@ fn settings() -> Settings {
         batch: BatchConfig { max_export: 10, schedule_delay_ms: 1000, max_queue: None },
         timeout: Duration::from_secs(10),
         max_export_timeout: Duration::from_secs(300),
-        compression: Compression::None,
         max_queue_bytes: 1 << 20,
-        resource: Arc::from([]),
-        dialect: Dialect { envelope: plain_envelope, classify: classify_otlp_http },
+        dialect: Box::new(Otlp { envelope: plain_envelope, ..Otlp::default() }),
         seed: 1,
     }
 }
@@ -424,7 +422,8 @@ fn a_sink_that_is_not_available_drops_everything_and_says_so() {
 
 #[test]
 fn bodies_are_compressed_and_say_so() {
-    let mut rig = Rig::new(Settings { compression: Compression::Gzip, ..settings() });
+    let dialect = Otlp { envelope: plain_envelope, compression: Compression::Gzip, ..Otlp::default() };
+    let mut rig = Rig::new(Settings { dialect: Box::new(dialect), ..settings() });
     rig.push(10);
     rig.peer.answer_status(200);
     rig.step();

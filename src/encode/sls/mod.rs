@@ -31,6 +31,9 @@ use super::Lookup;
 use super::chunk::Chunk;
 use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
+use crate::config::{Resource, SlsSinkConfig};
+use crate::error::Error;
+pub use crate::limits::FieldCounts;
 use crate::limits::LogLimits;
 use crate::record::{Header, flag};
 
@@ -39,17 +42,15 @@ pub const MAX_GROUP_BYTES: usize = 10 << 20;
 /// Bytes of an encoded log; contents beyond are cut or left out. A request with one such log still fits.
 pub const MAX_LOG_BYTES: usize = 8 << 20;
 
-/// What had to change for SLS to take it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FieldCounts {
-    /// Keys that were reserved or a column's, and got another name.
-    pub renamed_keys: u64,
-    /// Keys cut to [`MAX_KEY_BYTES`].
-    pub cut_keys: u64,
-    /// Values cut to [`MAX_VALUE_BYTES`], or to what [`MAX_LOG_BYTES`] left; the user's own limits do not count.
-    pub cut_values: u64,
-    /// Attributes for which [`MAX_LOG_BYTES`] left no room at all.
-    pub omitted_fields: u64,
+/// Finds what SLS would refuse of a sink's settings.
+///
+/// # Errors
+/// As of [`Envelope::new`] and [`Layout::new`], which fail for no resource's sake.
+pub fn check(config: &SlsSinkConfig) -> Result<(), Error> {
+    let resource = Resource::default();
+    Envelope::new(config, &resource, "")?;
+    Layout::new(config, &resource)?;
+    Ok(())
 }
 
 /// Keeps what outlives one batch. Belongs to one interner, whose scope indexes it knows.

@@ -4,17 +4,20 @@
 
 mod record;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, DATE};
+use http::header::DATE;
 
-use super::{CONTENT_TYPE, SLICE};
-use crate::config::{Config, Protocol, Signal, TransportConfig};
-use crate::exporter::request::after;
+use super::{CONTENT_TYPE, SLICE, complete_resource, sls};
+use crate::config::{Config, Protocol, Resource, Signal, SlsSinkConfig, TransportConfig};
+use crate::encode::otlp;
+use crate::exporter::dialect::{Body, Dialect, Otlp};
+use crate::exporter::request::{Scratch, after};
 use crate::sys::poll::{PollFd, wait};
-use crate::transport::retry::{Outcome, classify_otlp_http};
-use crate::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT, compress};
+use crate::transport::retry::Outcome;
+use crate::transport::sls_credentials::Credentials;
+use crate::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT};
 
 /// What a Date header leaves open: it has whole seconds, cut off.
 const DATE_RESOLUTION_S: f64 = 1.0;
@@ -63,7 +66,14 @@ impl Report {
 /// Sends a record named `pytracingx.check` (a span, a gauge's point, a log record) to each sink, once, within `timeout`
 /// and the sink's own. In the order of signals and sinks. When `should_stop` (asked every 50 ms) says so, it returns at
 /// once with what it has.
-pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Report> {
+pub(super) fn run(
+    config: &Config,
+    credentials: Vec<Credentials>,
+    timeout: Duration,
+    should_stop: &mut dyn FnMut() -> bool,
+) -> Vec<Report> {
+    let resource = complete_resource(config);
+    let encoded: Arc<[u8]> = otlp::resource(&resource).into();
     let until = after(Instant::now(), timeout);
     let traces = config.trace_sinks.iter().map(|sink| (Signal::Traces, &sink.transport));
     let metrics = config.metric_sinks.iter().map(|sink| (Signal::Metrics, &sink.transport));
@@ -71,13 +81,10 @@ pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMu
     let mut probes: Vec<_> = traces
         .chain(metrics)
         .chain(logs)
-        .map(|(signal, transport)| Probe::begin(signal, transport, &record::request(signal, config), until))
+        .map(|(signal, transport)| Probe::otlp(signal, transport, &encoded, until))
         .collect();
-    probes.extend(config.sls_log_sinks.iter().map(|sink| {
-        let mut report = Report::new(Signal::Logs, sink.endpoint.to_string(), Protocol::HttpProtobuf);
-        report.error = Some("the SLS log sink is not available in this build".to_owned());
-        Probe { report, exchange: None, began: Instant::now(), began_unix: unix_time() }
-    }));
+    let sls = config.sls_log_sinks.iter().zip(credentials);
+    probes.extend(sls.map(|(sink, credentials)| Probe::sls(sink, &resource, credentials, until)));
     loop {
         let mut busy = false;
         for probe in &mut probes {
@@ -94,6 +101,7 @@ pub(super) fn run(config: &Config, timeout: Duration, should_stop: &mut dyn FnMu
 /// One sink's request.
 struct Probe {
     report: Report,
+    dialect: Box<dyn Dialect>,
     /// `None` once it is over.
     exchange: Option<Http1>,
     began: Instant,
@@ -101,31 +109,61 @@ struct Probe {
 }
 
 impl Probe {
-    fn begin(signal: Signal, transport: &TransportConfig, body: &[u8], until: Instant) -> Self {
+    fn otlp(signal: Signal, transport: &TransportConfig, resource: &Arc<[u8]>, until: Instant) -> Self {
         let report = Report::new(signal, transport.endpoint.to_string(), transport.protocol);
-        let mut probe = Self { report, exchange: None, began: Instant::now(), began_unix: unix_time() };
-        if transport.protocol == Protocol::Grpc {
-            probe.report.error = Some("the protocol grpc is not available in this build".to_owned());
-            return probe;
-        }
-        match Http1::new(transport, CONTENT_TYPE, USER_AGENT) {
-            Err(error) => probe.report.error = Some(error.to_string()),
-            Ok(mut exchange) => {
-                let mut out = Vec::new();
-                let encoding = compress(transport.compression, body, &mut out);
-                let header = |encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding));
-                // Reading certificates is no part of the latency.
-                (probe.began, probe.began_unix) = (Instant::now(), unix_time());
-                let request = Request {
-                    headers: encoding.map(header).into_iter().collect(),
-                    body: out.into(),
-                    deadline: after(probe.began, Duration::from_millis(transport.timeout_ms)).min(until),
-                };
-                exchange.begin(request, probe.began);
-                probe.exchange = Some(exchange);
+        let compression = transport.compression;
+        let mut dialect = Otlp { resource: resource.clone(), compression, ..Otlp::default() };
+        let body = dialect.build(&[record::part(signal, None)], &mut Scratch::default());
+        let mut probe = Self::new(report, Box::new(dialect));
+        let http = match transport.protocol {
+            Protocol::HttpProtobuf => {
+                Http1::new(transport, CONTENT_TYPE, USER_AGENT).map_err(|error| error.to_string())
+            }
+            Protocol::Grpc => Err("the protocol grpc is not available in this build".to_owned()),
+        };
+        probe.begin(http, &body, transport.timeout_ms, until);
+        probe
+    }
+
+    fn sls(sink: &SlsSinkConfig, resource: &Resource, credentials: Credentials, until: Instant) -> Self {
+        let report = Report::new(Signal::Logs, sink.endpoint.to_string(), Protocol::HttpProtobuf);
+        match sls::dialect(sink, resource, credentials) {
+            Ok((layout, mut dialect)) => {
+                let record = record::part(Signal::Logs, Some(layout));
+                let body = dialect.build(&[record], &mut Scratch::default());
+                let mut probe = Self::new(report, Box::new(dialect));
+                probe.begin(
+                    sls::http(sink).map_err(|error| error.to_string()),
+                    &body,
+                    sink.timeout_ms,
+                    until,
+                );
+                probe
+            }
+            Err(error) => {
+                let report = Report { error: Some(error.to_string()), ..report };
+                Self::new(report, Box::new(Otlp::default()))
             }
         }
-        probe
+    }
+
+    fn new(report: Report, dialect: Box<dyn Dialect>) -> Self {
+        Self { report, dialect, exchange: None, began: Instant::now(), began_unix: unix_time() }
+    }
+
+    fn begin(&mut self, http: Result<Http1, String>, body: &Body, timeout_ms: u64, until: Instant) {
+        // Reading certificates is no part of the latency.
+        (self.began, self.began_unix) = (Instant::now(), unix_time());
+        let now_unix = self.began_unix.as_secs();
+        let headers = self.dialect.prepare(now_unix).and_then(|()| self.dialect.headers(body, now_unix));
+        match http.and_then(|exchange| Ok((exchange, headers?))) {
+            Err(error) => self.report.error = Some(error),
+            Ok((mut exchange, headers)) => {
+                let deadline = after(self.began, Duration::from_millis(timeout_ms)).min(until);
+                exchange.begin(Request { headers, body: body.bytes.clone(), deadline }, self.began);
+                self.exchange = Some(exchange);
+            }
+        }
     }
 
     /// False once it is over.
@@ -133,25 +171,28 @@ impl Probe {
         let Some(exchange) = &mut self.exchange else {
             return false;
         };
-        let Some(result) = exchange.step(Instant::now()) else {
+        let Some(mut result) = exchange.step(Instant::now()) else {
             return true;
         };
         self.report.phase = Some(if result.is_ok() { "done" } else { exchange.last_phase() });
         self.report.latency = Some(self.began.elapsed());
         self.exchange = None;
-        self.settle(&result);
+        self.settle(&mut result);
         false
     }
 
-    fn settle(&mut self, result: &Result<Response, Failure>) {
+    fn settle(&mut self, result: &mut Result<Response, Failure>) {
         let now_unix = unix_time();
         if let Ok(response) = result {
             self.report.status = Some(response.status);
             self.report.clock_skew_s = clock_skew_s(response, self.began_unix, now_unix);
         }
-        let (ok, error) = match classify_otlp_http(result, now_unix.as_secs()) {
+        let (ok, error) = match self.dialect.classify(result, now_unix.as_secs()) {
             Outcome::Delivered { rejected, message } => (rejected == 0, message),
-            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => (false, Some(reason)),
+            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => {
+                let cause = self.dialect.hint();
+                (false, Some(cause.map_or_else(|| reason.clone(), |hint| format!("{hint}: {reason}"))))
+            }
             Outcome::TooLarge => (false, Some("HTTP 413: the server found the request too large".to_owned())),
         };
         self.report.ok = ok;

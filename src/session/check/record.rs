@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use super::super::encoded_resource;
 use crate::aggregate::{Data, Metric, Point, Value as PointValue};
 use crate::attrs::{Value, put_body, put_text_item, tag};
 use crate::batch::{Batch, Lookup};
 use crate::clock::Timeline;
-use crate::config::{Config, Signal};
+use crate::config::Signal;
 use crate::encode::chunk::Part;
-use crate::encode::otlp;
 use crate::encode::otlp::logs::LogEncoder;
 use crate::encode::otlp::metrics::MetricEncoder;
 use crate::encode::otlp::trace::TraceEncoder;
+use crate::encode::sls::{Layout, LogGroupEncoder};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, IdGenerator, SpanId};
 use crate::intern::Interner;
 use crate::limits::{LogLimits, SpanLimits};
@@ -23,8 +22,8 @@ const NAME: &str = "pytracingx.check";
 /// INFO.
 const SEVERITY_NUMBER: u8 = 9;
 
-/// The encoded request, before compression.
-pub(super) fn request(signal: Signal, config: &Config) -> Vec<u8> {
+/// The encoded record; `columns`: for SLS.
+pub(super) fn part(signal: Signal, columns: Option<Layout>) -> Part {
     let lookup = Lookup { strings: &Interner::default(), timeline: &Timeline::new() };
     let now = ticks::unix_nano();
     let mut items = Vec::new();
@@ -39,7 +38,11 @@ pub(super) fn request(signal: Signal, config: &Config) -> Vec<u8> {
         Signal::Logs => {
             put_body(&mut items, Value::Str(NAME.as_bytes()));
             batch.push(header(kind::LOG, SEVERITY_NUMBER, now), &items);
-            LogEncoder::default().encode(&batch, |_| true, &LogLimits::default(), lookup)
+            let limits = LogLimits::default();
+            match columns {
+                Some(layout) => LogGroupEncoder::new(layout).encode(&batch, |_| true, &limits, lookup),
+                None => LogEncoder::default().encode(&batch, |_| true, &limits, lookup),
+            }
         }
         Signal::Metrics => {
             let mut encoder = MetricEncoder::default();
@@ -55,10 +58,7 @@ pub(super) fn request(signal: Signal, config: &Config) -> Vec<u8> {
             encoder.finish()
         }
     };
-    let part = Part { records: 0..chunk.len(), chunk: Arc::new(chunk) };
-    let mut body = Vec::new();
-    otlp::request(&encoded_resource(config), &[part], &mut body);
-    body
+    Part { records: 0..chunk.len(), chunk: Arc::new(chunk) }
 }
 
 fn header(kind: u8, detail: u8, now_unix_nano: u64) -> Header {
