@@ -1770,6 +1770,7 @@ class _CredentialRequests:
 
 def _credentials(sinks: Sequence[int]) -> _CredentialRequests | None:
     """Of the current session, for its SLS sinks with these numbers. None: it has no such sinks, or sends nothing."""
+
 def _fetch(
     method: str,
     url: str,
@@ -1781,6 +1782,7 @@ def _fetch(
     """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
     line without anything of the request but its host.
     """
+
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
 

@@ -1,8 +1,8 @@
 """Runs what only Python can, for an exporter that never touches it: callbacks of observable instruments,
 providers of credentials.
 
-For callbacks two daemon threads. The worker waits for the exporter's questions, records what the callbacks gave, and
-answers. The runner runs them one after the other; one that takes too long is left to itself, with its
+For callbacks two daemon threads. The worker waits for the exporter's questions, records what the callbacks gave,
+and answers. The runner runs them one after the other; one that takes too long is left to itself, with its
 runner, and the worker goes on with another runner. For each provider of credentials one daemon thread more.
 
 Imported with the first observable instrument or provider: not every process needs ``threading``.
@@ -227,8 +227,12 @@ def _key(given: Any) -> tuple[str, str, str | None, int | None]:
     ak_id, ak_secret, security_token, expires = (*given, None, None)[:4]
     texts = (ak_id, ak_secret, security_token or "")
     # Checked here, for a text without a value.
-    if len(given) > 4 or not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts):
-        raise CredentialsError("the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)")
+    if len(given) > 4 or not all(
+        isinstance(text, str) and text.isascii() and text.isprintable() for text in texts
+    ):
+        raise CredentialsError(
+            "the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)"
+        )
     return ak_id, ak_secret, security_token or None, None if expires is None else int(expires)
 
 

@@ -6,15 +6,16 @@
                           credentials=ptx.aliyun.ecs_ram_role())
     ptx.init(ptx.Config("my-service", sinks=[logs, *ptx.aliyun.arms("cn-hangzhou", token)]))
 
-A provider is any callable that returns `(id, secret, token)`, `(id, secret, token, expires_unix_seconds)` or an object
-with the attributes `access_key_id`, `access_key_secret` and `security_token`. So the `alibabacloud-credentials` package
-serves as it is:
+A provider is any callable that returns `(id, secret, token)`, `(id, secret, token, expires_unix_seconds)` or an
+object with the attributes `access_key_id`, `access_key_secret` and `security_token`. So the
+`alibabacloud-credentials` package serves as it is:
 
     client = alibabacloud_credentials.client.Client()
     ptx.SlsLogSink(..., credentials=client.get_credential)
 
-It is called on a Python thread of its own, never by the exporter: at the beginning, before the credentials expire and
-after a 401. If it raises it is called again, after a second, then two, up to a minute; records wait meanwhile.
+It is called on a Python thread of its own, never by the exporter: at the beginning, before the credentials
+expire and after a 401. If it raises it is called again, after a second, then two, up to a minute; records
+wait meanwhile.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def oidc_role(
         oidc_provider_arn: Default: ALIBABA_CLOUD_OIDC_PROVIDER_ARN.
         oidc_token_file: Read at each renewal. Default: ALIBABA_CLOUD_OIDC_TOKEN_FILE.
         session_name: Default: ALIBABA_CLOUD_ROLE_SESSION_NAME, or else "pytracingx".
-        sts_endpoint: Host of STS. Default: by ALIBABA_CLOUD_STS_REGION and ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED, or else
-            sts.aliyuncs.com.
+        sts_endpoint: Host of STS. Default: by ALIBABA_CLOUD_STS_REGION and
+            ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED, or else sts.aliyuncs.com.
 
     Returns:
         A provider, for SlsLogSink(credentials=...).
@@ -89,8 +90,8 @@ def from_environment() -> Provider:
 
     Returns:
         A provider, for SlsLogSink(credentials=...): of the key in ALIBABA_CLOUD_ACCESS_KEY_ID, …_SECRET and
-        ALIBABA_CLOUD_SECURITY_TOKEN; else oidc_role(), where its three variables are set; else ecs_ram_role(), unless
-        ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.
+        ALIBABA_CLOUD_SECURITY_TOKEN; else oidc_role(), where its three variables are set; else ecs_ram_role(),
+        unless ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.
     """
     return _FromEnvironment()
 
@@ -151,7 +152,8 @@ def sls_trace(
 ) -> list[TraceSink | MetricSink]:
     """Sinks for a trace instance of SLS, which takes OTLP itself.
 
-        ptx.Config("my-service", sinks=ptx.aliyun.sls_trace("my-project", "my-instance", "cn-hangzhou", ak_id, ak_secret))
+        sinks = ptx.aliyun.sls_trace("my-project", "my-instance", "cn-hangzhou", ak_id, ak_secret)
+        ptx.init(ptx.Config("my-service", sinks=sinks))
 
     Args:
         project: Of the instance.
@@ -212,7 +214,9 @@ def _arms_host(region: str, suffix: str) -> str:
     if short is not None:
         return f"tracing-analysis-dc-{short}{suffix}.aliyuncs.com"
     if not region.startswith("cn-"):
-        raise ConfigError(f"endpoint_or_region '{region}': give the endpoint that the console shows for this region")
+        raise ConfigError(
+            f"endpoint_or_region '{region}': give the endpoint that the console shows for this region"
+        )
     return f"tracing-{region}{suffix}.arms.aliyuncs.com"
 
 
@@ -231,7 +235,9 @@ def _is_grpc(protocol: Any) -> bool:
 
 
 def _is_region(text: str) -> bool:
-    return "-" in text and all(part.isalnum() and part.islower() or part.isdigit() for part in text.split("-"))
+    return "-" in text and all(
+        (part.isalnum() and part.islower()) or part.isdigit() for part in text.split("-")
+    )
 
 
 def _endpoint(argument: str, text: str, scheme: str) -> str:
@@ -239,7 +245,7 @@ def _endpoint(argument: str, text: str, scheme: str) -> str:
     given, separator, rest = text.partition("://")
     if not separator:
         given, rest = scheme, text
-    host, slash, path = rest.partition("/")
+    host, _, path = rest.partition("/")
     if path or not host or "?" in host or "@" in host:
         raise ConfigError(f"{argument} must be a region id or [http(s)://]host[:port] without a path")
     return f"{given}://{host}"
@@ -258,7 +264,9 @@ class _EcsRamRole:
             raise CredentialsError("ECS metadata: disabled by ALIBABA_CLOUD_ECS_METADATA_DISABLED")
         path = "/latest/meta-data/ram/security-credentials/"
         headers = self.token()
-        role = self.role or _variable("ALIBABA_CLOUD_ECS_METADATA") or self.get(path, headers).decode().strip()
+        role = (
+            self.role or _variable("ALIBABA_CLOUD_ECS_METADATA") or self.get(path, headers).decode().strip()
+        )
         if not role or not all(char.isalnum() or char in "-_." for char in role):
             raise CredentialsError("ECS metadata: the instance has no RAM role")
         return _parsed("ECS metadata", self.get(path + role, headers), lambda answer: answer)
@@ -314,7 +322,9 @@ class _OidcRole:
             with open(file, encoding="ascii") as opened:
                 token = opened.read().strip()
         except (OSError, ValueError) as error:
-            raise CredentialsError(f"OIDC role: cannot read the token file ({type(error).__name__})") from None
+            raise CredentialsError(
+                f"OIDC role: cannot read the token file ({type(error).__name__})"
+            ) from None
         form = {
             "Action": "AssumeRoleWithOIDC",
             "Format": "JSON",
@@ -323,13 +333,17 @@ class _OidcRole:
             "RoleArn": role,
             "OIDCProviderArn": provider,
             "OIDCToken": token,
-            "RoleSessionName": self.session_name or _variable("ALIBABA_CLOUD_ROLE_SESSION_NAME") or "pytracingx",
+            "RoleSessionName": self.session_name
+            or _variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")
+            or "pytracingx",
             "DurationSeconds": str(_SESSION_SECONDS),
         }
         endpoint = self.sts_endpoint or _sts_endpoint()
         url = endpoint if "://" in endpoint else f"https://{endpoint}"
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        status, body = _ask("STS", "POST", f"{url}/", headers, urlencode(form).encode(), _STS_TIMEOUT_MS, True)
+        status, body = _ask(
+            "STS", "POST", f"{url}/", headers, urlencode(form).encode(), _STS_TIMEOUT_MS, True
+        )
         if status != 200:
             raise CredentialsError(f"STS: status {status} {_sts_code(body)}".rstrip())
         return _parsed("STS", body, lambda answer: answer["Credentials"])

@@ -54,7 +54,9 @@ class Cloud:
                 cloud.requests.append((self.command, self.path, headers, body))
                 if cloud.delay_s:
                     time.sleep(cloud.delay_s)
-                status, text = cloud.answers.get(self.path) or cloud.answer(self.command, self.path, headers, body)
+                status, text = cloud.answers.get(self.path) or cloud.answer(
+                    self.command, self.path, headers, body
+                )
                 self.send_response(status)
                 self.send_header("content-length", str(len(text)))
                 self.send_header("location", "/elsewhere")
@@ -68,7 +70,9 @@ class Cloud:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def key(self) -> dict[str, str]:
         return {
@@ -94,10 +98,15 @@ class Cloud:
             assert headers["content-type"] == "application/x-www-form-urlencoded"
             assert abs(time.mktime(time.strptime(form["Timestamp"], ISO)) - time.timezone - time.time()) < 60
             if form["OIDCToken"] != f"{CANARY}+/=oidc":
-                return 400, json.dumps({"Code": "AuthenticationFail.OIDCToken.Invalid", "Message": form["OIDCToken"]})
+                return 400, json.dumps(
+                    {"Code": "AuthenticationFail.OIDCToken.Invalid", "Message": form["OIDCToken"]}
+                )
             expected = {"Action": "AssumeRoleWithOIDC", "Format": "JSON", "Version": "2015-04-01"}
             assert expected.items() <= form.items() and 900 <= int(form["DurationSeconds"]) <= 3600
-            assert form["RoleArn"] == "acs:ram::1:role/r" and form["OIDCProviderArn"] == "acs:ram::1:oidc-provider/p"
+            assert (
+                form["RoleArn"] == "acs:ram::1:role/r"
+                and form["OIDCProviderArn"] == "acs:ram::1:oidc-provider/p"
+            )
             return 200, json.dumps({"RequestId": "1", "Credentials": self.key()})
         return 404, ""
 
@@ -176,7 +185,7 @@ def test_what_a_metadata_service_can_do_wrong(cloud: Cloud) -> None:
         ecs_ram_role(_url=cloud.url)()
     cloud.delay_s = 1.5
     began = time.monotonic()
-    with pytest.raises(CredentialsError, match="ECS metadata: 127.0.0.1:.* timeout"):
+    with pytest.raises(CredentialsError, match=r"ECS metadata: 127.0.0.1:.* timeout"):
         ecs_ram_role("my-role", _url=cloud.url)()
     assert time.monotonic() - began >= 1.0
     with pytest.raises(CredentialsError, match=r"ECS metadata: 127.0.0.1:1: .*refused"):
@@ -185,13 +194,17 @@ def test_what_a_metadata_service_can_do_wrong(cloud: Cloud) -> None:
 
 def test_a_role_for_an_oidc_token(cloud: Cloud, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = oidc_role(
-        "acs:ram::1:role/r", "acs:ram::1:oidc-provider/p", str(token_file), session_name="s", sts_endpoint=cloud.url
+        "acs:ram::1:role/r",
+        "acs:ram::1:oidc-provider/p",
+        str(token_file),
+        session_name="s",
+        sts_endpoint=cloud.url,
     )
     assert provider() == cloud.key_tuple
     _, path, _, body = cloud.requests[-1]
     assert path == "/" and parse_qs(body)["RoleSessionName"] == ["s"]
     monkeypatch.setenv("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r")
-    with pytest.raises(CredentialsError, match="ALIBABA_CLOUD_OIDC_PROVIDER_ARN.* must be set"):
+    with pytest.raises(CredentialsError, match=r"ALIBABA_CLOUD_OIDC_PROVIDER_ARN.* must be set"):
         oidc_role(sts_endpoint=cloud.url)()
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p")
     monkeypatch.setenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE", str(token_file))
@@ -389,7 +402,9 @@ def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
 
 def exposed(sink: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = sink.__getnewargs_ex__()[1]
-    return {name: arguments[name] for name in ("endpoint", "protocol", "headers")} | {"kind": type(sink).__name__}
+    return {name: arguments[name] for name in ("endpoint", "protocol", "headers")} | {
+        "kind": type(sink).__name__
+    }
 
 
 TOKEN = "b590lhguqs@3a7c4n4ry_b590lhguqs@53d"
@@ -458,7 +473,10 @@ def test_sls_trace() -> None:
         (lambda: arms("", TOKEN), "endpoint_or_region must not be empty"),
         (lambda: arms("cn-hangzhou", " "), "token must not be empty"),
         (lambda: arms("cn-hangzhou", "c4n4ry/../x"), "token must be of"),
-        (lambda: arms("us-west-1", TOKEN), "endpoint_or_region 'us-west-1': give the endpoint that the console shows"),
+        (
+            lambda: arms("us-west-1", TOKEN),
+            "endpoint_or_region 'us-west-1': give the endpoint that the console shows",
+        ),
         (lambda: arms("http://h/adapt_c4n4ry/api/otlp/traces", TOKEN), "must be a region id or"),
         (lambda: arms("cn-hangzhou", TOKEN, protocol="http/json"), "unknown protocol 'http/json'"),  # type: ignore[arg-type]
         (lambda: sls_trace("a/b", "i", "cn-hangzhou", "id", CANARY), "project 'a/b' must be of"),

@@ -95,7 +95,11 @@ def test_a_disabled_session_checks_nothing(collector: OtlpServer, run_python: Ru
 
 def test_sinks_of_every_signal(collector: OtlpServer, check: Any) -> None:
     endpoint = collector.endpoint
-    sinks = ptx.OtlpLogSink(endpoint, "http"), ptx.MetricSink(endpoint, "http"), ptx.TraceSink(endpoint, "http")
+    sinks = (
+        ptx.OtlpLogSink(endpoint, "http"),
+        ptx.MetricSink(endpoint, "http"),
+        ptx.TraceSink(endpoint, "http"),
+    )
     reports = check(*sinks)
     assert [(report["signal"], report["ok"]) for report in reports] == [
         ("traces", True),

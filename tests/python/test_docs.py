@@ -140,7 +140,9 @@ def test_the_stub_has_the_docstrings_of_the_module() -> None:
 
 def test_importing_the_package_imports_no_more_than_it_needs() -> None:
     """`inspect` and `typing` take longer than all the rest; `traced` brings them when it is used, and `aliyun` none."""
-    code = "import sys, pytracingx as p; n = {'inspect', 'typing', 'json', 'threading', 'pytracingx.aliyun'}; "
+    code = (
+        "import sys, pytracingx as p; n = {'inspect', 'typing', 'json', 'threading', 'pytracingx.aliyun'}; "
+    )
     code += "print(n & {*sys.modules}); p.aliyun; print(n & {*sys.modules}); p.traced"
     path = {"PYTHONPATH": str(Path(ptx.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=path)
