@@ -6,8 +6,8 @@
                           credentials=ptx.aliyun.ecs_ram_role())
     ptx.init(ptx.Config("my-service", sinks=[logs, *ptx.aliyun.arms("cn-hangzhou", token)]))
 
-A provider is any callable that returns `(id, secret, token)`, `(id, secret, token, expires_unix_seconds)` or an
-object with the attributes `access_key_id`, `access_key_secret` and `security_token`. So the
+A provider is any callable that returns `(id, secret, token)`, `(id, secret, token, expires_unix_seconds)` or
+an object with the attributes `access_key_id`, `access_key_secret` and `security_token`. So the
 `alibabacloud-credentials` package serves as it is:
 
     client = alibabacloud_credentials.client.Client()
@@ -90,8 +90,8 @@ def from_environment() -> Provider:
 
     Returns:
         A provider, for SlsLogSink(credentials=...): of the key in ALIBABA_CLOUD_ACCESS_KEY_ID, …_SECRET and
-        ALIBABA_CLOUD_SECURITY_TOKEN; else oidc_role(), where its three variables are set; else ecs_ram_role(),
-        unless ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.
+        ALIBABA_CLOUD_SECURITY_TOKEN; else oidc_role(), where its three variables are set; else
+        ecs_ram_role(), unless ALIBABA_CLOUD_ECS_METADATA_DISABLED is true.
     """
     return _FromEnvironment()
 
