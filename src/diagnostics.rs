@@ -106,14 +106,24 @@ impl Diagnostics {
         }
         let look = Look { now, last };
         let on_the_way = "on their way to the exporter";
-        look.at_losses(&mut self.span_lanes, &stats.spans_dropped, on_the_way, "", say);
-        look.at_losses(&mut self.log_lanes, &stats.logs_dropped, on_the_way, "", say);
-        let sinks = stats.trace_sinks.iter().chain(&stats.metric_sinks).chain(&stats.log_sinks);
-        for (troubles, sink) in self.sinks.iter_mut().zip(sinks) {
-            look.at_sink(troubles, sink, say);
+        look.at_losses(&mut self.span_lanes, &stats.spans_dropped, SPANS, on_the_way, "", say);
+        look.at_losses(&mut self.log_lanes, &stats.logs_dropped, LOG_RECORDS, on_the_way, "", say);
+        let sinks = [
+            (SPANS, &stats.trace_sinks),
+            (DATA_POINTS, &stats.metric_sinks),
+            (LOG_RECORDS, &stats.log_sinks),
+        ];
+        let sinks = sinks.into_iter().flat_map(|(what, sinks)| sinks.iter().map(move |sink| (what, sink)));
+        for (troubles, (what, sink)) in self.sinks.iter_mut().zip(sinks) {
+            look.at_sink(troubles, sink, what, say);
         }
     }
 }
+
+// What a line is about: sinks of all signals often share an endpoint, and its path is not shown.
+const SPANS: &str = "spans";
+const DATA_POINTS: &str = "data points";
+const LOG_RECORDS: &str = "log records";
 
 struct Look {
     now: Instant,
@@ -121,27 +131,34 @@ struct Look {
 }
 
 impl Look {
-    fn at_sink(&self, sink: &mut SinkTroubles, stats: &SinkStats, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
+    fn at_sink(
+        &self,
+        sink: &mut SinkTroubles,
+        stats: &SinkStats,
+        what: &str,
+        say: &mut dyn FnMut(fmt::Arguments<'_>),
+    ) {
         let SinkStats { endpoint, held_records, .. } = stats;
         let error = stats.last_error.as_deref().unwrap_or("");
         let failures = if stats.failures_in_a_row >= FAILING_AFTER { stats.failures_in_a_row } else { 0 };
         sink.reach.seen = sink.reach.seen.min(failures.into());
         match sink.reach.look(failures.into(), self.now, |_| failures == 0) {
             Some(Turn::Began) => say(format_args!(
-                "pytracingx: cannot export to {endpoint}: {error}; retrying, {held_records} records held"
+                "pytracingx: cannot export {what} to {endpoint}: {error}; retrying, {held_records} held"
             )),
             Some(Turn::Ended { told: true, .. }) => {
-                say(format_args!("pytracingx: exporting to {endpoint} again"))
+                say(format_args!("pytracingx: exporting {what} to {endpoint} again"))
             }
             _ => {}
         }
-        self.at_losses(&mut sink.losses, &stats.dropped, &format!("for {endpoint}"), error, say);
+        self.at_losses(&mut sink.losses, &stats.dropped, what, &format!("for {endpoint}"), error, say);
     }
 
     fn at_losses(
         &self,
         losses: &mut [Trouble],
         counts: &DropCounts,
+        what: &str,
         place: &str,
         error: &str,
         say: &mut dyn FnMut(fmt::Arguments<'_>),
@@ -152,10 +169,10 @@ impl Look {
             let (count, reason) = (counts.get(reason), reason.name());
             match trouble.look(count, self.now, over) {
                 Some(Turn::Began) => {
-                    say(format_args!("pytracingx: losing records {place}: {reason}{separator}{error}"));
+                    say(format_args!("pytracingx: losing {what} {place}: {reason}{separator}{error}"));
                 }
                 Some(Turn::Ended { count, .. }) => {
-                    say(format_args!("pytracingx: lost {count} records {place}: {reason}"));
+                    say(format_args!("pytracingx: lost {count} {what} {place}: {reason}"));
                 }
                 None => {}
             }

@@ -1,6 +1,6 @@
 //! Hides what the configuration says must not leave: rewrites the attributes of a batch's spans (their events and links
-//! too) and log records before anything is encoded. Keys inside maps count as keys; names, a status description and the
-//! body of a log record are no attributes. A key is matched against the rules once and remembered. Without rules it
+//! too) and log records before anything is encoded. Keys inside maps count as keys, those of a log record's body too;
+//! names, a status description and a text as body have none. A key is matched against the rules once and remembered. Without rules it
 //! costs nothing; with them it allocates for the records it changes.
 
 use std::borrow::Cow;
@@ -108,6 +108,10 @@ impl Pass<'_> {
                 let dropped = self.items(link.attributes.as_bytes(), &mut attributes, 1)?;
                 link.dropped_attributes = link.dropped_attributes.saturating_add(dropped);
                 attrs::put_link(&mut out, &attrs::Link { attributes: Items::new(&attributes), ..link });
+            }
+            Item::Body(value) if depth == 0 => {
+                let inner = self.inner(value, depth)?;
+                attrs::put_body(&mut out, with_inner(value, &inner));
             }
             _ => return None,
         }

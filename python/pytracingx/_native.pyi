@@ -496,7 +496,8 @@ class View:
 @final
 class Redact:
     """Hides attributes of spans, their events and links, and log records, before anything leaves the process. The first
-    rule that matches a key decides; keys inside dicts count too.
+    rule that matches a key decides; keys inside dicts count too, those of a log record's body among them. A text has no
+    keys: messages, names, status descriptions and `exception.message` stay (unless a rule names that attribute).
 
     Args:
         key: the attribute's key; `*` stands for any text, `?` for one character.
@@ -529,8 +530,9 @@ class Config:
             level on, whatever RUST_LOG says. Default None: the console shows what log_filter lets pass, or RUST_LOG
             where there is none, else "info".
         console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
-        log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
-            environment's RUST_LOG, else "info".
+        log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink: the longest
+            prefix decides, and without a bare level all other loggers are off. Default: the environment's RUST_LOG,
+            else "info".
         sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
             TraceSinks, 16 MetricSinks, and 15 log sinks.
         views: View objects: what metric streams become of the instruments they match.
@@ -1076,6 +1078,9 @@ def shutdown(timeout_ms: int = 5000) -> bool:
         True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
         in stats() as dropped for `shutdown`.
 
+    Raises:
+        ConfigError: a negative timeout.
+
     Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
     Releases the GIL; Ctrl-C ends the wait.
     """
@@ -1088,6 +1093,9 @@ def force_flush(timeout_ms: int = 5000) -> bool:
 
     Returns:
         True if all of it was delivered or finally refused. What could not be sent in time stays queued.
+
+    Raises:
+        ConfigError: a negative timeout.
 
     Releases the GIL; Ctrl-C ends the wait.
     """

@@ -4,7 +4,7 @@
 use pyo3::PyClass;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyIterator, PyList, PyMapping, PyString, PyTuple};
 
 use crate::config::check::{self, Choice};
 use crate::config::{BatchConfig, LogFilter, ResourceValue};
@@ -143,6 +143,20 @@ pub(super) fn resource_value_to_py<'py>(
 
 // ---------------------------------------------------------------------------------------------- into settings
 
+/// The elements of an argument that must be a list.
+pub(super) fn elements<'py>(
+    argument: &str,
+    class: &str,
+    objects: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyIterator>> {
+    match objects.try_iter() {
+        Err(error) if error.is_instance_of::<PyTypeError>(objects.py()) => Err(PyTypeError::new_err(
+            format!("{argument} must be a list of {class}, got {}", objects.get_type().name()?),
+        )),
+        elements => elements,
+    }
+}
+
 /// What the objects of a list of one class hold; nothing if no list was given.
 pub(super) fn list<T: PyClass, C>(
     argument: &str,
@@ -161,7 +175,7 @@ pub(super) fn list<T: PyClass, C>(
             Err(Error::Config(text).into())
         })
     };
-    objects.try_iter()?.enumerate().map(object).collect()
+    elements(argument, class, &objects)?.enumerate().map(object).collect()
 }
 
 /// The value of a name, if one was given.

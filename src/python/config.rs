@@ -5,7 +5,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::arguments::{
-    Attributes, Int, Text, choice, filter, list, resource_value_to_py, set, set_milliseconds,
+    Attributes, Int, Text, choice, elements, filter, list, resource_value_to_py, set, set_milliseconds,
 };
 use super::describe::{Arguments, set_sink};
 use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
@@ -30,8 +30,9 @@ use crate::error::Error;
 ///         level on, whatever RUST_LOG says. Default None: the console shows what log_filter lets pass, or RUST_LOG
 ///         where there is none, else "info".
 ///     console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
-///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
-///         environment's RUST_LOG, else "info".
+///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink: the longest
+///         prefix decides, and without a bare level all other loggers are off. Default: the environment's RUST_LOG,
+///         else "info".
 ///     sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
 ///         TraceSinks, 16 MetricSinks, and 15 log sinks.
 ///     views: View objects: what metric streams become of the instruments they match.
@@ -338,7 +339,7 @@ fn add_sinks<'py>(
     let Some(sinks) = sinks else {
         return Ok(PyTuple::empty(py));
     };
-    let sinks = sinks.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    let sinks = elements("sinks", "sinks", &sinks)?.collect::<PyResult<Vec<_>>>()?;
     for (index, sink) in sinks.iter().enumerate() {
         if let Ok(sink) = sink.cast::<PyTraceSink>() {
             core.trace_sinks.push(sink.get().0.clone());

@@ -109,8 +109,13 @@ impl<const N: usize> Signature<N> {
 
     #[cold]
     fn too_many(&self, count: usize) -> Raised {
+        let plural = if self.positional == 1 { "" } else { "s" };
+        let by_name = match self.names[self.positional..].join(", ") {
+            names if names.is_empty() => names,
+            names => format!("; by name: {names}"),
+        };
         raise(format!(
-            "{}() takes at most {} positional arguments ({count} given)",
+            "{}() takes at most {} positional argument{plural} ({count} given){by_name}",
             self.function, self.positional
         ))
     }

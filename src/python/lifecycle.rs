@@ -6,10 +6,11 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use super::arguments::Int;
 use super::config::PyConfig;
 use super::{credentials, observable, propagation};
 use crate::config::Config;
-use crate::config::check::PROTOCOLS;
+use crate::config::check::{PROTOCOLS, milliseconds};
 use crate::session;
 use crate::stats::{DropCounts, DropReason, MeasurementStats, SinkStats};
 use crate::transport::memory::Memory;
@@ -69,12 +70,16 @@ fn start(py: Python<'_>, config: Config, providers: Vec<Option<Bound<'_, PyAny>>
 ///     True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
 ///     in stats() as dropped for `shutdown`.
 ///
+/// Raises:
+///     ConfigError: a negative timeout.
+///
 /// Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
 /// Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
-#[pyo3(signature = (timeout_ms = 5000))]
-pub(super) fn shutdown(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
-    wait(py, |should_stop| session::shutdown(Duration::from_millis(timeout_ms), should_stop))
+#[pyo3(signature = (timeout_ms = Int(5000)), text_signature = "(timeout_ms=5000)")]
+pub(super) fn shutdown(py: Python<'_>, timeout_ms: Int) -> PyResult<bool> {
+    let timeout = duration(timeout_ms)?;
+    wait(py, |should_stop| session::shutdown(timeout, should_stop))
 }
 
 /// Sends all that any thread recorded before the call.
@@ -85,11 +90,15 @@ pub(super) fn shutdown(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
 /// Returns:
 ///     True if all of it was delivered or finally refused. What could not be sent in time stays queued.
 ///
+/// Raises:
+///     ConfigError: a negative timeout.
+///
 /// Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
-#[pyo3(signature = (timeout_ms = 5000))]
-pub(super) fn force_flush(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
-    wait(py, |should_stop| session::force_flush(Duration::from_millis(timeout_ms), should_stop))
+#[pyo3(signature = (timeout_ms = Int(5000)), text_signature = "(timeout_ms=5000)")]
+pub(super) fn force_flush(py: Python<'_>, timeout_ms: Int) -> PyResult<bool> {
+    let timeout = duration(timeout_ms)?;
+    wait(py, |should_stop| session::force_flush(timeout, should_stop))
 }
 
 /// What the exit handlers call: shutdown() within `exit_timeout_ms`; two refused connections end a sink's wait.
@@ -123,9 +132,10 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 /// All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
 /// apply. Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
-#[pyo3(signature = (timeout_ms = 3000))]
-pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyList>> {
-    let reports = wait(py, |should_stop| session::check(Duration::from_millis(timeout_ms), should_stop))?;
+#[pyo3(signature = (timeout_ms = Int(3000)), text_signature = "(timeout_ms=3000)")]
+pub(super) fn check(py: Python<'_>, timeout_ms: Int) -> PyResult<Bound<'_, PyList>> {
+    let timeout = duration(timeout_ms)?;
+    let reports = wait(py, |should_stop| session::check(timeout, should_stop))?;
     let out = PyList::empty(py);
     for report in reports {
         let dict = PyDict::new(py);
@@ -141,6 +151,11 @@ pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyLis
         out.append(dict)?;
     }
     Ok(out)
+}
+
+/// A `timeout_ms`; one that is too large for a clock means the longest there is.
+fn duration(timeout_ms: Int) -> PyResult<Duration> {
+    Ok(Duration::from_millis(milliseconds("timeout_ms", timeout_ms.0, 0)?))
 }
 
 /// Runs a waiting call without the interpreter lock; a signal handler that raises ends it with its exception.

@@ -236,6 +236,8 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
         let severity_number = 1 + 4 * LEVEL as u8;
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
+            // Also when nothing is recorded: a call that is wrong must not wait for a lower threshold to raise.
+            let [message, attributes, exc_info] = SIGNATURES[LEVEL].parse(args, count, names)?;
             let session = emit::session();
             if session == 0 {
                 return Ok(none());
@@ -244,7 +246,6 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
             if severity_number < route.threshold {
                 return Ok(none());
             }
-            let [message, attributes, exc_info] = SIGNATURES[LEVEL].parse(args, count, names)?;
             record(session, route, severity_number, [message, attributes, exc_info])
         }
     })

@@ -132,7 +132,8 @@ impl Arguments for View {
 }
 
 /// Hides attributes of spans, their events and links, and log records, before anything leaves the process. The first
-/// rule that matches a key decides; keys inside dicts count too.
+/// rule that matches a key decides; keys inside dicts count too, those of a log record's body among them. A text has no
+/// keys: messages, names, status descriptions and `exception.message` stay (unless a rule names that attribute).
 ///
 /// Args:
 ///     key: the attribute's key; `*` stands for any text, `?` for one character.

@@ -93,23 +93,6 @@ def test_a_disabled_session_checks_nothing(collector: OtlpServer, run_python: Ru
     assert finished.answer == [] and collector.requests == []
 
 
-def test_sinks_of_every_signal(collector: OtlpServer, check: Any) -> None:
-    endpoint = collector.endpoint
-    sinks = (
-        ptx.OtlpLogSink(endpoint, "http"),
-        ptx.MetricSink(endpoint, "http"),
-        ptx.TraceSink(endpoint, "http"),
-    )
-    reports = check(*sinks)
-    assert [(report["signal"], report["ok"]) for report in reports] == [
-        ("traces", True),
-        ("metrics", True),
-        ("logs", True),
-    ]
-    names = [span["name"] for span in collector.spans] + [metric["name"] for metric in collector.metrics]
-    assert names + [log["body"] for log in collector.logs] == ["pytracingx.check"] * 3
-
-
 def test_a_server_that_takes_it(collector: OtlpServer, check: Any) -> None:
     """The span arrives, whatever the sampler says, compressed as the sink does; the exporter's books are untouched."""
     endpoint = f"{collector.endpoint}/with/token"

@@ -162,6 +162,20 @@ def test_a_wrong_type_is_a_type_error(make: Callable[[], object]) -> None:
     assert CANARY not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"sinks": ptx.TraceSink("x")}, "sinks must be a list of sinks, got TraceSink"),
+        ({"views": ptx.View("a", drop=True)}, "views must be a list of View, got View"),
+        ({"redact": ptx.Redact("a")}, "redact must be a list of Redact, got Redact"),
+    ],
+)
+def test_one_object_instead_of_a_list_is_named(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        ptx.Config("s", **arguments)
+    assert str(raised.value) == text
+
+
 # ---------------------------------------------------------------------------------------------- accepted
 
 

@@ -71,13 +71,13 @@ def test_the_end_comes_in_time(
     with fault() as bad:
         done = run_python(TIMED, bad, "300")
     assert 0.25 < done.answer < 0.3 + LATE_S
-    assert "lost 1 records" in done.stderr
+    assert "lost 1 spans" in done.stderr
 
 
 def test_the_end_does_not_wait_for_an_endpoint_that_refuses(run_python: RunPython) -> None:
     done = run_python(TIMED, f"http://127.0.0.1:{closed_port()}/v1/traces", "20000")
     assert done.answer < 5
-    assert "lost 1 records" in done.stderr
+    assert "lost 1 spans" in done.stderr
 
 
 def test_ctrl_c_ends_the_wait_at_the_end(run_python: RunPython) -> None:

@@ -11,6 +11,8 @@ from conftest import RunPython
 from faults import black_hole, hung, trickling
 from otlp_server import Answer, OtlpServer
 
+import pytracingx as ptx
+
 # What a promised deadline may be late by on a machine that is busy with something else.
 LATE_S = 1.0
 
@@ -318,3 +320,11 @@ def test_init_without_arguments_reads_the_environment(collector: OtlpServer, run
     assert collector.span("op")["resource"]["service.name"] == "from-env"
     run_python(code, env={**settings, "OTEL_SDK_DISABLED": "true"})
     assert len(collector.spans) == 1
+
+
+@pytest.mark.parametrize("call", [ptx.shutdown, ptx.force_flush, ptx.check])
+def test_a_timeout_of_any_size_is_understood(call: Callable[[int], object]) -> None:
+    """No OverflowError: a negative one is refused by name, one beyond every clock is the longest there is."""
+    with pytest.raises(ptx.ConfigError, match="timeout_ms must be at least 0, got -1"):
+        call(-1)
+    assert call(10**30) in (True, [])

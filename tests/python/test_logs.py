@@ -231,6 +231,32 @@ def test_a_logger_works_in_every_session(logs: Logs) -> None:
     assert [(log["body"], log["scope"]) for log in logs.all()] == [("first", "my.lib"), ("second", "my.lib")]
 
 
+@pytest.mark.parametrize("level", ["off", "trace", None])
+def test_a_call_that_is_wrong_raises_whether_recorded_or_not(
+    collector: OtlpServer, level: str | None
+) -> None:
+    """Not only once the threshold is lowered: stdlib's `%` arguments and keywords are not ours."""
+    if level:
+        ptx.init(
+            ptx.Config(
+                "svc",
+                sinks=[ptx.OtlpLogSink(collector.endpoint, "http", log_filter=level)],
+                console_output=False,
+            )
+        )
+    for method in (LOGGER.debug, LOGGER.fatal):
+        with pytest.raises(
+            TypeError, match=r"takes at most 1 positional argument \(2 given\); by name: attributes, exc_info"
+        ):
+            method("%s tokens", 12)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="unexpected keyword argument 'extra'"):
+            method("message", extra={})  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="missing required argument: 'message'"):
+            method()  # type: ignore[call-arg]
+    ptx.shutdown()
+    assert not collector.logs
+
+
 def test_emit_log_record(logs: Logs) -> None:
     """Name, number, text, time and body as given."""
     at = time.time_ns() - 10**9

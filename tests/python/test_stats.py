@@ -86,8 +86,8 @@ def test_a_loss_is_told_when_it_begins_and_when_it_ends(collector: OtlpServer, r
     """
     lines = run_python(code, "warn").stderr.splitlines()
     assert len(lines) == 2, lines
-    assert lines[0].startswith(f"pytracingx: losing records for {collector.endpoint}/…: refused: ")
-    assert lines[1] == f"pytracingx: lost 3 records for {collector.endpoint}/…: refused"
+    assert lines[0].startswith(f"pytracingx: losing spans for {collector.endpoint}/…: refused: ")
+    assert lines[1] == f"pytracingx: lost 3 spans for {collector.endpoint}/…: refused"
     assert run_python(code, "off").stderr == ""
 
 
@@ -103,10 +103,8 @@ def test_an_endpoint_out_of_reach_is_told_once(run_python: RunPython) -> None:
         f"http://127.0.0.1:{closed_port()}/v1/traces",
     )
     lines = done.stderr.splitlines()
-    assert len([line for line in lines if "cannot export to" in line]) == 1, lines
-    assert lines[-1].endswith("lost 1 records for " + lines[0].split(" ")[4].rstrip(":") + ": shutdown"), (
-        lines
-    )
+    assert len([line for line in lines if "cannot export spans to" in line]) == 1, lines
+    assert lines[-1].endswith("lost 1 spans for " + lines[0].split(" ")[5].rstrip(":") + ": shutdown"), lines
 
 
 def test_grpc_is_not_there_yet_and_says_so_once(collector: OtlpServer, run_python: RunPython) -> None:

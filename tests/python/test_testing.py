@@ -356,10 +356,10 @@ def test_strict_raises_on_what_is_only_counted() -> None:
         "1 measurements ignored: NaN or infinite",
         "1 measurements ignored: not a number",
         "1 instruments made again with another definition",
-        "span 'late': 2 attributes beyond the limit",
-        "span 'full': 2 events beyond the limit",
-        "a link of span 'full': 1 attributes beyond the limit",
-        "log record 'long': 3 attributes beyond the limit",
+        "span 'late': 2 attributes left out: beyond the limit, redacted or not usable",
+        "span 'full': 2 events left out: beyond the limit",
+        "a link of span 'full': 1 attributes left out: beyond the limit, redacted or not usable",
+        "log record 'long': 3 attributes left out: beyond the limit, redacted or not usable",
     ]
     assert str(raised.value).startswith(
         "telemetry was lost or changed:\n- 1 spans were never ended\n- 1 times"
@@ -411,3 +411,17 @@ def test_check_and_stats_know_it_sends_nothing() -> None:
         assert ptx.check() == [] and ptx.force_flush()
         [sink] = ptx.stats()["trace_sinks"]
         assert (sink["exported"], sink["requests"]) == (1, 1)
+
+
+def test_what_an_assertion_shows_is_short() -> None:
+    """Neither the resource nor what is empty; a value of zero is shown."""
+    with capture() as captured:
+        ptx.get_meter("test.shown").up_down_counter("level", unit="By").add(0, {"k": 1})
+        ptx.start_span("bare", activate=False).end()
+    point = captured.metric("level").point({"k": 1})
+    assert repr(point) == (
+        f"Point(attributes={{'k': 1}}, value=0, start_time={point.start_time}, time={point.time})"
+    )
+    shown = repr(captured.span("bare"))
+    assert shown.startswith("Span(name='bare', trace_id='") and "kind='internal'" in shown
+    assert "resource" not in shown and "events" not in shown and "status" not in shown

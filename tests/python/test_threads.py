@@ -158,8 +158,8 @@ def test_a_full_lane_drops_the_newest_and_counts(collector: OtlpServer, run_pyth
     assert dropped == {"ring_full": recorded - exported} and 0 < exported < recorded
     assert slowest < 5
     assert_arrived_once(collector, exported)
-    assert "losing records on their way to the exporter: ring_full" in done.stderr
-    assert f"lost {recorded - exported} records on their way to the exporter: ring_full" in done.stderr
+    assert "losing spans on their way to the exporter: ring_full" in done.stderr
+    assert f"lost {recorded - exported} spans on their way to the exporter: ring_full" in done.stderr
 
 
 def test_many_threads_share_a_small_budget(collector: OtlpServer, run_python: RunPython) -> None:

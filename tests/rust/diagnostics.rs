@@ -35,7 +35,7 @@ impl Rig {
     }
 }
 
-const LOSING: &str = "pytracingx: losing records for http://collector:4318/…: queue_full";
+const LOSING: &str = "pytracingx: losing spans for http://collector:4318/…: queue_full";
 
 #[test]
 fn a_loss_is_told_when_it_begins_and_when_it_ends() {
@@ -50,7 +50,7 @@ fn a_loss_is_told_when_it_begins_and_when_it_ends() {
     assert!(rig.said_after(9, false).is_empty());
     assert_eq!(
         rig.said_after(1, false),
-        ["pytracingx: lost 25 records for http://collector:4318/…: queue_full"]
+        ["pytracingx: lost 25 spans for http://collector:4318/…: queue_full"]
     );
     assert!(rig.said_after(1000, false).is_empty());
 }
@@ -75,8 +75,8 @@ fn what_is_lost_at_the_end_is_summed_up_in_one_line() {
     assert_eq!(
         rig.said_after(0, true),
         [
-            "pytracingx: lost 3 records on their way to the exporter: ring_full",
-            "pytracingx: lost 7 records for http://collector:4318/…: shutdown"
+            "pytracingx: lost 3 spans on their way to the exporter: ring_full",
+            "pytracingx: lost 7 spans for http://collector:4318/…: shutdown"
         ]
     );
 }
@@ -91,14 +91,24 @@ fn an_endpoint_out_of_reach_is_told_with_its_error() {
     for failures in 3..10 {
         rig.sink().failures_in_a_row = failures;
         let lines = rig.said_after(30, false);
-        let told = "pytracingx: cannot export to http://collector:4318/…: cannot connect to collector; \
-                    retrying, 12 records held";
+        let told = "pytracingx: cannot export spans to http://collector:4318/…: cannot connect to collector; \
+                    retrying, 12 held";
         assert_eq!(lines, if failures == 3 { vec![told] } else { vec![] });
     }
     rig.sink().failures_in_a_row = 0;
-    assert_eq!(rig.said_after(1, false), ["pytracingx: exporting to http://collector:4318/… again"]);
+    assert_eq!(rig.said_after(1, false), ["pytracingx: exporting spans to http://collector:4318/… again"]);
     rig.sink().failures_in_a_row = 3;
     assert_eq!(rig.said_after(1, false).len(), 1, "the last time was minutes ago");
+}
+
+#[test]
+fn the_signal_is_named_since_sinks_share_endpoints() {
+    let mut rig = Rig::new(true);
+    rig.stats.logs_dropped.add(DropReason::RingFull, 2);
+    assert_eq!(
+        rig.said_after(0, true),
+        ["pytracingx: lost 2 log records on their way to the exporter: ring_full"]
+    );
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn redacted(span: &SpanModel, rules: &[RedactRule]) -> SpanModel {
                 let (left, lost) = attributes(own, rules);
                 (*own, *dropped) = (left, dropped.saturating_add(lost));
             }
+            Item::Body(value) => *value = inner(value, rules),
             _ => {}
         }
         items.push(item);
@@ -182,7 +183,7 @@ fn attributes_of(batch: &Batch) -> (Vec<String>, u32) {
 }
 
 #[test]
-fn log_attributes_are_hidden_and_counted_and_the_body_is_left() {
+fn log_attributes_are_hidden_and_counted_and_a_text_body_is_left() {
     let strings = Interner::new().unwrap();
     for oversize in [false, true] {
         let mut batch = Batch::default();
@@ -215,6 +216,26 @@ fn log_attributes_are_hidden_and_counted_and_the_body_is_left() {
         let holds = |text: &[u8]| payload.windows(text.len()).any(|window| window == text);
         assert!(holds(b"the secret stays") && !holds(b"a secret") && !holds(b"ann"));
     }
+}
+
+#[test]
+fn keys_inside_a_structured_body_are_hidden() {
+    let strings = Interner::new().unwrap();
+    let (mut map, mut items) = (Vec::new(), Vec::new());
+    attrs::put_attribute(&mut map, Text::Inline(b"prompt"), attrs::Value::Str(b"a secret"));
+    attrs::put_attribute(&mut map, Text::Inline(b"model"), attrs::Value::Str(b"m"));
+    attrs::put_body(&mut items, attrs::Value::Map(Items::new(&map)));
+    attrs::put_attribute(&mut items, Text::Inline(b"kept"), attrs::Value::Int(1));
+    let mut batch = Batch::default();
+    batch.push(Header { kind: kind::LOG, ..Header::zeroed() }, &items);
+    Redactor::new(vec![rule("prompt", RedactAction::Drop)]).apply(&mut batch, &strings);
+    let body = Items::new(batch.logs().next().unwrap().payload).find_map(|item| match item {
+        Decoded::Body(attrs::Value::Map(items)) => Some(items.attributes().collect::<Vec<_>>()),
+        _ => None,
+    });
+    let model = attrs::Attribute { key: Text::Inline(b"model"), value: attrs::Value::Str(b"m") };
+    assert_eq!(body, Some(vec![model]));
+    assert_eq!(attributes_of(&batch), (vec!["kept=Int(1)".to_owned()], 0));
 }
 
 #[test]

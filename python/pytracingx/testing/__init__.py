@@ -49,8 +49,9 @@ def capture(
     Args:
         service_name: As for Config.
         strict: Raise RecordingError at the end for all that is otherwise only counted: records dropped, spans
-            never ended, unusable times, measurements ignored, conflicting instruments, attributes beyond a
-            limit. Not when an exception leaves `with`.
+            never ended, unusable times, measurements ignored, conflicting instruments, attributes left out
+            (beyond a limit, redacted, not a mapping, without a key). A span that is still open and referenced
+            is not seen. Not when an exception leaves `with`.
         temporality: "cumulative", "delta" or "lowmemory", as for MetricSink.
         options: Other arguments of Config, `sinks` excepted. The console is off and every log level recorded,
             unless `console_output` or `log_filter` say otherwise.
@@ -175,7 +176,8 @@ def _limited(what: str, record: object) -> Iterator[str]:
     for kind in ("attributes", "events", "links"):
         dropped = getattr(record, f"dropped_{kind}", 0)
         if dropped:
-            yield f"{what}: {dropped} {kind} beyond the limit"
+            why = "beyond the limit, redacted or not usable" if kind == "attributes" else "beyond the limit"
+            yield f"{what}: {dropped} {kind} left out: {why}"
 
 
 COUNTS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Union
 
 Attributes = Mapping[str, Any]
@@ -11,8 +11,23 @@ Attributes = Mapping[str, Any]
 Number = Union[int, float]
 
 
-@dataclass(frozen=True)
-class Scope:
+class _Record:
+    """Shows what says something: neither the resource, which all share, nor what is empty or not there."""
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{each.name}={value!r}"
+            for each in fields(self)  # type: ignore[arg-type]
+            if each.name != "resource"
+            for value in [getattr(self, each.name)]
+            if each.name == "value"
+            or value != (each.default if each.default_factory is MISSING else each.default_factory())
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Scope(_Record):
     """What get_tracer, get_meter or get_logger was given."""
 
     name: str = ""
@@ -20,8 +35,8 @@ class Scope:
     schema_url: str = ""
 
 
-@dataclass(frozen=True)
-class Event:
+@dataclass(frozen=True, repr=False)
+class Event(_Record):
     """An event of a span."""
 
     name: str = ""
@@ -30,8 +45,8 @@ class Event:
     dropped_attributes: int = 0
 
 
-@dataclass(frozen=True)
-class Link:
+@dataclass(frozen=True, repr=False)
+class Link(_Record):
     """A link of a span."""
 
     trace_id: str = ""
@@ -42,8 +57,8 @@ class Link:
     flags: int = 0
 
 
-@dataclass(frozen=True)
-class Span:
+@dataclass(frozen=True, repr=False)
+class Span(_Record):
     """An ended span. Ids are hex, times Unix nanoseconds; `parent_span_id` is "" for a root."""
 
     name: str = ""
@@ -67,8 +82,8 @@ class Span:
     resource: Attributes = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Exemplar:
+@dataclass(frozen=True, repr=False)
+class Exemplar(_Record):
     """A measurement that stands for others; `attributes` are those that its point does not have."""
 
     value: Number = 0
@@ -78,16 +93,16 @@ class Exemplar:
     attributes: Attributes = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Buckets:
+@dataclass(frozen=True, repr=False)
+class Buckets(_Record):
     """Buckets of an exponential histogram: `counts[i]` is that of index `offset + i`."""
 
     offset: int = 0
     counts: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Point:
+@dataclass(frozen=True, repr=False)
+class Point(_Record):
     """What one attribute set of a metric has come to, between `start_time` and `time`.
 
     Sums and gauges have a `value`. Histograms have `count`, `sum`, `min` and `max` (None when not known), and
@@ -113,8 +128,8 @@ class Point:
     flags: int = 0
 
 
-@dataclass(frozen=True)
-class Metric:
+@dataclass(frozen=True, repr=False)
+class Metric(_Record):
     """A metric: its `type` is "sum", "gauge", "histogram" or "exponential_histogram".
 
     `temporality` is "cumulative" or "delta", None for a gauge; `monotonic` is None for all but sums.
@@ -140,8 +155,8 @@ class Metric:
         raise AssertionError(f"{self.name} has no point with attributes {wanted}; it has {seen}")
 
 
-@dataclass(frozen=True)
-class LogRecord:
+@dataclass(frozen=True, repr=False)
+class LogRecord(_Record):
     """A log record. Ids are "" outside a span, times Unix nanoseconds, 0 when not given."""
 
     body: Any = None
