@@ -3,7 +3,8 @@ providers of credentials.
 
 For callbacks two daemon threads. The worker waits for the exporter's questions, records what the callbacks
 gave, and answers. The runner runs them one after the other; one that takes too long is left to itself, with
-its runner, and the worker goes on with another runner. For each provider of credentials one daemon thread more.
+its runner, and the worker goes on with another runner.
+For each provider of credentials one daemon thread more.
 
 Imported with the first observable instrument or provider: not every process needs ``threading``.
 """
