@@ -104,9 +104,7 @@ def test_an_endpoint_out_of_reach_is_told_once(run_python: RunPython) -> None:
     )
     lines = done.stderr.splitlines()
     assert len([line for line in lines if "cannot export spans to" in line]) == 1, lines
-    assert lines[-1].endswith("lost 1 spans for " + lines[0].split(" ")[5].rstrip(":") + ": shutdown"), (
-        lines
-    )
+    assert lines[-1].endswith("lost 1 spans for " + lines[0].split(" ")[5].rstrip(":") + ": shutdown"), lines
 
 
 def test_grpc_is_not_there_yet_and_says_so_once(collector: OtlpServer, run_python: RunPython) -> None:
