@@ -25,7 +25,7 @@ pub struct Measurement {
 
 impl Thread {
     /// Records a measurement with its attribute items (empty with a binding). Never loses it.
-    #[inline]
+    #[inline(always)]
     pub fn measure(&mut self, measurement: &Measurement, attributes: &[u8]) {
         let (detail, bits) = match measurement.value {
             Number::Int(value) => (0, value as u64),

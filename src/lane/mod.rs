@@ -127,7 +127,10 @@ pub struct Producer {
 impl Producer {
     /// Appends a record (`header.payload_bytes` must be the payload's length) and publishes it with one release
     /// store. See the module documentation for what it does in rare cases.
-    #[inline]
+    ///
+    /// Always inline, as is what it calls: the header is then made where it stays. One made on the stack in words and
+    /// copied in lines stalls the processor until the words have left its store buffer.
+    #[inline(always)]
     pub fn push(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
         if payload.len() > MAX_PAYLOAD_BYTES {
@@ -140,17 +143,25 @@ impl Producer {
         match writer.push(head, payload) {
             Ok(false) => Ok(()),
             Ok(true) => {
-                if writer.shared().is_pressed(self.lanes.max_blocks) || self.lanes.arena.is_pressed() {
-                    self.lanes.wake_if_parked();
-                }
+                self.look_at_level();
                 Ok(())
             }
             Err(()) => Err(PushError::Full),
         }
     }
 
+    /// A block was begun: the moment to wake the exporter, should it sleep.
+    #[cold]
+    #[inline(never)]
+    fn look_at_level(&self) {
+        let is_pressed = |writer: &Writer| writer.shared().is_pressed(self.lanes.max_blocks);
+        if self.writer.as_ref().is_some_and(is_pressed) || self.lanes.arena.is_pressed() {
+            self.lanes.wake_if_parked();
+        }
+    }
+
     /// [`Producer::push`] for a record that must not be handed over: one too large for the lane finds it full.
-    #[inline]
+    #[inline(always)]
     pub fn push_within(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(PushError::Full);
@@ -160,7 +171,7 @@ impl Producer {
 
     /// [`Producer::push`] for a payload that may be large: then its memory itself is handed over. Otherwise the memory
     /// comes back.
-    #[inline]
+    #[inline(always)]
     pub fn push_owned(&mut self, header: &Header, payload: Vec<u8>) -> Result<Option<Vec<u8>>, PushError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return self.push_oversize(header, payload.into()).map(|()| None);

@@ -26,6 +26,9 @@ const CLOSE: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_close"));
 /// fast thread has 16 ms; a wake-up was measured at up to 12.
 const MARK_BLOCKS: u32 = 4;
 
+/// So far ahead of the tail the writer asks for memory that was last in the reader's cache.
+const AHEAD_BYTES: u32 = 512;
+
 /// What both ends of a lane see, beside its blocks.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -105,7 +108,7 @@ pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {
 impl Writer {
     /// Appends and publishes a record. `Ok(true)` when it began a new block: the moment to look at the fill level.
     /// `Err` when the lane or the arena is full; nothing is written then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, head: &[u8; 64], body: &[u8]) -> Result<bool, ()> {
         debug_assert!(body.len() <= MAX_PAYLOAD_BYTES);
         let need = (64 + body.len().next_multiple_of(64)) as u32;
@@ -117,6 +120,7 @@ impl Writer {
         self.at += need;
         // Release: the record's bytes are visible to whoever reads this tail.
         self.arena.header(self.block).tail.store(self.at, PUBLISH);
+        self.arena.expect_write(self.block, self.at + AHEAD_BYTES);
         Ok(false)
     }
 

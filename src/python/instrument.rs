@@ -104,6 +104,19 @@ impl Source {
 #[inline(always)]
 unsafe fn usable<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
     // SAFETY: attached, not inside `emit::with`, alive.
+    unsafe {
+        match number::exact(value).filter(|value| is_allowed::<KIND>(*value)) {
+            None => unusual::<KIND>(value, session),
+            value => Ok(value),
+        }
+    }
+}
+
+/// [`usable`] for what is no exact number, or not allowed.
+#[cold]
+#[inline(never)]
+unsafe fn unusual<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
+    // SAFETY: attached, not inside `emit::with`, alive.
     let value = unsafe { number::number(value)? };
     if value.is_some_and(is_allowed::<KIND>) {
         return Ok(value);
@@ -135,6 +148,11 @@ fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
     });
 }
 
+/// The latest measurement counts, so each has its time.
+const fn has_time<const KIND: u8>() -> bool {
+    matches!(KIND, GAUGE | OBSERVABLE_COUNTER | OBSERVABLE_UP_DOWN_COUNTER | OBSERVABLE_GAUGE)
+}
+
 /// Without attributes; time and span only where somebody asks for them.
 #[inline(always)]
 unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
@@ -145,7 +163,7 @@ unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measuremen
         span: SpanIds::default(),
         ticks: 0,
     };
-    if matches!(KIND, GAUGE | OBSERVABLE_COUNTER | OBSERVABLE_UP_DOWN_COUNTER | OBSERVABLE_GAUGE) {
+    if has_time::<KIND>() {
         measurement.ticks = ticks::now();
     }
     if !word.wants(Exemplars::Off) {
@@ -201,13 +219,35 @@ unsafe fn record_any<const KIND: u8>(
             return Ok(());
         }
         let Some(value) = usable::<KIND>(value, session)? else { return Ok(()) };
-        let measurement = at_this_point::<KIND>(word, value);
         if given(attributes) {
+            let measurement = at_this_point::<KIND>(word, value);
             return record_with(&measurement, attributes, session);
         }
-        emit::with(session, |thread| thread.measure(&measurement, &[]));
+        record_without::<KIND>(word, value, &[], session);
         Ok(())
     }
+}
+
+/// A measurement whose attributes are known. What most instruments need is apart from the rest, so that the compiler
+/// keeps it in registers.
+#[inline(always)]
+unsafe fn record_without<const KIND: u8>(word: Word, value: Number, items: &[u8], session: u64) {
+    if word.wants(Exemplars::Off) && items.is_empty() {
+        let (span, ticks) = (SpanIds::default(), if has_time::<KIND>() { ticks::now() } else { 0 });
+        let (instrument, binding) = (word.instrument(), word.binding());
+        let measurement = Measurement { instrument, binding, value, span, ticks };
+        emit::with_inline(session, |thread| thread.measure(&measurement, &[]));
+    } else {
+        // SAFETY: attached, not inside `emit::with`.
+        unsafe { record_at_length::<KIND>(word, value, items, session) };
+    }
+}
+
+#[inline(never)]
+unsafe fn record_at_length<const KIND: u8>(word: Word, value: Number, items: &[u8], session: u64) {
+    // SAFETY: attached, not inside `emit::with`.
+    let measurement = unsafe { at_this_point::<KIND>(word, value) };
+    emit::with(session, |thread| thread.measure(&measurement, items));
 }
 
 pub(super) unsafe extern "C" fn record<const KIND: u8>(
@@ -263,9 +303,7 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
                 return Ok(none());
             }
             if let Some(value) = usable::<KIND>(value, session)? {
-                let measurement = at_this_point::<KIND>(word, value);
-                let items = unregistered(object, word);
-                emit::with(session, |thread| thread.measure(&measurement, items));
+                record_without::<KIND>(word, value, unregistered(object, word), session);
             }
         }
         Ok(none())
