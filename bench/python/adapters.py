@@ -135,11 +135,11 @@ def spans_with_three_attributes(start_span: Any, count: int) -> None:
 
 
 class Adapter:
-    """`start` initialises, `stop` delivers everything recorded and ends the session."""
+    """`start` initialises, for spans or for all that `loops` record; `stop` delivers and ends the session."""
 
     module: str  # what a program imports, for the import time
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class Pytracingx(Adapter):
 
     module = "pytracingx"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         import pytracingx
 
         self.ptx: Any = pytracingx
@@ -170,6 +170,7 @@ class Pytracingx(Adapter):
                 (pytracingx.MetricSink, "metrics"),
                 (pytracingx.OtlpLogSink, "logs"),
             ]
+            if every_signal or signal == "traces"
         ]
         pytracingx.init(pytracingx.Config("bench", console_output=False, sinks=sinks))
 
@@ -200,7 +201,7 @@ class Floor(Adapter):
 
     module = "floor"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         import floor
 
         self.floor: Any = floor
@@ -231,7 +232,7 @@ class OpenTelemetry(Adapter):
 
     module = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -296,7 +297,7 @@ class Datadog(Adapter):
 
     module = "ddtrace.trace"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         os.environ.update(
             DD_TRACE_AGENT_URL=endpoint,
             DD_INSTRUMENTATION_TELEMETRY_ENABLED="false",
@@ -349,7 +350,7 @@ class Prometheus(Adapter):
 
     module = "prometheus_client"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         import prometheus_client
 
         self.client: Any = prometheus_client

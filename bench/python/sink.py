@@ -4,8 +4,8 @@ counts.
 Runs as a process of its own (`Sink`). Bodies are kept as they come and only looked at when `stats()` asks,
 so that counting costs nothing while something is being measured. Spans are counted by walking the protobuf
 by hand, independently of any library, and by their distinct ids, so that neither a lost nor a repeated span
-can hide; log records by their number; measurements by the last cumulative sum and count of each metric. Requests in Datadog's own format are counted by the header that announces how many traces they
-hold.
+can hide; log records by their number; measurements by the last cumulative sum or count of each metric.
+Requests in Datadog's own format are counted by the header that announces how many traces they hold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sink:
         self.endpoint = self._process.stdout.readline().strip()
 
     def stats(self) -> dict[str, int]:
-        """`requests`, `bytes`, `spans`, `distinct` span ids, `logs` and `measurements` since the last call."""
+        """`requests`, `bytes`, `spans`, `distinct` span ids, `logs`, `measurements` since the last call."""
         with urllib.request.urlopen(f"{self.endpoint}/stats") as answer:
             result: dict[str, int] = json.load(answer)
             return result

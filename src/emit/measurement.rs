@@ -46,13 +46,13 @@ impl Thread {
             end: bits,
         };
         if self.producer.push_within(&header, attributes).is_err() {
-            self.fold(measurement, attributes);
+            self.fold(*measurement, attributes);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn fold(&mut self, measurement: &Measurement, attributes: &[u8]) {
+    fn fold(&mut self, measurement: Measurement, attributes: &[u8]) {
         let Some(instrument) = self.intake.instruments.get(measurement.instrument) else { return };
         let fold = self.fold.get_or_insert_with(|| {
             let fold = Arc::new(Fold::default());

@@ -226,20 +226,22 @@ pub fn session() -> u64 {
 /// thread is past its destructors. `f` must not call into Python or into this function.
 #[inline]
 pub fn with<R>(session: u64, f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
-    with_inline(session, f)
+    let thread = thread(session)?;
+    // SAFETY: see `thread`; `with` is not re-entered (see THREAD), so this is the only reference.
+    Some(f(unsafe { &mut *thread }))
 }
 
-/// [`with`] where the call is all that there is to do.
+/// [`with`] without a closure, which the compiler may put out of line: the calling thread's state, good until the thread
+/// calls into Python or this module again, or ends.
 #[inline(always)]
-pub fn with_inline<R>(session: u64, f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
+pub fn thread(session: u64) -> Option<*mut Thread> {
     if session == 0 || sys::fork::session() != session {
         return None;
     }
-    let known = KNOWN.with(|(known, thread)| if known.get() == session { thread.get() } else { ptr::null_mut() });
-    let thread = if known.is_null() { attached(session)? } else { known };
-    // SAFETY: the state belongs to this thread and is in THREAD as long as its session is in KNOWN; `with` is not
-    // re-entered (see THREAD), so this is the only reference.
-    Some(f(unsafe { &mut *thread }))
+    // The state is in THREAD as long as its session is in KNOWN.
+    let known =
+        KNOWN.with(|(known, thread)| if known.get() == session { thread.get() } else { ptr::null_mut() });
+    if known.is_null() { attached(session) } else { Some(known) }
 }
 
 /// First call of a thread in a session. `None`: see [`with`].

@@ -135,21 +135,6 @@ impl Arena {
         }
     }
 
-    /// The calling thread is about to write there; a hint, for any place.
-    #[inline(always)]
-    pub(crate) fn expect_write(&self, block: u32, at: u32) {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
-        // SAFETY: a prefetch accesses nothing, so the address need not be valid.
-        unsafe {
-            let place = (block - 1) as usize * BLOCK_BYTES + at as usize;
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(
-                self.region.as_ptr().wrapping_add(place).cast(),
-            );
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-        let _ = (block, at);
-    }
-
     /// The models' records take one slot each, and loom watches each slot by itself.
     #[cfg(loom)]
     pub(crate) unsafe fn write(&self, block: u32, at: u32, head: &[u8; 64], _body: &[u8]) {

@@ -134,7 +134,7 @@ impl Producer {
     pub fn push(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return self.push_oversize(header, payload.into());
+            return self.push_oversize(*header, payload.into());
         }
         let Some(writer) = &mut self.writer else {
             return Err(PushError::Full);
@@ -174,7 +174,7 @@ impl Producer {
     #[inline(always)]
     pub fn push_owned(&mut self, header: &Header, payload: Vec<u8>) -> Result<Option<Vec<u8>>, PushError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return self.push_oversize(header, payload.into()).map(|()| None);
+            return self.push_oversize(*header, payload.into()).map(|()| None);
         }
         self.push(header, &payload).map(|()| Some(payload))
     }
@@ -183,7 +183,7 @@ impl Producer {
     /// finds it once it has seen the record.
     #[cold]
     #[inline(never)]
-    fn push_oversize(&mut self, header: &Header, payload: Box<[u8]>) -> Result<(), PushError> {
+    fn push_oversize(&mut self, header: Header, payload: Box<[u8]>) -> Result<(), PushError> {
         const TICKET_BYTES: usize = size_of::<u64>();
         let lanes = &*self.lanes;
         // First, so that a payload never waits for a record that found no room.
@@ -202,7 +202,7 @@ impl Producer {
             return Err(PushError::OversizeFull);
         }
         let header =
-            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..*header };
+            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..header };
         let pushed = self.push(&header, &ticket.to_ne_bytes());
         self.lanes.wake_if_parked();
         pushed

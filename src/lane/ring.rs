@@ -26,9 +26,6 @@ const CLOSE: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_close"));
 /// fast thread has 16 ms; a wake-up was measured at up to 12.
 const MARK_BLOCKS: u32 = 4;
 
-/// So far ahead of the tail the writer asks for memory that was last in the reader's cache.
-const AHEAD_BYTES: u32 = 512;
-
 /// What both ends of a lane see, beside its blocks.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -113,20 +110,20 @@ impl Writer {
         debug_assert!(body.len() <= MAX_PAYLOAD_BYTES);
         let need = (64 + body.len().next_multiple_of(64)) as u32;
         if need > BLOCK_BYTES as u32 - self.at {
-            return self.push_into_new_block(head, body, need);
+            return self.push_into_new_block(*head, body, need);
         }
         // SAFETY: we are the only writer, the record fits, and `at` is the tail: nothing behind it is published.
         unsafe { self.arena.write(self.block, self.at, head, body) };
         self.at += need;
         // Release: the record's bytes are visible to whoever reads this tail.
         self.arena.header(self.block).tail.store(self.at, PUBLISH);
-        self.arena.expect_write(self.block, self.at + AHEAD_BYTES);
         Ok(false)
     }
 
+    /// By value (as all that is out of line here): a reference would force every header through the stack.
     #[cold]
     #[inline(never)]
-    fn push_into_new_block(&mut self, head: &[u8; 64], body: &[u8], need: u32) -> Result<bool, ()> {
+    fn push_into_new_block(&mut self, head: [u8; 64], body: &[u8], need: u32) -> Result<bool, ()> {
         if self.shared.blocks() >= self.max_blocks {
             return Err(());
         }
@@ -137,7 +134,7 @@ impl Writer {
         let at = HEADER_BYTES as u32;
         // SAFETY: a block just taken belongs to us alone and has nothing published; a record fits an empty block
         // because its payload is at most MAX_PAYLOAD_BYTES.
-        unsafe { self.arena.write(block, at, head, body) };
+        unsafe { self.arena.write(block, at, &head, body) };
         // Relaxed: published by the link below.
         self.arena.header(block).tail.store(at + need, Ordering::Relaxed);
         // Relaxed: see `Shared::blocks`. A plain add, for we are the only writer.

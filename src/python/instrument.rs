@@ -100,19 +100,7 @@ impl Source {
 
 // -------------------------------------------------------------------------------------------------- recording
 
-/// The value; `None`, counted, when such an instrument does not take it.
-#[inline(always)]
-unsafe fn usable<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
-    // SAFETY: attached, not inside `emit::with`, alive.
-    unsafe {
-        match number::exact(value).filter(|value| is_allowed::<KIND>(*value)) {
-            None => unusual::<KIND>(value, session),
-            value => Ok(value),
-        }
-    }
-}
-
-/// [`usable`] for what is no exact number, or not allowed.
+/// The value of what is no exact number, or not allowed; `None`, counted, when such an instrument does not take it.
 #[cold]
 #[inline(never)]
 unsafe fn unusual<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
@@ -218,7 +206,13 @@ unsafe fn record_any<const KIND: u8>(
         if word.instrument() == 0 {
             return Ok(());
         }
-        let Some(value) = usable::<KIND>(value, session)? else { return Ok(()) };
+        let value = match number::exact(value) {
+            Some(value) if is_allowed::<KIND>(value) => value,
+            _ => match unusual::<KIND>(value, session)? {
+                Some(value) => value,
+                None => return Ok(()),
+            },
+        };
         if given(attributes) {
             let measurement = at_this_point::<KIND>(word, value);
             return record_with(&measurement, attributes, session);
@@ -235,8 +229,11 @@ unsafe fn record_without<const KIND: u8>(word: Word, value: Number, items: &[u8]
     if word.wants(Exemplars::Off) && items.is_empty() {
         let (span, ticks) = (SpanIds::default(), if has_time::<KIND>() { ticks::now() } else { 0 });
         let (instrument, binding) = (word.instrument(), word.binding());
-        let measurement = Measurement { instrument, binding, value, span, ticks };
-        emit::with_inline(session, |thread| thread.measure(&measurement, &[]));
+        if let Some(thread) = emit::thread(session) {
+            // SAFETY: the only reference until the call's end, which calls nothing else.
+            let thread = unsafe { &mut *thread };
+            thread.measure(&Measurement { instrument, binding, value, span, ticks }, &[]);
+        }
     } else {
         // SAFETY: attached, not inside `emit::with`.
         unsafe { record_at_length::<KIND>(word, value, items, session) };
@@ -302,9 +299,14 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
             if word.instrument() == 0 {
                 return Ok(none());
             }
-            if let Some(value) = usable::<KIND>(value, session)? {
-                record_without::<KIND>(word, value, unregistered(object, word), session);
-            }
+            let value = match number::exact(value) {
+                Some(value) if is_allowed::<KIND>(value) => value,
+                _ => match unusual::<KIND>(value, session)? {
+                    Some(value) => value,
+                    None => return Ok(none()),
+                },
+            };
+            record_without::<KIND>(word, value, unregistered(object, word), session);
         }
         Ok(none())
     })

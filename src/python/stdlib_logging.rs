@@ -101,13 +101,17 @@ static FIELD_OBJECTS: [AtomicPtr<ffi::PyObject>; FIELDS.len()] =
 static HANDLER_TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static GENERAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-static HANDLE: MethodDef = MethodDef::fast(c"handle", handle, c"handle($self, /, record)
+static HANDLE: MethodDef = MethodDef::fast(
+    c"handle",
+    handle,
+    c"handle($self, /, record)
 --
 
 Emits the record if the filters let it pass; a filter may replace it, from Python 3.12 on.
 
 Args:
-    record: The record.");
+    record: The record.",
+);
 
 static EMIT: MethodDef = MethodDef::fast(c"_emit_stdlib", emit_stdlib, c"_emit_stdlib(handler, record, plain, /)
 --
