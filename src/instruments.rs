@@ -17,6 +17,8 @@ use crate::record::InstrumentKind;
 pub const MAX_INSTRUMENTS: usize = 1 << 16;
 /// Bound attribute sets of a session. Further handles send their attributes with each measurement.
 pub const MAX_BINDINGS: usize = 1 << 16;
+/// Bytes of their attributes, likewise: nothing frees them before the session ends.
+pub const MAX_BINDING_BYTES: usize = 16 << 20;
 
 /// What a program says an instrument is.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +120,7 @@ struct State {
     by_name: HashMap<(Scope, String), Arc<Instrument>>,
     /// By id - 1: instrument, attribute items.
     bindings: Vec<(u32, Arc<[u8]>)>,
+    binding_bytes: usize,
     by_binding: HashMap<(u32, Arc<[u8]>), u32>,
     conflicts: u64,
     warnings: Vec<Warning>,
@@ -183,16 +186,17 @@ impl Instruments {
     }
 
     /// The id of an attribute set (items in canonical order, see `attrs`) of an instrument. `None`: there are
-    /// [`MAX_BINDINGS`].
+    /// [`MAX_BINDINGS`], or [`MAX_BINDING_BYTES`].
     pub fn bind(&self, instrument: u32, items: &[u8]) -> Option<u32> {
         let mut state = self.state();
         let key = (instrument, Arc::from(items));
         if let Some(id) = state.by_binding.get(&key) {
             return Some(*id);
         }
-        if state.bindings.len() >= MAX_BINDINGS {
+        if state.bindings.len() >= MAX_BINDINGS || state.binding_bytes + items.len() > MAX_BINDING_BYTES {
             return None;
         }
+        state.binding_bytes += items.len();
         state.bindings.push(key.clone());
         let id = state.bindings.len() as u32;
         state.by_binding.insert(key, id);

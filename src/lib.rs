@@ -6,15 +6,23 @@
 //! ```text
 //!   recording threads                             │ exporter thread (one; blocks in poll only)
 //!                                                 │
-//!   python  ──► emit ──────────► lane ────────────┼──► batch ──► encode ──► exporter::sink ──► transport
-//!   convert     LiveSpan         64-byte header   │    plain     OTLP once   queue, retry,     HTTP/1.1 + TLS,
-//!   arguments   storage, ids,    + items, one     │    data      per (mask,  books, one        stepped, never
-//!   (fastcall,  sampling mask    release store    │              limits)     request at a      waited for
-//!    identity        │              ▲             │      ▲          │        time
-//!    cache)          ▼              │ blocks of   │      │          └──► exporter::console ──► stderr
-//!                 intern            │ one arena   │    clock (ticks → Unix time)
-//!                 (names, keys)     └─────────────┼── given back after the drain
+//!   python ──► emit ───────────► lane ────────────┼──► batch ──► redact ──► encode ─────► exporter::sink ──► transport
+//!   convert    span: storage,    64-byte header   │    plain     by rules   OTLP once     queue, retry,      HTTP/1.1 + TLS,
+//!   arguments  ids, sampling     + items, one     │    data                 per (mask,    books, one         stepped, never
+//!   (fastcall, mask              release store    │      │                  limits)       request at a       waited for
+//!    identity  log record           ▲             │      │ measurements       ▲  │        time
+//!    cache)    measurement          │ blocks of   │      ▼                    │  └──────► exporter::console ──► stderr
+//!                │                  │ one arena   │    aggregate: series ─────┘
+//!                │ lane full        │             │      ▲                when a collection is due
+//!                └► accumulate ─────┼─────────────┼──────┘
+//!                                   │             │
+//!                                   └─────────────┼── given back after the drain
 //!                                                 │
+//!   in reach of both sides: intern (names, keys,  │ clock: ticks → Unix time
+//!   scopes), instruments (ids, streams by views), │
+//!   log_routes (which sink wants which record)    │
+//!                                                 │
+//!   a Python worker runs callbacks ◄── observe ◄──┼── asks before a collection, waits a second at most
 //!   session: init, shutdown, flush, fork ─────────┴──► starts the thread, publishes what emit records into
 //! ```
 //!
@@ -23,13 +31,17 @@
 //! - the data: [`record`] (the fixed part), [`attrs`] (the items behind it), [`ids`], [`context`] (W3C headers),
 //!   [`mod@intern`]; between the two sides only [`lane`].
 //! - what a call does: [`emit`], and in `python` how it gets there.
-//! - what becomes of a record: [`batch`], [`encode`], [`exporter`], [`transport`].
-//! - what the user said: [`config`], [`limits`], [`sampler`], [`resource`]; what happened: [`stats`], [`diagnostics`].
+//! - spans: [`emit::LiveSpan`], [`sampler`] (which sinks want a trace).
+//! - metrics: [`instruments`] (what there is, and the streams that views make of it), [`accumulate`] (cells: sums, buckets),
+//!   [`aggregate`] (series, temporality, exemplars, points), [`observe`] (instruments that are asked).
+//! - log records: [`log_routes`] (which destination wants which).
+//! - what becomes of a record: [`batch`], [`redact`], [`encode`], [`exporter`], [`transport`].
+//! - what the user said: [`config`], [`limits`], [`resource`]; what happened: [`stats`], [`diagnostics`].
 //! - the operating system: [`sys`]; time: [`clock`]; the start and the end: [`session`].
 //!
 //! A module uses only rows above its own (`tests/rust/layering.rs` has the table and enforces it). The hot side
-//! ([`emit`]) and the cold side never name each other; they meet in [`lane`]. After [`batch`] everything is
-//! single-threaded plain data.
+//! ([`emit`]) and the cold side never name each other; they meet in [`lane`], and for what is rare in the registries that
+//! both read. After [`batch`] everything is single-threaded plain data.
 
 // In the order of the rows.
 pub mod clock;

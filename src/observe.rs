@@ -1,6 +1,9 @@
 //! How the exporter gets the values of observable instruments without touching Python: it asks, a worker thread that may
 //! run Python code records the observations like any measurement and answers, the exporter goes on at the answer or at
 //! its deadline, whichever is first. Asking never blocks. Locks are `std`'s: see `exporter::flush` for why.
+//!
+//! What else Python is to do for the session (giving credentials) waits here too, on threads of its own: it can take
+//! longer than a collection has.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -92,6 +95,26 @@ impl Observations {
         let mut state = self.state();
         state.answered = state.answered.max(round);
         self.changed.notify_all();
+    }
+
+    /// Who is in [`Self::wait_until_due`] looks again.
+    pub fn ring(&self) {
+        let _looking = self.state();
+        self.changed.notify_all();
+    }
+
+    /// Waits until something is due: `due` says in how long, and is asked again after that time or a ring. False: the
+    /// session has ended.
+    pub fn wait_until_due(&self, due: impl Fn() -> Duration) -> bool {
+        let mut state = self.state();
+        while !state.closed {
+            let left = due();
+            if left.is_zero() {
+                return true;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
     }
 
     /// The session ends.

@@ -188,8 +188,6 @@ pub struct RecordingCounters {
     pub not_numbers: Counter,
     /// Callbacks of observable instruments that raised, gave no observations or took too long.
     pub callback_errors: Counter,
-    /// Measurements that were folded because the thread's lane was full; none is lost.
-    pub measurements_folded: Counter,
 }
 
 /// Drops by reason, as plain numbers.

@@ -12,11 +12,14 @@ use std::thread;
 use pytracingx::attrs::{self, Items, Link, Text, Value};
 use pytracingx::batch::Batch;
 use pytracingx::config::SamplerConfig;
-use pytracingx::emit::{self, Intake, LiveSpan, Parent, Start, StatusUpdate, Thread};
+use pytracingx::emit::{
+    self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanIds, Start, StatusUpdate, Thread,
+};
 use pytracingx::ids::{SpanId, TraceId};
-use pytracingx::intern::Interner;
+use pytracingx::instruments::Definition;
+use pytracingx::intern::{Interner, Scope};
 use pytracingx::lane::{Drainer, Lanes};
-use pytracingx::record::{SpanKind, StatusCode};
+use pytracingx::record::{InstrumentKind, Number, SpanKind, StatusCode};
 use pytracingx::sampler::Sampler;
 use pytracingx::stats::DropCounts;
 
@@ -59,6 +62,8 @@ const ROUNDS: usize = 20;
 const TREES: usize = 500;
 const SPANS: usize = TREES * SPANS_OF_A_TREE;
 const SPANS_OF_A_TREE: usize = 5;
+const MEASUREMENTS: usize = TREES * 3;
+const LOGS: usize = TREES * 2;
 
 fn with<R>(f: impl FnOnce(&mut Thread) -> R) -> R {
     emit::with(emit::session(), f).expect("there is a session")
@@ -146,8 +151,52 @@ fn record_tree(index: usize, event: &[u8]) {
     end(&mut request);
 }
 
+fn counter(name: &str) -> Definition {
+    let scope = Scope { name: "no_alloc".to_owned(), version: String::new(), schema_url: String::new() };
+    let (unit, description) = (String::new(), String::new());
+    let (kind, boundaries, exponential_max_size) = (InstrumentKind::Counter, None, None);
+    Definition { scope, name: name.to_owned(), unit, description, kind, boundaries, exponential_max_size }
+}
+
+/// A measurement without attributes, with some, and of a bound handle.
+fn measure(index: usize, instrument: u32, binding: u32) {
+    let span = SpanIds { trace_id: TraceId([7; 16]), span_id: SpanId([7; 8]), flags: 1 };
+    let value = Number::Int(index as i64);
+    let measurement = Measurement { instrument, binding: 0, value, span, ticks: 1 };
+    with(|thread| {
+        thread.measure(&measurement, &[]);
+        thread.measure(&Measurement { binding, value: Number::Double(0.5), ..measurement }, &[]);
+        let key = thread.intake.strings.intern(b"http.route").map_or(Text::Inline(b"http.route"), Text::Id);
+        let mut items = thread.take_items();
+        attrs::put_attribute(&mut items, key, Value::Str(b"/v1/chat/completions"));
+        attrs::put_attribute(&mut items, Text::Inline(b"index"), Value::Int(index as i64));
+        thread.measure(&measurement, &items);
+        thread.return_items(items);
+    });
+}
+
+/// A log record that is a text alone, and one with everything.
+fn log(index: usize) {
+    let record = LogRecord { severity_number: 9, scope: 0, span: SpanIds::default(), unix_nano: None };
+    with(|thread| {
+        let mut items = thread.take_items();
+        attrs::put_body(&mut items, Value::Str(b"order stored"));
+        thread.log(&record, items);
+
+        let mut items = thread.take_items();
+        attrs::put_text_item(&mut items, attrs::tag::SEVERITY_TEXT, b"NOTICE");
+        attrs::put_body(&mut items, Value::Str(&[b'x'; 2048]));
+        attrs::put_attribute(&mut items, Text::Inline(b"index"), Value::Int(index as i64));
+        thread.log(&LogRecord { unix_nano: Some(1), ..record }, items);
+    });
+}
+
 fn main() {
     let (intake, mut drainer) = session();
+    let instrument = intake.instruments.register(&counter("requests")).expect("room for one").id;
+    let mut bound = Vec::new();
+    attrs::put_attribute(&mut bound, Text::Inline(b"model"), Value::Str(b"qwen3-8b"));
+    let binding = intake.instruments.bind(instrument, &bound).expect("room for one");
     let (recorded, is_recorded) = sync_channel(0);
     let (drained, is_drained) = sync_channel(0);
     let recording = thread::spawn(move || {
@@ -158,6 +207,8 @@ fn main() {
             let before = ALLOCATIONS.get();
             for index in 0..TREES {
                 record_tree(round * TREES + index, &event);
+                measure(index, instrument, binding);
+                log(index);
             }
             counts.push(ALLOCATIONS.get() - before);
             recorded.send(()).unwrap();
@@ -172,14 +223,16 @@ fn main() {
         drainer.drain(&mut |run| into.borrow_mut().extend(run), &mut |ticket, payload| {
             into.borrow_mut().add_oversize(ticket, payload);
         });
-        assert_eq!(batch.span_count(), SPANS, "recorded in round {round}");
+        let found = (batch.span_count(), batch.measurement_count(), batch.log_count());
+        assert_eq!(found, (SPANS, MEASUREMENTS, LOGS), "recorded in round {round}");
         batch.clear();
         drained.send(()).unwrap();
     }
     let counts = recording.join().expect("the recording thread");
     emit::retract();
     assert_eq!(DropCounts::read(&intake.counters.spans_dropped).total(), 0, "spans lost");
+    assert_eq!(DropCounts::read(&intake.counters.logs_dropped).total(), 0, "log records lost");
     let (warm_up, later) = counts.split_first().expect("some rounds");
     assert!(*warm_up > 0, "the first round allocates its storage; this counter counts nothing");
-    assert!(later.iter().all(|count| *count == 0), "allocations by round of {SPANS} spans: {counts:?}");
+    assert!(later.iter().all(|count| *count == 0), "allocations by round of {TREES} requests: {counts:?}");
 }

@@ -68,17 +68,22 @@ from ._native import (
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which would cost every process 2 MB
 if TYPE_CHECKING:
+    from . import aliyun
     from ._traced import traced
 else:
 
     def __getattr__(name: str) -> object:
-        # Imported when first used: it needs `inspect`, which takes longer than all the rest.
-        if name != "traced":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ._traced import traced
+        # Imported when first used: `traced` needs `inspect`, which takes longer than all the rest.
+        if name == "traced":
+            from ._traced import traced as value
+        elif name == "aliyun":
+            import importlib
 
-        globals()[name] = traced
-        return traced
+            value = importlib.import_module(".aliyun", __name__)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})
@@ -113,6 +118,7 @@ __all__ = [
     "UpDownCounter",
     "View",
     "__version__",
+    "aliyun",
     "baggage",
     "check",
     "current_span",

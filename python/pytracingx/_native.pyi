@@ -49,11 +49,14 @@ __all__ = [
     "UpDownCounter",
     "View",
     "_Body",
+    "_CredentialRequests",
     "_Observer",
     "__version__",
     "_capture",
     "_captured",
+    "_credentials",
     "_emit_stdlib",
+    "_fetch",
     "_hasten_handler",
     "_non_recording",
     "_observer",
@@ -199,6 +202,7 @@ class _Stats(TypedDict, total=False):
     exporter_restarts: int
 
 class _Check(TypedDict):
+    signal: Literal["traces", "metrics", "logs"]
     endpoint: str
     protocol: Literal["http/protobuf", "grpc"]
     ok: bool
@@ -521,13 +525,15 @@ class Config:
             environment's OTEL_RESOURCE_ATTRIBUTES and detected attributes are added, arguments win.
         console_output: None (default): log records go to the console, spans and metrics only when there are no sinks.
             True: everything. False: nothing.
-        console_level: least severe log record on the console: "trace", "debug", "info", "warn", "error",
-            "fatal" or "off". Default: what log_filter lets pass, which is "info" unless something else is said.
+        console_level: the least severe log records on the console: "trace", "debug", "info", "warn", "error", "fatal"
+            or "off". With a log_filter the console shows what passes both; without one it shows everything from this
+            level on, whatever RUST_LOG says. Default None: the console shows what log_filter lets pass, or RUST_LOG
+            where there is none, else "info".
         console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
         log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
             environment's RUST_LOG, else "info".
         sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
-            TraceSinks, and 15 log sinks.
+            TraceSinks, 16 MetricSinks, and 15 log sinks.
         views: View objects: what metric streams become of the instruments they match.
         redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
             decides.
@@ -548,7 +554,7 @@ class Config:
         service_name: str,
         resource_attributes: Mapping[str, _ResourceValue] | None = None,
         console_output: bool | None = None,
-        console_level: _Level | _ConsoleFormat = "info",
+        console_level: _Level | _ConsoleFormat | None = None,
         console_format: _ConsoleFormat | Iterable[_Sink] = "compact",
         log_filter: str | None = None,
         sinks: Iterable[_Sink] | None = None,
@@ -571,7 +577,8 @@ class Config:
         """
     def describe(self) -> _Description:
         """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
-        sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and no path of an endpoint.
+        sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and
+        no path of an endpoint.
         """
 
 @final
@@ -1070,7 +1077,8 @@ def shutdown(timeout_ms: int = 5000) -> bool:
         True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
         in stats() as dropped for `shutdown`.
 
-    Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+    Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
+    Releases the GIL; Ctrl-C ends the wait.
     """
 
 def force_flush(timeout_ms: int = 5000) -> bool:
@@ -1117,17 +1125,20 @@ def stats() -> _Stats:
     """
 
 def check(timeout_ms: int = 3000) -> list[_Check]:
-    """Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+    """Sends one record named `pytracingx.check` (a span, a gauge's point or a log record) to every sink, and says what came
+    of each: for start-up checks.
 
     Args:
         timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
 
     Returns:
-        A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+        A dict for each sink: those of traces, of metrics, of logs (OTLP before SLS), each in the order of the
+        configuration. An empty list before init(). Its keys:
 
+        signal: 'traces', 'metrics' or 'logs'.
         endpoint: `scheme://host:port/…`.
         protocol: 'http/protobuf' or 'grpc'.
-        ok: Whether the server took the span.
+        ok: Whether the server took the record.
         phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
             whatever that said. None if nothing could be tried.
         status: HTTP status, or None without an answer.
@@ -1136,8 +1147,8 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
             seconds only; 0.0 when the two may agree, None without an answer that has one.
         error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
 
-    All sinks at once, over connections of their own: the exporter's are not touched. Sampling does not apply. Releases
-    the GIL; Ctrl-C ends the wait.
+    All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
+    apply. Releases the GIL; Ctrl-C ends the wait.
     """
 
 def get_baggage() -> dict[str, str]:
@@ -1745,6 +1756,35 @@ class _Observer:
     def answer(self, round: int) -> None:
         """All that there is has been recorded."""
 
+@final
+class _CredentialRequests:
+    """The SLS sinks that one provider gives credentials to."""
+    def wait(self) -> bool:
+        """Waits until credentials are wanted. False: the session has ended."""
+    def answer(
+        self,
+        ak_id: str,
+        ak_secret: str,
+        security_token: str | None = None,
+        expires_unix_seconds: int | None = None,
+    ) -> None:
+        """The provider's answer."""
+    def failed(self, error: str) -> None:
+        """The provider gave nothing usable. The first time in a row it is told."""
+
+def _credentials(sinks: Sequence[int]) -> _CredentialRequests | None:
+    """Of the current session, for its SLS sinks with these numbers. None: it has no such sinks, or sends nothing."""
+def _fetch(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout_ms: int,
+    proxy: bool,
+) -> tuple[int, bytes]:
+    """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
+    line without anything of the request but its host.
+    """
 def _observer() -> _Observer | None:
     """For the worker of the current session. None: nobody wants its metrics, it has a worker already, or there is no session."""
 

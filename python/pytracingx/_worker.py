@@ -1,10 +1,11 @@
-"""Runs the callbacks of observable instruments, for an exporter that never touches Python.
+"""Runs what only Python can, for an exporter that never touches it: callbacks of observable instruments,
+providers of credentials.
 
-Two daemon threads. The worker waits for the exporter's questions, records what the callbacks gave, and
+For callbacks two daemon threads. The worker waits for the exporter's questions, records what the callbacks gave, and
 answers. The runner runs them one after the other; one that takes too long is left to itself, with its
-runner, and the worker goes on with another runner.
+runner, and the worker goes on with another runner. For each provider of credentials one daemon thread more.
 
-Imported with the first observable instrument: not every process needs ``threading``.
+Imported with the first observable instrument or provider: not every process needs ``threading``.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import os
 import threading
 from itertools import islice
 from queue import Empty, SimpleQueue
+from time import monotonic
 
-from ._native import Observation, _observer, _runs_callbacks
+from ._native import Observation, _credentials, _observer, _runs_callbacks
+from .aliyun import CredentialsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ._native import _Observer
+    from ._native import _CredentialRequests, _Observer
 
     _Pair = tuple[Any, Any]
 
@@ -46,7 +49,7 @@ class _Observable:
     def __init__(self, instrument: Any, callback: Any) -> None:
         self.instrument = instrument
         self.call = _without_arguments(callback)
-        self.stuck = False
+        self.stuck_in: _Runner | None = None
         self.told = False
 
     def observe(self) -> tuple[list[_Pair], str | None]:
@@ -123,16 +126,32 @@ class _Runner:
     def __init__(self) -> None:
         self.given: SimpleQueue[list[_Observable] | None] = SimpleQueue()
         self.done: SimpleQueue[tuple[list[_Pair], str | None]] = SimpleQueue()
+        # Held while one side looks whether the other was there first: a callback that ends at its deadline.
+        self.lock = threading.Lock()
         threading.Thread(target=self._run, name="pytracingx-callbacks", daemon=True).start()
 
     def _run(self) -> None:
         _runs_callbacks()
         for observables in iter(self.given.get, None):
             for observable in observables:
-                self.done.put(observable.observe())
-                if observable.stuck:  # too late: the worker has left this runner
-                    observable.stuck = False
-                    return
+                result = observable.observe()
+                with self.lock:
+                    self.done.put(result)
+                    if observable.stuck_in is self:  # too late: the worker has left this runner
+                        observable.stuck_in = None
+                        return
+
+    def result(self, observable: _Observable) -> tuple[list[_Pair], str | None] | None:
+        """What the callback gives; None if it takes too long, and the runner is left to it."""
+        try:
+            return self.done.get(timeout=_CALLBACK_MS / 1000)
+        except Empty:
+            pass
+        with self.lock:
+            if self.done.empty():
+                observable.stuck_in = self
+                return None
+            return self.done.get()
 
 
 class _Worker:
@@ -146,7 +165,7 @@ class _Worker:
     def _run(self) -> None:
         while (question := self.observer.wait()) is not None:
             try:
-                self._observe([each for each in _observables if not each.stuck])
+                self._observe([each for each in _observables if each.stuck_in is None])
             finally:
                 self.observer.answer(question)
         if self.runner is not None:
@@ -165,13 +184,12 @@ class _Worker:
     def _record(self, observables: list[_Observable], runner: _Runner) -> list[_Observable]:
         """Record what the runner gives for each; the rest when it got stuck."""
         for index, observable in enumerate(observables):
-            try:
-                pairs, wrong = runner.done.get(timeout=_CALLBACK_MS / 1000)
-            except Empty:
-                observable.stuck = True
+            result = runner.result(observable)
+            if result is None:
                 self.runner = None
                 self.observer.failed(observable.warning(f"no answer within {_CALLBACK_MS} ms"))
                 return observables[index + 1 :]
+            pairs, wrong = result
             if wrong is not None:
                 self.observer.failed(observable.warning(wrong))
             for value, attributes in pairs:
@@ -182,9 +200,43 @@ class _Worker:
         return []
 
 
+class _CredentialWorker:
+    """Gives one provider's credentials to the sinks of one session."""
+
+    def __init__(self, provider: Callable[[], Any], requests: _CredentialRequests) -> None:
+        self.provider = provider
+        self.requests = requests
+        self.thread = threading.Thread(target=self._run, name="pytracingx-credentials", daemon=True)
+
+    def _run(self) -> None:
+        _runs_callbacks()
+        while self.requests.wait():
+            try:
+                self.requests.answer(*_key(self.provider()))
+            except CredentialsError as error:
+                self.requests.failed(str(error))
+            except BaseException as error:  # its text may hold a secret
+                self.requests.failed(f"the provider raised {type(error).__name__}")
+
+
+def _key(given: Any) -> tuple[str, str, str | None, int | None]:
+    """Raise CredentialsError for what is no key."""
+    if not isinstance(given, (tuple, list)):
+        names = ("access_key_id", "access_key_secret", "security_token", "expires_unix_seconds")
+        given = [getattr(given, name, None) for name in names]
+    ak_id, ak_secret, security_token, expires = (*given, None, None)[:4]
+    texts = (ak_id, ak_secret, security_token or "")
+    # Checked here, for a text without a value.
+    if len(given) > 4 or not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts):
+        raise CredentialsError("the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)")
+    return ak_id, ak_secret, security_token or None, None if expires is None else int(expires)
+
+
 _lock = threading.RLock()
 _observables: list[_Observable] = []
 _worker: _Worker | None = None
+_providers: list[Callable[[], Any] | None] = []
+_credential_workers: list[_CredentialWorker] = []
 
 
 def add(instrument: Any, callback: Any) -> None:
@@ -209,10 +261,30 @@ def start() -> None:
         observer.attend()
 
 
+def provide(providers: list[Callable[[], Any] | None]) -> None:
+    """Start a thread for each provider of the current session; each SLS sink has one, or None."""
+    global _providers
+    with _lock:
+        _providers = providers
+        _credential_workers.clear()
+        for provider in {id(provider): provider for provider in providers if provider is not None}.values():
+            requests = _credentials([index for index, each in enumerate(providers) if each is provider])
+            if requests is None:
+                return
+            worker = _CredentialWorker(provider, requests)
+            try:
+                worker.thread.start()
+            except RuntimeError:
+                return
+            _credential_workers.append(worker)
+
+
 def join(timeout_s: float) -> None:
-    """Wait for the worker of the session that has ended."""
-    if _worker is not None:
-        _worker.thread.join(timeout_s)
+    """Wait for the threads of the session that has ended."""
+    give_up = monotonic() + timeout_s
+    for worker in (_worker, *_credential_workers):
+        if worker is not None:
+            worker.thread.join(max(0.0, give_up - monotonic()))
 
 
 def _after_fork_in_child() -> None:
@@ -220,9 +292,11 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     had_worker, _worker = _worker is not None, None
     for observable in _observables:
-        observable.stuck = False
+        observable.stuck_in = None
     if had_worker:
         start()
+    if _credential_workers:
+        provide(_providers)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,13 +1,14 @@
 """Forwards the records of the standard library's `logging` to pytracingx.
 
     import logging
-    from pytracingx.logging import SLSLoggingHandler
+    import pytracingx.logging
 
-    logging.basicConfig(level=logging.INFO, handlers=[SLSLoggingHandler()])
+    pytracingx.logging.install()
     logging.getLogger("foo").info("hello from stdlib", extra={"items": 3})
 
 Records keep their extras with their types, their time, and the ids of the span they were made in. In
-`dictConfig`: `{"class": "pytracingx.logging.SLSLoggingHandler", "level": "INFO"}`.
+`dictConfig`: `{"class": "pytracingx.logging.SLSLoggingHandler", "level": "INFO"}`. As a handler of
+`basicConfig` it gets the format that stands there, by default with level and name in front.
 """
 
 from __future__ import annotations

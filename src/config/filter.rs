@@ -39,11 +39,16 @@ pub struct LogFilter {
 impl Default for LogFilter {
     /// `info`.
     fn default() -> Self {
-        Self { directives: vec![(String::new(), Level::Info)] }
+        Self::from_level(Level::Info)
     }
 }
 
 impl LogFilter {
+    /// Of every logger what is at least as severe as `level`.
+    pub fn from_level(level: Level) -> Self {
+        Self { directives: vec![(String::new(), level)] }
+    }
+
     /// The same filter, letting nothing below `level` pass.
     #[must_use]
     pub fn at_least(mut self, level: Level) -> Self {

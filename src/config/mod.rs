@@ -23,6 +23,8 @@ pub use view::*;
 pub const UNKNOWN_SERVICE: &str = "unknown_service:python";
 /// A mask has one bit per trace sink.
 pub const MAX_TRACE_SINKS: usize = 16;
+/// A mask has one bit per metric sink.
+pub const MAX_METRIC_SINKS: usize = 16;
 /// A mask has one bit per log sink, OTLP and SLS together, and one for the console.
 pub const MAX_LOG_SINKS: usize = 15;
 /// Default of [`Config::ring_capacity_bytes`].
@@ -159,8 +161,10 @@ pub struct Config {
     pub console_metrics: bool,
     /// Log records on the console.
     pub console_logs: bool,
-    /// Log records below it stay off the console; `None`: the filter alone decides.
+    /// As given, see [`Config::set_console_level`].
     pub console_level: Option<Level>,
+    /// What the console shows of log records; `None`: what `log_filter` lets pass.
+    pub console_filter: Option<LogFilter>,
     /// Console layout.
     pub console_format: ConsoleFormat,
     /// Console and log sinks show what passes; `None`: the environment's `RUST_LOG`, else `info`.
@@ -169,7 +173,7 @@ pub struct Config {
     pub metric_interval_ms: u64,
     /// At most [`MAX_TRACE_SINKS`].
     pub trace_sinks: Vec<TraceSinkConfig>,
-    /// OTLP metric destinations.
+    /// OTLP metric destinations, at most [`MAX_METRIC_SINKS`].
     pub metric_sinks: Vec<MetricSinkConfig>,
     /// OTLP log destinations.
     pub otlp_log_sinks: Vec<OtlpLogSinkConfig>,
@@ -212,6 +216,7 @@ impl Config {
             console_metrics: true,
             console_logs: true,
             console_level: None,
+            console_filter: None,
             console_format: ConsoleFormat::default(),
             log_filter: None,
             metric_interval_ms: METRIC_EXPORT_INTERVAL_MS,
@@ -231,6 +236,14 @@ impl Config {
             diagnostics: true,
             warnings: Vec::new(),
         }
+    }
+
+    /// The least severe log records of the console, once [`Config::log_filter`] is known: with one the console shows what
+    /// passes both, without one everything from the level on, whatever the environment says (as 0.2 did).
+    pub fn set_console_level(&mut self, level: Level) {
+        let filter = self.log_filter.clone().map(|filter| filter.at_least(level));
+        self.console_filter = Some(filter.unwrap_or_else(|| LogFilter::from_level(level)));
+        self.console_level = Some(level);
     }
 
     /// Remembers a line for `init` to print, unless it is known already.

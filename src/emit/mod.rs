@@ -1,9 +1,11 @@
 //! The hot side: what a recording thread does with finished argument conversion in hand. Nothing here blocks, takes a
 //! lock, makes a system call or formats; memory is allocated only at a thread's first record in a session and while
-//! attribute storage grows to its working size. (A lane's rare wake-up is the exception, see [`crate::lane`].)
+//! attribute storage grows to its working size. Two exceptions: a lane's rare wake-up, see [`crate::lane`], and a
+//! measurement that finds its lane full, which is folded under a lock rather than lost.
 //!
 //! ```text
-//! call ─► session() (one load: on/off, fork, re-init) ─► with(session): this thread's state ─► LiveSpan … end ─► Producer::push
+//! call ─► session() (one load: on/off, fork, re-init) ─► with(session): this thread's state ─► Producer::push
+//!                                                        LiveSpan … end, measure, log
 //! ```
 
 #![expect(

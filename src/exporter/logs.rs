@@ -8,7 +8,7 @@ use super::sink::Sink;
 use crate::batch::{Batch, Lookup, RecordRef};
 use crate::encode::otlp::logs::LogEncoder;
 use crate::limits::LogLimits;
-use crate::log_routes::{LogRoutes, MAX_DESTINATIONS, NOTHING};
+use crate::log_routes::{LogRoutes, MAX_DESTINATIONS};
 
 /// Bit `i` of a record's mask is sink `i`, the one after the last sink's is the console.
 #[derive(Debug)]
@@ -73,11 +73,9 @@ impl Logs {
         let thresholds = self.thresholds[at]
             .get_or_insert_with(|| self.routes.thresholds(&lookup.strings.scope(scope).name));
         let severity = record.header.detail;
-        // A record without a severity passes wherever anything does, as OpenTelemetry has it.
-        let passes = |threshold: u8| threshold != NOTHING && (severity == 0 || severity >= threshold);
         let mut mask = 0;
         for (index, threshold) in thresholds.iter().enumerate() {
-            mask |= u16::from(passes(*threshold)) << index;
+            mask |= u16::from(severity >= *threshold) << index;
         }
         mask & self.routes.sampled(record.header.trace_id)
     }

@@ -1,7 +1,7 @@
 //! The exporter thread: one wait, then drain, encode, step every sink, and again.
 //!
-//! It never touches Python, takes no lock that a recording thread takes, runs no signal handler, and blocks in `poll`
-//! only. A panic in a turn is a bug of ours that costs the records in hand, counted, not the thread.
+//! It never touches Python, runs no signal handler, and blocks in `poll` only. The locks that it shares with recording
+//! threads are those of their rare calls: an instrument's first use, a measurement that found its lane full. A panic in a turn is a bug of ours that costs the records in hand, counted, not the thread.
 //!
 //! ```text
 //!   ┌─► wait: sockets, wake-up, the earliest due time
@@ -138,9 +138,11 @@ pub struct Parts {
 /// # Errors
 /// The operating system's, when it has no thread to give.
 pub fn start(parts: Parts, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    // Here, not on the thread: no measurement is older than the first window.
+    let began = read_clocks();
     let run = move || {
         let end = EndOnDrop(&shared);
-        Exporter::new(parts, &shared).run();
+        Exporter::new(parts, &shared, began).run();
         drop(end);
     };
     signals::masked(|| thread::Builder::new().name("pytracingx-exporter".to_owned()).spawn(run))
@@ -196,7 +198,7 @@ struct Exporter<'a> {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(parts: Parts, shared: &'a Shared) -> Self {
+    fn new(parts: Parts, shared: &'a Shared, now: Now) -> Self {
         let sinks = (parts.sinks)();
         let (span_limits, traces): (Vec<_>, Vec<_>) = sinks.traces.into_iter().unzip();
         let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
@@ -207,7 +209,6 @@ impl<'a> Exporter<'a> {
         for warning in &parts.warnings {
             console.say(format_args!("pytracingx: {warning}"));
         }
-        let now = read_clocks();
         let console_interval = console.shows_metrics().then_some(parts.console_interval);
         Self {
             shared,
@@ -245,15 +246,22 @@ impl<'a> Exporter<'a> {
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 Ok(Flow::Continue) => {}
                 Ok(Flow::End) => return,
-                Err(_) => self.recover(),
-            }
-            let asks =
-                self.waiting.iter().map(|(ask, _)| ask).chain(self.flushes.iter().map(|flush| &flush.ask));
-            let now = Instant::now();
-            if self.ending || asks.into_iter().any(|ask| ask.goal != Goal::Flush && ask.deadline < now) {
-                return; // it panicked on the way out
+                Err(_) => {
+                    self.recover();
+                    if self.ending || self.is_overdue() {
+                        return; // it panicked on the way out
+                    }
+                }
             }
         }
+    }
+
+    /// It should have ended by now. Only to be asked after a panic: a turn itself settles the books at the end.
+    fn is_overdue(&self) -> bool {
+        let waiting = self.waiting.iter().map(|(ask, _)| ask);
+        let mut asks = waiting.chain(self.flushes.iter().map(|flush| &flush.ask));
+        let now = Instant::now();
+        asks.any(|ask| ask.goal != Goal::Flush && ask.deadline < now)
     }
 
     fn recover(&mut self) {

@@ -12,7 +12,9 @@ use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
 use super::sls_sink::PySlsLogSink;
 use super::views::{PyRedact, PyView};
 use crate::config::check;
-use crate::config::{Config, LogFilter, MAX_LOG_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue};
+use crate::config::{
+    Config, LogFilter, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue,
+};
 use crate::error::Error;
 
 /// What `init` is told.
@@ -23,13 +25,15 @@ use crate::error::Error;
 ///         environment's OTEL_RESOURCE_ATTRIBUTES and detected attributes are added, arguments win.
 ///     console_output: None (default): log records go to the console, spans and metrics only when there are no sinks.
 ///         True: everything. False: nothing.
-///     console_level: least severe log record on the console: "trace", "debug", "info", "warn", "error",
-///         "fatal" or "off". Default: what log_filter lets pass, which is "info" unless something else is said.
+///     console_level: the least severe log records on the console: "trace", "debug", "info", "warn", "error", "fatal"
+///         or "off". With a log_filter the console shows what passes both; without one it shows everything from this
+///         level on, whatever RUST_LOG says. Default None: the console shows what log_filter lets pass, or RUST_LOG
+///         where there is none, else "info".
 ///     console_format: "compact" (default), "pretty" or "json". May also stand fourth, and `sinks` fifth, as in 0.3.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix, for the console and every log sink. Default: the
 ///         environment's RUST_LOG, else "info".
 ///     sinks: TraceSink, MetricSink, OtlpLogSink and SlsLogSink objects, any number; at most 16
-///         TraceSinks, and 15 log sinks.
+///         TraceSinks, 16 MetricSinks, and 15 log sinks.
 ///     views: View objects: what metric streams become of the instruments they match.
 ///     redact: Redact objects: attributes of spans and log records that must not leave; the first that matches a key
 ///         decides.
@@ -92,9 +96,11 @@ impl PyConfig {
             core.resource.set(&key, value);
         }
         let (level, format, sinks) = in_order(console_level, console_format, sinks)?;
-        core.console_level = choice("console_level", &check::LEVELS, level)?;
         core.console_format = choice("console_format", &check::CONSOLE_FORMATS, format)?.unwrap_or_default();
         core.log_filter = filter(log_filter)?;
+        if let Some(level) = choice("console_level", &check::LEVELS, level)? {
+            core.set_console_level(level);
+        }
         let sinks = add_sinks(py, &mut core, sinks)?;
         core.console_logs = console_output != Some(false);
         core.console_spans = console_output.unwrap_or(sinks.is_empty());
@@ -148,7 +154,8 @@ impl PyConfig {
     }
 
     /// The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
-    /// sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and no path of an endpoint.
+    /// sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and
+    /// no path of an endpoint.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let config = self.resolve(py)?;
         let dict = PyDict::new(py);
@@ -167,6 +174,7 @@ impl PyConfig {
         dict.set_item("disabled", config.disabled)?;
         dict.set_item("propagators", propagators(&config))?;
         settings(&dict, &config)?;
+        // As in 0.2, where it could not be left out.
         dict.set_item("console_level", check::LEVELS.name(config.console_level.unwrap_or_default()))?;
         let views = config.views.iter().map(|view| view.arguments(py, false));
         dict.set_item("views", views.collect::<PyResult<Vec<_>>>()?)?;
@@ -238,6 +246,13 @@ impl PyConfig {
 }
 
 impl PyConfig {
+    /// Of each SLS sink, in order: its credential provider, or None.
+    pub(crate) fn providers<'py>(&self, py: Python<'py>) -> Vec<Option<Bound<'py, PyAny>>> {
+        let sinks = self.sinks.bind(py).iter();
+        let sinks = sinks.filter_map(|sink| sink.cast_into::<PySlsLogSink>().ok());
+        sinks.map(|sink| Some(sink.get().provider.as_ref()?.bind(py).clone())).collect()
+    }
+
     /// What a session is to do: this configuration, the environment and the language runtime merged in. To be called
     /// where a session starts.
     pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<Config> {
@@ -344,6 +359,7 @@ fn add_sinks<'py>(
     let log_sinks = core.otlp_log_sinks.len() + core.sls_log_sinks.len();
     for (most, what, count) in [
         (MAX_TRACE_SINKS, "TraceSinks", core.trace_sinks.len()),
+        (MAX_METRIC_SINKS, "MetricSinks", core.metric_sinks.len()),
         (MAX_LOG_SINKS, "OtlpLogSinks and SlsLogSinks together", log_sinks),
     ] {
         if count > most {

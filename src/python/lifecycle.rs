@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::config::PyConfig;
-use super::{observable, propagation};
+use super::{credentials, observable, propagation};
 use crate::config::Config;
 use crate::config::check::PROTOCOLS;
 use crate::session;
@@ -28,17 +28,15 @@ use crate::transport::memory::Memory;
 #[pyfunction]
 #[pyo3(signature = (config = None))]
 pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()> {
-    let config = match config {
-        Some(config) => config.bind(py).get().resolve(py)?,
-        None => PyConfig::from_env(py)?.resolve(py)?,
-    };
-    start(py, config)
+    let config =
+        config.map_or_else(|| Bound::new(py, PyConfig::from_env(py)?), |config| Ok(config.into_bound(py)))?;
+    start(py, config.get().resolve(py)?, config.get().providers(py))
 }
 
 /// init(), but whatever the config's OTLP sinks would send stays in memory, for pytracingx.testing.
 #[pyfunction]
 pub(super) fn _capture(py: Python<'_>, config: &Bound<'_, PyConfig>) -> PyResult<()> {
-    start(py, Config { capture: true, disabled: false, ..config.get().resolve(py)? })
+    start(py, Config { capture: true, disabled: false, ..config.get().resolve(py)? }, Vec::new())
 }
 
 /// The bodies of the trace, metric and log requests that a session begun by _capture() would have sent; None if that
@@ -52,12 +50,13 @@ pub(super) fn _captured(py: Python<'_>) -> Option<[Vec<Py<PyBytes>>; 3]> {
     Some([&captured.traces, &captured.metrics, &captured.logs].map(bodies))
 }
 
-fn start(py: Python<'_>, config: Config) -> PyResult<()> {
+fn start(py: Python<'_>, config: Config, providers: Vec<Option<Bound<'_, PyAny>>>) -> PyResult<()> {
     let propagators = propagation::bits(&config);
     py.detach(|| session::init(config))?;
     propagation::set_propagators(propagators);
     // Imported here, not at import of the package: it registers handlers.
     py.import("pytracingx._exit")?.call_method0("install")?;
+    credentials::session_began(py, providers)?;
     observable::session_began(py)
 }
 
@@ -70,7 +69,8 @@ fn start(py: Python<'_>, config: Config) -> PyResult<()> {
 ///     True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
 ///     in stats() as dropped for `shutdown`.
 ///
-/// Called again, it waits for the same end and returns the same; init() may follow, with another configuration. Releases the GIL; Ctrl-C ends the wait.
+/// Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
+/// Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = 5000))]
 pub(super) fn shutdown(py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
@@ -98,17 +98,20 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
     wait(py, |should_stop| session::shutdown_at_exit(should_stop))
 }
 
-/// Sends a span named `pytracingx.check` to every trace sink, once, and says what came of each: for start-up checks.
+/// Sends one record named `pytracingx.check` (a span, a gauge's point or a log record) to every sink, and says what came
+/// of each: for start-up checks.
 ///
 /// Args:
 ///     timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
 ///
 /// Returns:
-///     A dict for each sink, in the order of the configuration; an empty list before init(). Its keys:
+///     A dict for each sink: those of traces, of metrics, of logs (OTLP before SLS), each in the order of the
+///     configuration. An empty list before init(). Its keys:
 ///
+///     signal: 'traces', 'metrics' or 'logs'.
 ///     endpoint: `scheme://host:port/…`.
 ///     protocol: 'http/protobuf' or 'grpc'.
-///     ok: Whether the server took the span.
+///     ok: Whether the server took the record.
 ///     phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
 ///         whatever that said. None if nothing could be tried.
 ///     status: HTTP status, or None without an answer.
@@ -117,8 +120,8 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 ///         seconds only; 0.0 when the two may agree, None without an answer that has one.
 ///     error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
 ///
-/// All sinks at once, over connections of their own: the exporter's are not touched. Sampling does not apply. Releases
-/// the GIL; Ctrl-C ends the wait.
+/// All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
+/// apply. Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = 3000))]
 pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyList>> {
@@ -126,6 +129,7 @@ pub(super) fn check(py: Python<'_>, timeout_ms: u64) -> PyResult<Bound<'_, PyLis
     let out = PyList::empty(py);
     for report in reports {
         let dict = PyDict::new(py);
+        dict.set_item("signal", report.signal.name())?;
         dict.set_item("endpoint", report.endpoint)?;
         dict.set_item("protocol", PROTOCOLS.name(report.protocol))?;
         dict.set_item("ok", report.ok)?;
@@ -144,7 +148,8 @@ fn wait<T: Send>(py: Python<'_>, call: impl FnOnce(&mut dyn FnMut() -> bool) -> 
     let mut raised = None;
     let verdict = py.detach(|| {
         call(&mut || {
-            raised = Python::attach(|py| py.check_signals()).err();
+            // Asked again after it said yes, by a later part of the call, it must not forget why.
+            raised = raised.take().or_else(|| Python::attach(|py| py.check_signals()).err());
             raised.is_some()
         })
     });

@@ -5,7 +5,7 @@
 //! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
 //! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
-//! `log_record`, `logger` and `stdlib_logging`.
+//! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -14,6 +14,7 @@ mod baggage;
 mod capi;
 mod config;
 mod convert;
+mod credentials;
 mod current;
 mod describe;
 mod error;
@@ -39,6 +40,7 @@ mod sls_sink;
 mod span;
 mod span_context;
 mod stdlib_logging;
+mod stdlib_record;
 mod strings;
 mod time;
 mod traced;
@@ -57,6 +59,8 @@ mod _native {
     use super::baggage::{Baggage, get_baggage};
     #[pymodule_export]
     use super::config::{PyConfig, restore_config};
+    #[pymodule_export]
+    use super::credentials::{_credentials, _fetch, CredentialRequests};
     #[pymodule_export]
     use super::lifecycle::{
         _capture, _captured, _shutdown_at_exit, check, force_flush, init, is_initialized, shutdown, stats,

@@ -20,82 +20,14 @@ use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::{Owned, is_numpy_scalar, swallow};
 use super::reentry::Entered;
-use super::strings::{name, utf8};
-use super::{current, exceptions};
+use super::stdlib_record::{FIELDS, Scan, key, standard_key, text};
+use super::strings::name;
+use super::{current, exceptions, stdlib_record};
 use crate::emit::{self, AttributeList, SpanIds};
 use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
-
-/// What a `LogRecord` has of its own, in the order in which it is set, then what formatters and filters add.
-const KEYS: [&str; 26] = [
-    "name",
-    "msg",
-    "args",
-    "levelname",
-    "levelno",
-    "pathname",
-    "filename",
-    "module",
-    "exc_info",
-    "exc_text",
-    "stack_info",
-    "lineno",
-    "funcName",
-    "created",
-    "msecs",
-    "relativeCreated",
-    "thread",
-    "threadName",
-    "processName",
-    "process",
-    "taskName",
-    "message",
-    "asctime",
-    "otelTraceID",
-    "otelSpanID",
-    "otelTraceSampled",
-];
-
-/// The place of a key in [`KEYS`].
-mod key {
-    pub(super) const NAME: usize = 0;
-    pub(super) const MSG: usize = 1;
-    pub(super) const ARGS: usize = 2;
-    pub(super) const LEVELNAME: usize = 3;
-    pub(super) const LEVELNO: usize = 4;
-    pub(super) const PATHNAME: usize = 5;
-    pub(super) const EXC_INFO: usize = 8;
-    pub(super) const EXC_TEXT: usize = 9;
-    pub(super) const STACK_INFO: usize = 10;
-    pub(super) const LINENO: usize = 11;
-    pub(super) const FUNC_NAME: usize = 12;
-    pub(super) const CREATED: usize = 13;
-    pub(super) const THREAD: usize = 16;
-    pub(super) const THREAD_NAME: usize = 17;
-    pub(super) const PROCESS: usize = 19;
-    pub(super) const TRACE_ID: usize = 23;
-    pub(super) const SPAN_ID: usize = 24;
-    pub(super) const SAMPLED: usize = 25;
-}
-
-/// Our attributes of a record, and where in it they come from.
-const FIELDS: [(&str, usize); 7] = [
-    ("logger.name", key::NAME),
-    ("code.filepath", key::PATHNAME),
-    ("code.function", key::FUNC_NAME),
-    ("code.lineno", key::LINENO),
-    ("thread.id", key::THREAD),
-    ("thread.name", key::THREAD_NAME),
-    ("process.pid", key::PROCESS),
-];
-
-/// Interned strings, made at import, alive until the process ends. Relaxed: stored before anybody has the module.
-static KEY_OBJECTS: [AtomicPtr<ffi::PyObject>; KEYS.len()] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; KEYS.len()];
-static FIELD_OBJECTS: [AtomicPtr<ffi::PyObject>; FIELDS.len()] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; FIELDS.len()];
 
 /// `SLSLoggingHandler`, alive for ever, and the `handle()` that it had. Relaxed: a stale null only means the general way.
 static HANDLER_TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
@@ -125,13 +57,7 @@ Args:
 
 /// At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    for (object, key) in KEY_OBJECTS.iter().zip(KEYS) {
-        object.store(PyString::intern(py, key).into_ptr(), Ordering::Relaxed);
-    }
-    for (object, (key, _)) in FIELD_OBJECTS.iter().zip(FIELDS) {
-        object.store(PyString::intern(py, key).into_ptr(), Ordering::Relaxed);
-    }
+    stdlib_record::prepare(module.py());
     module.add("_emit_stdlib", EMIT.function(module)?)
 }
 
@@ -167,109 +93,6 @@ fn severity(level: Option<i64>) -> (u8, &'static str, bool) {
             (number + above as u8, text, above == 0)
         }
         None => (1, "TRACE", level == 0),
-    }
-}
-
-/// A record's `__dict__`, read.
-struct Scan {
-    /// By [`KEYS`]; null where missing or `None`.
-    values: [Object; KEYS.len()],
-    /// There are other entries too.
-    has_extras: bool,
-}
-
-impl Scan {
-    /// # Safety
-    /// Attached; `dict` is a dict that only this thread changes. What is found is borrowed from it.
-    #[inline]
-    unsafe fn of(dict: Object) -> Self {
-        let mut scan = Self { values: [ptr::null_mut(); KEYS.len()], has_extras: false };
-        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-        // Entries mostly come in the order of KEYS.
-        let mut expected = 0;
-        // SAFETY: a dict; nothing in the loop runs Python code.
-        unsafe {
-            while ffi::PyDict_Next(dict, &mut position, &mut key, &mut value) != 0 {
-                let Some(index) = standard_key(key, expected) else {
-                    scan.has_extras = true;
-                    continue;
-                };
-                expected = index + 1;
-                if value != ffi::Py_None() {
-                    scan.values[index] = value;
-                }
-            }
-        }
-        scan
-    }
-
-    /// References to what was found.
-    ///
-    /// # Safety
-    /// Attached; what was found is alive.
-    #[inline]
-    unsafe fn hold(&self) -> [Owned; KEYS.len()] {
-        // SAFETY: as promised by the caller.
-        self.values.map(|value| unsafe { Owned::new(value) })
-    }
-
-    /// Null where missing or `None`.
-    #[inline]
-    fn get(&self, key: usize) -> Object {
-        self.values[key]
-    }
-
-    /// The message is `msg` as it is, and making it so runs no code of anybody's.
-    ///
-    /// # Safety
-    /// Attached; what was found is alive.
-    #[inline]
-    unsafe fn is_plain_text(&self) -> bool {
-        let (message, args) = (self.get(key::MSG), self.get(key::ARGS));
-        // SAFETY: attached, alive.
-        unsafe {
-            let is_missing = |key| self.get(key).is_null() || self.get(key) == ffi::Py_False();
-            is_missing(key::EXC_INFO)
-                && is_missing(key::EXC_TEXT)
-                && is_missing(key::STACK_INFO)
-                && (args.is_null() || ffi::PyTuple_CheckExact(args) != 0 && ffi::PyTuple_Size(args) == 0)
-                && !message.is_null()
-                && ffi::PyUnicode_CheckExact(message) != 0
-        }
-    }
-
-    /// Whether it is there and true: for what stdlib puts there, without running Python code.
-    unsafe fn is_true(&self, key: usize) -> Result<bool, Raised> {
-        let value = self.get(key);
-        // SAFETY: attached, alive.
-        unsafe {
-            if value.is_null() || value == ffi::Py_False() {
-                return Ok(false);
-            }
-            match ffi::PyObject_IsTrue(value) {
-                -1 => swallow().map(|()| false),
-                truth => Ok(truth != 0),
-            }
-        }
-    }
-}
-
-/// The place in [`KEYS`], by identity (names in byte code are interned), then by text.
-#[inline]
-unsafe fn standard_key(object: Object, expected: usize) -> Option<usize> {
-    let is = |index: usize| KEY_OBJECTS[index].load(Ordering::Relaxed) == object;
-    if expected < KEYS.len() && is(expected) {
-        return Some(expected);
-    }
-    // SAFETY: attached, alive.
-    (0..KEYS.len()).find(|index| is(*index)).or_else(|| unsafe { standard_text(object) })
-}
-
-unsafe fn standard_text(object: Object) -> Option<usize> {
-    // SAFETY: attached, alive.
-    unsafe {
-        let text = if ffi::PyUnicode_CheckExact(object) != 0 { utf8(object)? } else { return None };
-        KEYS.iter().position(|key| key.as_bytes() == text)
     }
 }
 
@@ -440,11 +263,11 @@ unsafe fn convert(
             }
         }
         let mut fields = ArrayVec::<_, { FIELDS.len() }>::new();
-        for (field, (_, from)) in FIELD_OBJECTS.iter().zip(FIELDS) {
+        for (field, from) in stdlib_record::fields() {
             let value = scan.get(from);
             if !value.is_null()
                 && let Some(value) = simple(value)
-                && let Some(name) = name(field.load(Ordering::Relaxed), session)
+                && let Some(name) = name(field, session)
             {
                 fields.push((name, value));
             }
@@ -468,17 +291,6 @@ unsafe fn convert(
 unsafe fn route(name: Object, session: u64) -> Option<Route> {
     // SAFETY: attached, alive or null.
     Route::of_name(unsafe { text(name) }, session)
-}
-
-/// An exact `str`; of anything else nothing.
-unsafe fn text<'a>(object: Object) -> &'a [u8] {
-    // SAFETY: attached; alive or null, and alive as long as the result is used.
-    unsafe {
-        if object.is_null() || ffi::PyUnicode_CheckExact(object) == 0 {
-            return b"";
-        }
-        utf8(object).unwrap_or_default()
-    }
 }
 
 /// What the application calls a level of its own; empty when it has no name for it.

@@ -4,27 +4,23 @@
 //! timeout and can be given up. Starting and stopping happen under the lifecycle lock of the fork-wiped page, which a
 //! forked child always finds free.
 //!
-//! After a fork the child finds the session word wiped while [`CURRENT`] still points to the parent's session. Of that
-//! one it reads the configuration, which never changes, and nothing else: no lock, queue or connection. The first
-//! recording call builds a session of the child's own from it ([`revive`]); a child that records nothing starts no
-//! thread. The parent's session is never freed in the child.
-#![expect(
-    unsafe_code,
-    reason = "one owned pointer that must be readable without a lock that a fork could leave held"
-)]
+//! After a fork the child finds the session word wiped while [`mod@current`] still holds the parent's session. The first
+//! recording call builds a session of the child's own from its configuration ([`revive`]); a child that records nothing
+//! starts no thread.
 
 mod check;
+mod current;
 mod sinks;
 
 pub use check::Report;
 pub use sinks::Captured;
 
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::current::{Current, current, install};
 use self::sinks::Exchanges;
 use crate::config::Config;
 use crate::emit::{self, Intake};
@@ -41,8 +37,9 @@ use crate::redact::Redactor;
 use crate::resource;
 use crate::sampler::Sampler;
 use crate::stats::{DropCounts, SinkStats, Snapshot};
-use crate::sys::fork::{Guard, lifecycle_lock};
+use crate::sys::fork::lifecycle_lock;
 use crate::sys::{fork, stderr};
+use crate::transport::sls_credentials::Credentials;
 
 /// How much longer than its timeout a call waits for the exporter's last word.
 const GRACE: Duration = Duration::from_millis(50);
@@ -54,11 +51,6 @@ const OBSERVE_FOR: Duration = Duration::from_secs(1);
 
 const CONTENT_TYPE: &str = "application/x-protobuf";
 
-/// From `Arc::into_raw`, or null. Changed only under the lifecycle lock.
-static CURRENT: AtomicPtr<Session> = AtomicPtr::new(ptr::null_mut());
-/// The last session that was shut down, until the next `init`: who calls `shutdown` again waits for the same end, and
-/// `stats` can still be read. Like [`CURRENT`]; never both.
-static ENDED: AtomicPtr<Session> = AtomicPtr::new(ptr::null_mut());
 /// A child goes on counting where its parent was, so an id is unique along a line of forks.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -76,6 +68,8 @@ struct Running {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     captured: Option<Captured>,
+    /// Of each SLS sink, in order.
+    credentials: Vec<Credentials>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -136,8 +130,7 @@ pub fn force_flush(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> 
 
 /// Between `init` and `shutdown`, also in a child forked in between.
 pub fn is_initialized() -> bool {
-    // Relaxed: nothing is read through it.
-    !CURRENT.load(Ordering::Relaxed).is_null()
+    current::is_any()
 }
 
 /// The counters, after `shutdown` those of the session that ended; `None` before `init`. Those behind the lanes are as of
@@ -158,6 +151,16 @@ pub fn captured() -> Option<Captured> {
         Current::None => None,
         Current::Inherited(config) => config.capture.then(Captured::new),
         Current::Own(session) | Current::Ended(session) => session.running.as_ref()?.captured.clone(),
+    }
+}
+
+/// Those of the current session's SLS sinks, in order; none of one that sends nothing ([`Config::capture`]).
+pub fn sls_credentials() -> Vec<Credentials> {
+    match current(&lifecycle_lock()) {
+        Current::Own(session) if !session.config.capture => {
+            session.running.as_ref().map(|running| running.credentials.clone()).unwrap_or_default()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -183,72 +186,14 @@ fn revive() {
     install(&guard, Session::start(*parent, true, Exchanges::where_possible).ok());
 }
 
-enum Current {
-    None,
-    /// What the parent was told: this process has no session of its own yet.
-    Inherited(Box<Config>),
-    Own(Arc<Session>),
-    /// Shut down, or on the way to it.
-    Ended(Arc<Session>),
-}
-
-fn current(_guard: &Guard) -> Current {
-    match (held_by(&CURRENT), held_by(&ENDED)) {
-        (Some(Ok(session)), _) => Current::Own(session),
-        (Some(Err(parent)), _) => Current::Inherited(Box::new(parent.clone())),
-        (None, Some(Ok(session))) => Current::Ended(session),
-        (None, _) => Current::None,
-    }
-}
-
-/// The session that `holder` holds; only the configuration of one that is the parent's. Under the lifecycle lock.
-fn held_by(holder: &AtomicPtr<Session>) -> Option<Result<Arc<Session>, &Config>> {
-    // Acquire: pairs with the store in `install`.
-    let pointer = holder.load(Ordering::Acquire);
-    if pointer.is_null() {
-        return None;
-    }
-    // SAFETY: comes from `Arc::into_raw`; its count is released only after it has left its holder, which needs the
-    // lock. In a forked child nobody ever releases the parent's count.
-    let session = unsafe { &*pointer };
-    if session.process != fork::process() {
-        return Some(Err(&session.config));
-    }
-    // SAFETY: as above: the count is at least one.
-    Some(Ok(unsafe {
-        Arc::increment_strong_count(pointer);
-        Arc::from_raw(pointer)
-    }))
-}
-
-/// Replaces the current session. The one before is [`ENDED`] if nothing follows it; otherwise, or when it is the
-/// parent's, it is let go of.
-fn install(_guard: &Guard, session: Option<Session>) {
-    match session.as_ref().and_then(|session| session.running.as_ref()) {
-        Some(running) => emit::publish(running.intake.clone()),
-        None => emit::retract(),
-    }
-    let pointer = session.map_or(ptr::null(), |session| Arc::into_raw(Arc::new(session)));
-    let before = held_by(&CURRENT).and_then(Result::ok).filter(|_| pointer.is_null());
-    replace(&ENDED, before.map_or(ptr::null(), Arc::into_raw));
-    replace(&CURRENT, pointer);
-}
-
-fn replace(holder: &AtomicPtr<Session>, pointer: *const Session) {
-    let before = held_by(holder);
-    // Release: pairs with the load in `held_by`.
-    holder.store(pointer.cast_mut(), Ordering::Release);
-    if let Some(Ok(before)) = before {
-        // SAFETY: the count that `holder` held.
-        unsafe { Arc::decrement_strong_count(Arc::as_ptr(&before)) };
-    }
-}
-
-/// Asks the observable instruments, then turns recording off. The session that was on, or has been turned off before, if it is this process's own.
+/// Asks the observable instruments, then turns recording off. The session that was on, or has been turned off before, if
+/// it is this process's own.
 fn take(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Option<Arc<Session>> {
     let running = current(&lifecycle_lock());
+    let mut asked = None;
     if let Current::Own(session) = running {
         session.observe(timeout, should_stop);
+        asked = Some(session);
     }
     let guard = lifecycle_lock();
     match current(&guard) {
@@ -257,6 +202,8 @@ fn take(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Option<Arc<
             install(&guard, None);
             None
         }
+        // Meanwhile somebody else has ended the session that was meant, and begun this one.
+        Current::Own(session) if asked.as_ref().is_some_and(|asked| !Arc::ptr_eq(asked, &session)) => asked,
         Current::Own(session) => {
             install(&guard, None);
             Some(session)
@@ -302,6 +249,8 @@ impl Session {
         });
         let warnings = if config.diagnostics && !revived { config.warnings.clone() } else { Vec::new() };
         let (sinks_of, resource) = (config.clone(), encoded_resource(&config));
+        let configured = config.sls_log_sinks.iter().map(|sink| &sink.credentials);
+        let credentials: Vec<_> = configured.map(Credentials::of).collect();
         let captured = config.capture.then(Captured::new);
         let keep = captured.clone();
         let parts = Parts {
@@ -338,7 +287,7 @@ impl Session {
         let shared = Arc::new(Shared::new(lanes, empty_stats(&config)));
         let thread =
             exporter::start(parts, shared.clone()).map_err(|error| Error::Thread(error.to_string()))?;
-        let running = Running { intake, shared, captured, thread: Mutex::new(Some(thread)) };
+        let running = Running { intake, shared, captured, credentials, thread: Mutex::new(Some(thread)) };
         Ok(Self { process, config, revived, running: Some(running) })
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CONTENT_TYPE;
-use crate::config::{
-    BatchConfig, Compression, Config, Level, LogFilter, Protocol, SlsSinkConfig, TransportConfig,
-};
+use crate::config::{BatchConfig, Compression, Config, LogFilter, Protocol, SlsSinkConfig, TransportConfig};
 use crate::encode::otlp;
 use crate::error::Error;
 use crate::exporter::request::{Dialect, Settings};
@@ -160,7 +158,7 @@ pub(super) fn log_routes(config: &Config) -> LogRoutes {
     let otlp = config.otlp_log_sinks.iter().map(|sink| route(&sink.filter, sink.sample_ratio));
     let sls = config.sls_log_sinks.iter().map(|sink| route(&sink.filter, sink.sample_ratio));
     let console = config.console_logs.then(|| LogRoute {
-        filter: common.clone().at_least(config.console_level.unwrap_or(Level::Trace)),
+        filter: config.console_filter.as_ref().unwrap_or(&common).clone(),
         sample_ratio: 1.0,
     });
     LogRoutes::new(otlp.chain(sls).chain(console).collect())

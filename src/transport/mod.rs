@@ -7,6 +7,7 @@
 mod answer;
 mod compress;
 mod conn;
+pub mod fetch;
 mod http1;
 pub mod memory;
 mod post;
@@ -14,6 +15,7 @@ mod resolve;
 pub mod retry;
 pub mod sls;
 pub mod sls_answer;
+pub mod sls_credentials;
 pub mod sls_sign;
 mod tls;
 

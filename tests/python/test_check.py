@@ -1,4 +1,4 @@
-"""`check()`: one span to each sink over a real socket, and what is said about it."""
+"""`check()`: one record to each sink over a real socket, and what is said about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from otlp_server import Answer, OtlpServer, closed_port, partial_success
 
 import pytracingx as ptx
 
-KEYS = {"endpoint", "protocol", "ok", "phase", "status", "latency_ms", "clock_skew_s", "error"}
+KEYS = {"signal", "endpoint", "protocol", "ok", "phase", "status", "latency_ms", "clock_skew_s", "error"}
 
 
 @contextlib.contextmanager
@@ -93,6 +93,19 @@ def test_a_disabled_session_checks_nothing(collector: OtlpServer, run_python: Ru
     assert finished.answer == [] and collector.requests == []
 
 
+def test_sinks_of_every_signal(collector: OtlpServer, check: Any) -> None:
+    endpoint = collector.endpoint
+    sinks = ptx.OtlpLogSink(endpoint, "http"), ptx.MetricSink(endpoint, "http"), ptx.TraceSink(endpoint, "http")
+    reports = check(*sinks)
+    assert [(report["signal"], report["ok"]) for report in reports] == [
+        ("traces", True),
+        ("metrics", True),
+        ("logs", True),
+    ]
+    names = [span["name"] for span in collector.spans] + [metric["name"] for metric in collector.metrics]
+    assert names + [log["body"] for log in collector.logs] == ["pytracingx.check"] * 3
+
+
 def test_a_server_that_takes_it(collector: OtlpServer, check: Any) -> None:
     """The span arrives, whatever the sampler says, compressed as the sink does; the exporter's books are untouched."""
     endpoint = f"{collector.endpoint}/with/token"
@@ -100,6 +113,7 @@ def test_a_server_that_takes_it(collector: OtlpServer, check: Any) -> None:
     shown = f"{collector.endpoint}/…"
     assert report.pop("latency_ms") > 0
     assert report == {
+        "signal": "traces",
         "endpoint": shown,
         "protocol": "http/protobuf",
         "ok": True,
@@ -119,6 +133,30 @@ def test_a_server_that_takes_it(collector: OtlpServer, check: Any) -> None:
     [books] = ptx.stats()["trace_sinks"]
     assert books["wanted"] == books["requests"] == 0
     assert ptx.stats()["spans"]["recorded"] == 0
+
+
+def test_every_signal_is_checked(collector: OtlpServer, check: Any) -> None:
+    """A span, a point and a log record, whatever order the sinks stand in, views and filters notwithstanding."""
+    sinks = [
+        ptx.OtlpLogSink(collector.endpoint, protocol="http", log_filter="off"),
+        ptx.MetricSink(collector.endpoint, protocol="http", temporality="delta"),
+        ptx.TraceSink(collector.endpoint, protocol="http"),
+    ]
+    reports = check(*sinks)
+    assert [(report["signal"], report["ok"]) for report in reports] == [
+        ("traces", True),
+        ("metrics", True),
+        ("logs", True),
+    ]
+    assert [span["name"] for span in collector.spans] == ["pytracingx.check"]
+    assert [metric["name"] for metric in collector.metrics] == ["pytracingx.check"]
+    [log] = collector.logs
+    assert (log["body"], log["severity_number"]) == ("pytracingx.check", 9)
+    stats = ptx.stats()
+    for signal in ("trace", "metric", "log"):
+        [books] = stats[f"{signal}_sinks"]
+        assert books["wanted"] == books["requests"] == 0
+    assert stats["logs"]["recorded"] == stats["measurements"]["recorded"] == 0
 
 
 def test_sinks_are_checked_side_by_side(collector: OtlpServer, check: Any) -> None:

@@ -64,6 +64,7 @@ def test_config_error_is_a_value_error_and_a_runtime_error() -> None:
         (lambda: ptx.Config("s", log_filter="lib=loud"), "log_filter: 'lib=loud' is not a directive"),
         (lambda: ptx.Config("s", sinks=[1]), "sinks list must contain TraceSink, MetricSink, OtlpLogSink, or SlsLogSink, got int at index 0"),
         (lambda: ptx.Config("s", sinks=[ptx.TraceSink("x")] * 17), "sinks may hold at most 16 TraceSinks, got 17"),
+        (lambda: ptx.Config("s", sinks=[ptx.MetricSink("x")] * 17), "sinks may hold at most 16 MetricSinks, got 17"),
         (lambda: ptx.Config("s", views=[1]), "views list must contain View, got int at index 0"),
         (lambda: ptx.Config("s", redact=[ptx.Redact("a"), ptx.View()]), "redact list must contain Redact, got View at index 1"),
         (lambda: ptx.Config("s", sinks=[ptx.OtlpLogSink("x")] * 10 + [ptx.SlsLogSink(**SLS)] * 6),

@@ -206,8 +206,10 @@ def test_where_spans_are_shown(
     [
         ("", ["info", "warn"]),
         ("console_level='warn'", ["warn"]),
-        ("console_level='trace'", ["info", "warn"]),
+        ("console_level='trace'", ["debug", "info", "warn"]),
         ("console_level='trace', log_filter='debug'", ["debug", "info", "warn"]),
+        ("console_level='trace', log_filter='info'", ["info", "warn"]),
+        ("console_level='warn', log_filter='debug'", ["warn"]),
         ("console_level='off'", []),
         ("log_filter='off,app.noisy=warn'", ["warn"]),
         ("console_output=False", []),

@@ -5,19 +5,23 @@ from __future__ import annotations
 import ast
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import RunPython
+from otlp_server import OtlpServer
 
 import pytracingx as ptx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from stub_docs import STUB, documented
 
-PUBLIC = [name for name in ptx.__all__ if not name.startswith("_")]
+PUBLIC = [name for name in ptx.__all__ if not name.startswith("_") and name != "aliyun"]
+ALIYUN = [f"aliyun.{name}" for name in ptx.aliyun.__all__]
 CLASSES = [name for name in PUBLIC if inspect.isclass(getattr(ptx, name))]
 MEMBERS = [
     f"{name}.{member}"
@@ -34,7 +38,7 @@ MADE_BY_CALLS = [
     *[f"Bound{name}" for name in INSTRUMENTS],
     *["ObservableCounter", "ObservableGauge", "ObservableUpDownCounter"],
 ]
-NOT_CONSTRUCTED = ["ConfigError", *MADE_BY_CALLS]
+NOT_CONSTRUCTED = ["ConfigError", "aliyun.CredentialsError", *MADE_BY_CALLS]
 
 
 def find(path: str) -> Any:
@@ -45,15 +49,15 @@ def find(path: str) -> Any:
 
 
 def test_all_is_complete() -> None:
-    """Everything public of the extension module, `traced`, and nothing else."""
+    """Everything public of the extension module, `traced`, `aliyun`, and nothing else."""
     exported = {name for name in vars(ptx._native) if not name.startswith("_")}
-    assert sorted(PUBLIC) == sorted({*exported, "traced"})
+    assert sorted([*PUBLIC, "aliyun"]) == sorted({*exported, "aliyun", "traced"})
     assert set(ptx.__all__) <= set(dir(ptx))
     with pytest.raises(AttributeError, match="module 'pytracingx' has no attribute 'no_such_name'"):
         ptx.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("name", PUBLIC + MEMBERS)
+@pytest.mark.parametrize("name", PUBLIC + MEMBERS + ALIYUN)
 def test_every_argument_is_documented(name: str) -> None:
     """Each public name says what it is, and names each of its arguments."""
     value = find(name)
@@ -135,8 +139,50 @@ def test_the_stub_has_the_docstrings_of_the_module() -> None:
 
 
 def test_importing_the_package_imports_no_more_than_it_needs() -> None:
-    """`inspect` and `typing` take longer than all the rest; `traced` brings them when it is used."""
-    code = "import sys, pytracingx as p; print({'inspect', 'typing'} & {*sys.modules}); p.traced"
+    """`inspect` and `typing` take longer than all the rest; `traced` brings them when it is used, and `aliyun` none."""
+    code = "import sys, pytracingx as p; n = {'inspect', 'typing', 'json', 'threading', 'pytracingx.aliyun'}; "
+    code += "print(n & {*sys.modules}); p.aliyun; print(n & {*sys.modules}); p.traced"
     path = {"PYTHONPATH": str(Path(ptx.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=path)
-    assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("set()\n{'pytracingx.aliyun'}\n", 0), done.stderr
+
+
+# What the README's examples take for granted.
+README_PRELUDE = """
+from types import SimpleNamespace
+import pytracingx as ptx
+
+queued_at, started_at = ptx.now() - 1000, ptx.now()
+parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+request = SimpleNamespace(headers={"traceparent": parent}, context=ptx.SpanContext.from_traceparent(parent))
+cache, order = SimpleNamespace(usage=lambda: 0.5), object()
+
+def handle(order):
+    with ptx.start_span("POST /orders", {"http.response.status_code": 201}):
+        ptx.get_meter("shop").counter("orders").add(1, {"country": "no"})
+        ptx.get_logger("shop").info("order stored")
+"""
+
+
+def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPython) -> None:
+    """Each in a session of its own, which delivers all of it."""
+    text = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 5
+    code = README_PRELUDE
+    for block in blocks:
+        if "ptx.init(" not in block and "capture(" not in block:
+            code += "ptx.init()\n"
+        code += block.replace("http://collector:4318", collector.endpoint)
+        code += "".join(f"{test}()\n" for test in re.findall(r"^def (test_\w+)", block, re.MULTILINE))
+        code += "assert ptx.shutdown()\n"
+    run_python(code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}, prelude="")
+    assert {"chat", "tokenize", "stream", "queue", "POST /orders"} <= {
+        span["name"] for span in collector.spans
+    }
+    assert {metric["name"] for metric in collector.metrics} == {
+        "gen_ai.server.tokens",
+        "step.duration",
+        "kv_cache.usage",
+    }
+    assert {log["body"] for log in collector.logs} == {"answered", "3 left"}

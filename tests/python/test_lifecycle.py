@@ -201,6 +201,33 @@ def test_ctrl_c_ends_the_wait(call: str, run_python: RunPython) -> None:
     assert done.answer is not None and done.answer < 0.2 + LATE_S
 
 
+def test_ctrl_c_while_callbacks_are_asked_for_the_last_time_ends_the_wait(run_python: RunPython) -> None:
+    with hung() as bad:
+        done = run_python(
+            """
+            import signal
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1]), ptx.MetricSink(sys.argv[1])], exit_timeout_ms=0))
+            asked = threading.Event()
+            def hang():
+                asked.set()
+                time.sleep(60)
+            ptx.get_meter("m").observable_gauge("hung", hang)
+            ptx.start_span("op").end()
+            def interrupt():
+                asked.wait()
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Thread(target=interrupt).start()
+            begun = time.monotonic()
+            try:
+                ptx.shutdown(10_000)
+            except KeyboardInterrupt:
+                answer(time.monotonic() - begun)
+            """,
+            bad,
+        )
+    assert done.answer is not None and done.answer < 0.4 + LATE_S
+
+
 def test_a_signal_handler_that_returns_does_not_end_the_wait(run_python: RunPython) -> None:
     with hung() as bad:
         done = run_python(

@@ -265,6 +265,15 @@ def test_emit_log_record_with_what_is_odd(logs: Logs) -> None:
         ptx.emit_log_record("n", "m")  # type: ignore[call-arg]
 
 
+def test_no_severity_counts_as_the_lowest_for_each_sink(collector: OtlpServer) -> None:
+    """Whatever the other sinks take."""
+    sinks = [ptx.OtlpLogSink(collector.endpoint, "http", log_filter=level) for level in ("warn", "trace")]
+    ptx.init(ptx.Config("svc", sinks=sinks, console_output=False))
+    LOGGER.log(0, "none")
+    assert ptx.shutdown()
+    assert [sink["wanted"] for sink in ptx.stats()["log_sinks"]] == [0, 1]
+
+
 @pytest.mark.parametrize("character", ["x", "é"])
 def test_a_large_body_travels_whole(logs: Logs, character: str) -> None:
     body = character * (1 << 20)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import RunPython
-from otlp_server import OtlpServer
+from otlp_server import OtlpServer, closed_port
 
 START = """
     import logging
@@ -168,6 +168,34 @@ def test_one_that_hangs_costs_its_own_data_only(collector: OtlpServer, run_pytho
     assert [point["value"] for point in collector.points("hung", every=True)][:1] == [2]
 
 
+def test_one_that_ends_at_its_deadline_is_asked_again(run_python: RunPython) -> None:
+    """Whoever is first, callback or deadline, the other notices."""
+    done = run_python(
+        """
+    from pytracingx import _worker
+    _worker._CALLBACK_MS = 2
+    sys.setswitchinterval(1e-5)
+    calls, slow = [], True
+    def edge():
+        end = time.perf_counter() + 0.002 * slow
+        while time.perf_counter() < end: pass
+        calls.append(None)
+        return 1
+    ptx.get_meter("observables").observable_gauge("edge", edge)
+    ptx.init(ptx.Config("svc", sinks=[ptx.MetricSink(sys.argv[1])], diagnostics="off", exit_timeout_ms=0))
+    for _ in range(400): ptx.force_flush(20)
+    slow = False
+    asked = len(calls)
+    given_up = time.monotonic() + 10
+    while len(calls) < asked + 3 and time.monotonic() < given_up: ptx.force_flush(20)
+    answer(len(calls) - asked)
+    """,
+        f"http://127.0.0.1:{closed_port()}",
+    )
+    # One may have been under way.
+    assert done.answer > 2
+
+
 def test_the_worker_lives_as_long_as_its_session(collector: OtlpServer, run_python: RunPython) -> None:
     done = run_python(
         START
@@ -194,6 +222,31 @@ def test_the_worker_lives_as_long_as_its_session(collector: OtlpServer, run_pyth
     assert done.answer == [[], [], ["pytracingx-worker"], both, ["pytracingx-worker"], []]
     # A flush and two ends.
     assert len(collector.points("value", every=True)) == 3
+
+
+def test_shutdown_means_the_session_it_was_called_in(collector: OtlpServer, run_python: RunPython) -> None:
+    """Not one that was begun while the callbacks were asked for the last time."""
+    done = run_python(
+        START
+        + """
+    asked, release = threading.Event(), threading.Event()
+    def slow():
+        asked.set()
+        release.wait(10)
+        return 1
+    meter.observable_gauge("slow", slow)
+    begin()
+    thread = threading.Thread(target=ptx.shutdown)
+    thread.start()
+    asked.wait()
+    ptx.shutdown(0)
+    begin()
+    release.set()
+    thread.join()
+    answer(ptx.is_initialized())
+    """
+    )
+    assert done.answer is True
 
 
 def test_the_last_values_are_collected_at_exit(collector: OtlpServer, run_python: RunPython) -> None:

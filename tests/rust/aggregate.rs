@@ -12,7 +12,7 @@ use pytracingx::batch::{Batch, Lookup};
 use pytracingx::clock::Timeline;
 use pytracingx::config::{ExemplarFilter, HistogramAggregation, Temporality, View, ViewAggregation};
 use pytracingx::ids::{SpanId, TraceId};
-use pytracingx::instruments::{Definition, Instrument, Instruments};
+use pytracingx::instruments::{Definition, Instrument, Instruments, MAX_BINDING_BYTES};
 use pytracingx::intern::{Interner, Scope};
 use pytracingx::record::InstrumentKind::{
     self, Counter, Gauge, Histogram, ObservableCounter, ObservableGauge, ObservableUpDownCounter,
@@ -704,4 +704,14 @@ fn examples_are_off_unless_asked_for() {
         rig.put(inside_span(measurement(&instrument, Int(1)), 100, 1), &[]);
         assert_eq!(rig.only(2_000).points[0].exemplars, []);
     }
+}
+
+#[test]
+fn what_is_bound_takes_bounded_memory() {
+    let instruments = Instruments::default();
+    let mebibyte = |i: usize| vec![i as u8; 1 << 20];
+    let bound: Vec<_> = (0..17).map(|i| instruments.bind(1, &mebibyte(i))).collect();
+    assert_eq!(MAX_BINDING_BYTES, 16 << 20);
+    assert!(bound[..16].iter().all(Option::is_some));
+    assert_eq!((bound[16], instruments.bind(1, &mebibyte(3))), (None, bound[3]));
 }

@@ -385,20 +385,21 @@ fn atomic_of(code: &str) -> Option<&str> {
 
 /// A field or a static of this name.
 fn declares(code: &str, name: &str) -> bool {
-    let code = code.trim_start();
+    let code = without_visibility(code);
     let code = code.strip_prefix("static ").unwrap_or(code);
     !name.is_empty() && code.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
 }
 
 fn is_item(code: &str) -> bool {
-    let code = code.trim_start();
-    let visible = code.strip_prefix("pub").map_or(code, |rest| {
-        rest.strip_prefix('(')
-            .and_then(|rest| rest.split_once(')'))
-            .map_or(rest, |(_, rest)| rest)
-            .trim_start()
-    });
-    let mut words =
-        visible.split_whitespace().skip_while(|word| ["unsafe", "extern", "async"].contains(word));
+    let words = without_visibility(code).split_whitespace();
+    let mut words = words.skip_while(|word| ["unsafe", "extern", "async"].contains(word));
     matches!(words.next(), Some("fn" | "static" | "const" | "impl"))
+}
+
+fn without_visibility(code: &str) -> &str {
+    let code = code.trim_start();
+    code.strip_prefix("pub").map_or(code, |rest| {
+        let restricted = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+        restricted.map_or(rest, |(_, rest)| rest).trim_start()
+    })
 }

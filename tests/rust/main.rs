@@ -30,6 +30,7 @@ mod retry;
 mod sampler;
 mod sink;
 mod sls;
+mod sls_credentials;
 mod sls_model;
 mod sls_transport;
 mod strategies;

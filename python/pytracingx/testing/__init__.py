@@ -23,7 +23,6 @@ from .. import _native
 from . import _otlp
 from .records import Buckets, Event, Exemplar, Link, LogRecord, Metric, Point, Scope, Span
 
-_Temporality = Literal["cumulative", "delta", "lowmemory"]
 _Record = TypeVar("_Record", Span, LogRecord)
 
 ENDPOINT = "http://in-memory"  # never contacted
@@ -42,7 +41,7 @@ def capture(
     service_name: str = "test",
     *,
     strict: bool = False,
-    temporality: _Temporality = "cumulative",
+    temporality: Literal["cumulative", "delta", "lowmemory"] = "cumulative",
     **options: Any,
 ) -> Captured:
     """Record into memory: a session from `with` to its end, nothing current at its beginning.

@@ -107,6 +107,16 @@ def console_logs_level(t: Trial) -> None:
 
 
 @case(only="0.2.0")
+def console_logs_level_more(t: Trial) -> None:
+    console_logs(t, console_level="debug")
+
+
+@case(only="0.2.0", env={"RUST_LOG": "debug"})
+def console_logs_level_before_environment(t: Trial) -> None:
+    console_logs(t, console_level="error")
+
+
+@case(only="0.2.0")
 def console_logs_filter(t: Trial) -> None:
     console_logs(t, log_filter="debug,noisy=off")
 
