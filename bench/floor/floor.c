@@ -243,11 +243,12 @@ static PyObject *record_span(PyObject *module, PyObject *const *arguments, Py_ss
     Py_RETURN_NONE;
 }
 
-/* add(value, attributes=None), for every instrument */
-static PyObject *add(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+/* A measurement: what it is of, its value, the time where that matters. */
+static inline PyObject *measure(PyObject *const *arguments, Py_ssize_t count, PyObject *keywords, uint64_t time)
 {
     Record *record = reserve();
     record->word[0] = 7;
+    record->word[2] = time;
     if (PyFloat_CheckExact(arguments[0])) {
         double number = PyFloat_AS_DOUBLE(arguments[0]);
         memcpy(&record->word[1], &number, sizeof number);
@@ -263,8 +264,20 @@ static PyObject *add(PyObject *module, PyObject *const *arguments, Py_ssize_t co
     Py_RETURN_NONE;
 }
 
-/* log(message, attributes=None) */
-static PyObject *log_message(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+/* add(value, attributes=None) and record(value, attributes=None), of counters, histograms and their bound handles */
+static PyObject *add(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return measure(arguments, count, keywords, 0);
+}
+
+/* set(value, attributes=None), of a gauge: the last one counts */
+static PyObject *set(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return measure(arguments, count, keywords, ticks());
+}
+
+/* info(message, *, attributes=None) */
+static PyObject *info(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
     Py_ssize_t length;
     const char *text = PyUnicode_AsUTF8AndSize(arguments[0], &length);
@@ -287,16 +300,33 @@ static PyObject *log_message(PyObject *module, PyObject *const *arguments, Py_ss
     Py_RETURN_NONE;
 }
 
-static PyObject *noop(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords) { Py_RETURN_NONE; }
+/* empty(value): the cheapest call there is */
+static PyObject *empty(PyObject *self, PyObject *const *arguments, Py_ssize_t count) { Py_RETURN_NONE; }
+
+/* Instrument and logger in one: methods, because a method's look-up costs something too. */
+static PyMethodDef recorder_methods[] = {
+    {"add", (PyCFunction)(void *)add, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"record", (PyCFunction)(void *)add, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"set", (PyCFunction)(void *)set, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"info", (PyCFunction)(void *)info, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"empty", (PyCFunction)(void *)empty, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject RecorderType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "floor.Recorder",
+    .tp_basicsize = sizeof(PyObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_methods = recorder_methods,
+};
 
 static PyObject *records(PyObject *module, PyObject *unused) { return PyLong_FromUnsignedLongLong(written); }
 
 static PyMethodDef methods[] = {
     {"span", (PyCFunction)(void *)span, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"record_span", (PyCFunction)(void *)record_span, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"add", (PyCFunction)(void *)add, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"log", (PyCFunction)(void *)log_message, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"noop", (PyCFunction)(void *)noop, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"records", records, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -308,5 +338,8 @@ PyMODINIT_FUNC PyInit_floor(void)
     if (PyType_Ready(&SpanType) < 0)
         return NULL;
     current = PyContextVar_New("floor", Py_None);
-    return current ? PyModule_Create(&definition) : NULL;
+    PyObject *module = current ? PyModule_Create(&definition) : NULL;
+    if (module && PyModule_AddType(module, &RecorderType) < 0)
+        Py_CLEAR(module);
+    return module;
 }

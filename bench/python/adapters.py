@@ -7,6 +7,7 @@ operations; every loop of one row does the same work with the same names and val
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -14,11 +15,26 @@ from typing import Any
 
 Loop = Callable[[int], None]
 
-# The rows of the hot-path table. Metrics and logs get theirs when their signals arrive.
+# The rows of the hot-path table, by what each operation records.
 SPAN = "with start_span"
 SPAN_1 = "… 1 attribute"
 SPAN_3_2 = "… 3 attributes, 2 set_attribute"
 RECORD = "record_span"
+SPANS = [SPAN, SPAN_1, SPAN_3_2, RECORD]
+COUNTER = "counter.add(1)"
+COUNTER_1 = "counter.add, 1 attribute"
+BOUND = "bound.add(1)"
+HISTOGRAM_1 = "histogram.record, 1 attribute"
+MEASUREMENTS = [COUNTER, COUNTER_1, BOUND, HISTOGRAM_1]
+GAUGE = "gauge.set"
+LOG = 'logger.info("hello")'
+LOG_1 = "logger.info, 1 attribute"
+STDLIB = "logging.info, its handler"
+LOGS = [LOG, LOG_1, STDLIB]
+# Not a library's own: the loop around each, what a call costs at least, and stdlib's logging to nobody.
+LOOP = "the empty loop"
+EMPTY = "an empty C method"
+NULL = "logging.info, NullHandler"
 
 
 def span_loops(start_span: Any, record_span: Any = None) -> dict[str, Loop]:
@@ -54,6 +70,63 @@ def span_loops(start_span: Any, record_span: Any = None) -> dict[str, Loop]:
     return loops
 
 
+def metric_loops(counter: Any, bound: Any, histogram: Any, set_gauge: Callable[..., None]) -> dict[str, Loop]:
+    """The rows for a library with OpenTelemetry's instruments, `bound` or not."""
+
+    def add(count: int) -> None:
+        for _ in range(count):
+            counter.add(1)
+
+    def add_1(count: int) -> None:
+        for _ in range(count):
+            counter.add(1, {"model": "qwen2.5-72b"})
+
+    def add_bound(count: int) -> None:
+        for _ in range(count):
+            bound.add(1)
+
+    def record_1(count: int) -> None:
+        for _ in range(count):
+            histogram.record(12.5, {"model": "qwen2.5-72b"})
+
+    def set_last(count: int) -> None:
+        for _ in range(count):
+            set_gauge(0.5)
+
+    loops: dict[str, Loop] = {COUNTER: add, COUNTER_1: add_1, HISTOGRAM_1: record_1, GAUGE: set_last}
+    if bound:
+        loops[BOUND] = add_bound
+    return loops
+
+
+def log_loops(logger: Any) -> dict[str, Loop]:
+    """The rows for a library with `info(message, attributes=…)`."""
+
+    def info(count: int) -> None:
+        for _ in range(count):
+            logger.info("hello")
+
+    def info_1(count: int) -> None:
+        for _ in range(count):
+            logger.info("hello", attributes={"model": "qwen2.5-72b"})
+
+    return {LOG: info, LOG_1: info_1}
+
+
+def stdlib_loop(handler: logging.Handler) -> Loop:
+    """A logger of stdlib's that has this handler and no other."""
+    logger = logging.getLogger(f"bench.{type(handler).__name__}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+
+    def info(count: int) -> None:
+        for _ in range(count):
+            logger.info("hello")
+
+    return info
+
+
 def spans_with_three_attributes(start_span: Any, count: int) -> None:
     """The work of the throughput and memory benchmarks, for such a library."""
     for number in range(count):
@@ -62,11 +135,11 @@ def spans_with_three_attributes(start_span: Any, count: int) -> None:
 
 
 class Adapter:
-    """`start` initialises, `stop` delivers everything recorded and ends the session."""
+    """`start` initialises, for spans or for all that `loops` record; `stop` delivers and ends the session."""
 
     module: str  # what a program imports, for the import time
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -86,19 +159,38 @@ class Pytracingx(Adapter):
 
     module = "pytracingx"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         import pytracingx
 
         self.ptx: Any = pytracingx
-        sink = pytracingx.TraceSink(f"{endpoint}/v1/traces", protocol="http/protobuf")
-        pytracingx.init(pytracingx.Config("bench", console_output=False, sinks=[sink]))
+        sinks = [
+            kind(f"{endpoint}/v1/{signal}", protocol="http/protobuf")
+            for kind, signal in [
+                (pytracingx.TraceSink, "traces"),
+                (pytracingx.MetricSink, "metrics"),
+                (pytracingx.OtlpLogSink, "logs"),
+            ]
+            if every_signal or signal == "traces"
+        ]
+        pytracingx.init(pytracingx.Config("bench", console_output=False, sinks=sinks))
 
     def stop(self) -> None:
         self.ptx.force_flush()
         self.ptx.shutdown()
 
     def loops(self) -> dict[str, Loop]:
-        return span_loops(self.ptx.start_span, getattr(self.ptx, "record_span", None))
+        from pytracingx.logging import SLSLoggingHandler
+
+        meter = self.ptx.get_meter("bench")
+        counter = meter.counter("counter")
+        bound = counter.bind({"bound": True}) if hasattr(counter, "bind") else None
+        histogram, gauge = meter.histogram("histogram"), meter.gauge("gauge")
+        return {
+            **span_loops(self.ptx.start_span, getattr(self.ptx, "record_span", None)),
+            **metric_loops(counter, bound, histogram, gauge.record),
+            **log_loops(self.ptx.get_logger("bench")),
+            STDLIB: stdlib_loop(SLSLoggingHandler()),
+        }
 
     def three_attributes(self, count: int) -> None:
         spans_with_three_attributes(self.ptx.start_span, count)
@@ -109,7 +201,7 @@ class Floor(Adapter):
 
     module = "floor"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         import floor
 
         self.floor: Any = floor
@@ -118,7 +210,18 @@ class Floor(Adapter):
         pass
 
     def loops(self) -> dict[str, Loop]:
-        return span_loops(self.floor.span, self.floor.record_span)
+        one = self.floor.Recorder()
+
+        def empty(count: int) -> None:
+            for _ in range(count):
+                one.empty(1)
+
+        return {
+            **span_loops(self.floor.span, self.floor.record_span),
+            **metric_loops(one, one, one, one.set),
+            **log_loops(one),
+            EMPTY: empty,
+        }
 
     def three_attributes(self, count: int) -> None:
         spans_with_three_attributes(self.floor.span, count)
@@ -129,24 +232,61 @@ class OpenTelemetry(Adapter):
 
     module = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
-    def start(self, endpoint: str) -> None:
-        import logging
-
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        logging.disable()
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        self.endpoint = endpoint
+        self.providers: list[Any] = []
         self.provider = TracerProvider()
         self.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
         self.tracer = self.provider.get_tracer("bench")
 
     def stop(self) -> None:
-        self.provider.force_flush()
-        self.provider.shutdown()
+        for provider in [self.provider, *self.providers]:
+            provider.force_flush()
+            provider.shutdown()
 
     def loops(self) -> dict[str, Loop]:
-        return span_loops(self.tracer.start_as_current_span)
+        return {**span_loops(self.tracer.start_as_current_span), **self.metric_loops(), **self.log_loops()}
+
+    def metric_loops(self) -> dict[str, Loop]:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{self.endpoint}/v1/metrics"))
+        provider = MeterProvider([reader])
+        self.providers.append(provider)
+        meter = provider.get_meter("bench")
+        histogram, gauge = meter.create_histogram("histogram"), meter.create_gauge("gauge")
+        return metric_loops(meter.create_counter("counter"), None, histogram, gauge.set)
+
+    def log_loops(self) -> dict[str, Loop]:
+        from opentelemetry._logs import SeverityNumber
+        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+        from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+        from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+        provider = LoggerProvider()
+        provider.add_log_record_processor(
+            BatchLogRecordProcessor(OTLPLogExporter(f"{self.endpoint}/v1/logs"))
+        )
+        self.providers.append(provider)
+        emit, severity, now = provider.get_logger("bench").emit, SeverityNumber.INFO, time.time_ns
+
+        def info(count: int) -> None:
+            for _ in range(count):
+                emit(timestamp=now(), severity_number=severity, body="hello")
+
+        def info_1(count: int) -> None:
+            for _ in range(count):
+                attributes = {"model": "qwen2.5-72b"}
+                emit(timestamp=now(), severity_number=severity, body="hello", attributes=attributes)
+
+        return {LOG: info, LOG_1: info_1, STDLIB: stdlib_loop(LoggingHandler(logger_provider=provider))}
 
     def three_attributes(self, count: int) -> None:
         spans_with_three_attributes(self.tracer.start_as_current_span, count)
@@ -157,7 +297,7 @@ class Datadog(Adapter):
 
     module = "ddtrace.trace"
 
-    def start(self, endpoint: str) -> None:
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
         os.environ.update(
             DD_TRACE_AGENT_URL=endpoint,
             DD_INSTRUMENTATION_TELEMETRY_ENABLED="false",
@@ -165,11 +305,9 @@ class Datadog(Adapter):
             DD_TRACE_STARTUP_LOGS="false",
             DD_TRACE_STATS_COMPUTATION_ENABLED="false",
         )
-        import logging
-
         from ddtrace.trace import tracer
 
-        logging.disable()
+        logging.getLogger("ddtrace").setLevel(logging.CRITICAL)
         self.tracer = tracer
 
     def stop(self) -> None:
@@ -207,10 +345,54 @@ class Datadog(Adapter):
                 current.set_tags({"model": "qwen2.5-72b", "tokens": number, "temperature": 0.7})
 
 
+class Prometheus(Adapter):
+    """prometheus_client: metrics only, kept for whoever comes to fetch them."""
+
+    module = "prometheus_client"
+
+    def start(self, endpoint: str, every_signal: bool = False) -> None:
+        import prometheus_client
+
+        self.client: Any = prometheus_client
+
+    def stop(self) -> None:
+        pass
+
+    def loops(self) -> dict[str, Loop]:
+        counter = self.client.Counter("counter", "bench")
+        labelled = self.client.Counter("labelled", "bench", ["model"])
+        histogram = self.client.Histogram("histogram", "bench", ["model"])
+        gauge = self.client.Gauge("gauge", "bench")
+        bound = labelled.labels("bound")
+
+        def add(count: int) -> None:
+            for _ in range(count):
+                counter.inc(1)
+
+        def add_1(count: int) -> None:
+            for _ in range(count):
+                labelled.labels(model="qwen2.5-72b").inc(1)
+
+        def add_bound(count: int) -> None:
+            for _ in range(count):
+                bound.inc(1)
+
+        def record_1(count: int) -> None:
+            for _ in range(count):
+                histogram.labels(model="qwen2.5-72b").observe(12.5)
+
+        def set_last(count: int) -> None:
+            for _ in range(count):
+                gauge.set(0.5)
+
+        return {COUNTER: add, COUNTER_1: add_1, BOUND: add_bound, HISTOGRAM_1: record_1, GAUGE: set_last}
+
+
 ADAPTERS: dict[str, type[Adapter]] = {
     "pytracingx": Pytracingx,
     "pytracingx 0.3.0": Pytracingx,
     "opentelemetry-sdk": OpenTelemetry,
     "ddtrace": Datadog,
+    "prometheus_client": Prometheus,
     "C floor": Floor,
 }

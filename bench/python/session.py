@@ -12,7 +12,7 @@ import report
 from rivals import FLOOR, OURS, PINNED, ROOT, Missing, interpreters
 from sink import Sink
 
-LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", FLOOR]
+LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", "prometheus_client", FLOOR]
 
 
 class WrongResult(Exception):
@@ -60,6 +60,14 @@ class Session:
             raise WrongResult(
                 f"recorded {recorded} spans, {arrived['spans']} arrived, {arrived['distinct']} distinct"
             )
+
+    def demand_signals(self, library: str, result: dict[str, Any]) -> None:
+        """Of ours everything must have arrived: each span and log record, and the sum of all measurements."""
+        arrived = result["sink"]
+        self.demand_all(library, result["spans"], arrived)
+        for signal in ("measurements", "logs"):
+            if library == OURS and result[signal] != arrived[signal]:
+                raise WrongResult(f"recorded {result[signal]} {signal}, {arrived[signal]} arrived")
 
     def show(self, name: str, title: str, notes: str, columns: list[str], rows: list[list[str]]) -> None:
         """Print a table, and write it when results are kept."""

@@ -4,8 +4,8 @@ counts.
 Runs as a process of its own (`Sink`). Bodies are kept as they come and only looked at when `stats()` asks,
 so that counting costs nothing while something is being measured. Spans are counted by walking the protobuf
 by hand, independently of any library, and by their distinct ids, so that neither a lost nor a repeated span
-can hide. Requests in Datadog's own format are counted by the header that announces how many traces they
-hold.
+can hide; log records by their number; measurements by the last cumulative sum or count of each metric.
+Requests in Datadog's own format are counted by the header that announces how many traces they hold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sink:
         self.endpoint = self._process.stdout.readline().strip()
 
     def stats(self) -> dict[str, int]:
-        """`requests`, `bytes`, `spans` and `distinct` span ids since the last call."""
+        """`requests`, `bytes`, `spans`, `distinct` span ids, `logs`, `measurements` since the last call."""
         with urllib.request.urlopen(f"{self.endpoint}/stats") as answer:
             result: dict[str, int] = json.load(answer)
             return result
@@ -47,28 +47,41 @@ class Received:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.bodies: list[tuple[dict[bytes, bytes], bytes]] = []
+        self.bodies: list[tuple[bytes, dict[bytes, bytes], bytes]] = []
 
     def take(self) -> dict[str, int]:
         with self.lock:
             bodies, self.bodies = self.bodies, []
-        spans = 0
+        spans = logs = 0
         ids = set()
-        for headers, body in bodies:
+        measured: dict[bytes, int] = {}
+        for line, headers, body in bodies:
             if b"x-datadog-trace-count" in headers:
                 spans += int(headers[b"x-datadog-trace-count"])
                 continue
             if headers.get(b"content-encoding") == b"gzip":
                 body = gzip.decompress(body)
+            if b"/v1/logs" in line:
+                logs += len(within(body, 1, 2, 2))
+                continue
+            if b"/v1/metrics" in line:
+                measured.update(measurements(body))
+                continue
             found = list(span_ids(body))
             spans += len(found)
             ids.update(found)
-        size = sum(len(body) for _, body in bodies)
-        return {"requests": len(bodies), "bytes": size, "spans": spans, "distinct": len(ids)}
+        return {
+            "requests": len(bodies),
+            "bytes": sum(len(body) for *_, body in bodies),
+            "spans": spans,
+            "distinct": len(ids),
+            "logs": logs,
+            "measurements": sum(measured.values()),
+        }
 
 
 def fields(buffer: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, first, end) of each length-delimited field of a protobuf message."""
+    """(field number, first, end) of each length-delimited and fixed field of a protobuf message."""
     while position < end:
         tag, position = varint(buffer, position)
         kind = tag & 7
@@ -79,7 +92,9 @@ def fields(buffer: bytes, position: int, end: int) -> Iterator[tuple[int, int, i
         elif kind == 0:
             _, position = varint(buffer, position)
         else:
-            position += 8 if kind == 1 else 4
+            length = 8 if kind == 1 else 4
+            yield tag >> 3, position, position + length
+            position += length
     assert position == end, "not a protobuf message"
 
 
@@ -94,15 +109,35 @@ def varint(buffer: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
+def within(body: bytes, *path: int) -> list[tuple[int, int]]:
+    """Where the messages at the end of a path of field numbers are."""
+    parts = [(0, len(body))]
+    for wanted in path:
+        parts = [
+            (begin, stop)
+            for first, end in parts
+            for number, begin, stop in fields(body, first, end)
+            if number == wanted
+        ]
+    return parts
+
+
 def span_ids(body: bytes) -> Iterator[bytes]:
     """Of an ExportTraceServiceRequest: resource_spans = 1, scope_spans = 2, spans = 2, span_id = 2."""
-    parts = [(0, len(body))]
-    for wanted in (1, 2, 2):
-        parts = [
-            part for first, end in parts for number, *part in fields(body, first, end) if number == wanted
-        ]
-    for first, end in parts:
+    for first, end in within(body, 1, 2, 2):
         yield next(body[begin:stop] for number, begin, stop in fields(body, first, end) if number == 2)
+
+
+def measurements(body: bytes) -> Iterator[tuple[bytes, int]]:
+    """Of an ExportMetricsServiceRequest, by name: the sum of integer sums, or the count of histograms."""
+    for first, end in within(body, 1, 2, 2):
+        metric = body[first:end]
+        parts = dict((number, metric[begin:stop]) for number, begin, stop in fields(metric, 0, len(metric)))
+        sums = within(parts.get(7, b""), 1, 6)  # data_points = 1, as_int = 6
+        counts = within(parts.get(9, b""), 1, 4)  # count = 4
+        values = [parts[7][begin:stop] for begin, stop in sums] + [parts[9][b:e] for b, e in counts]
+        if values and not parts[1].startswith(b"pytracingx."):
+            yield parts[1], sum(int.from_bytes(value, "little") for value in values)
 
 
 def serve(connection: socket.socket, received: Received) -> None:
@@ -134,7 +169,7 @@ def serve(connection: socket.socket, received: Received) -> None:
             else:
                 body = stream.read(int(headers.get(b"content-length", 0)))
             with received.lock:
-                received.bodies.append((headers, body))
+                received.bodies.append((line, headers, body))
             answer(connection, b"200 OK", "{}" if b"x-datadog-trace-count" in headers else "")
     except (OSError, ValueError):
         pass

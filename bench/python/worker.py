@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import sys
 import time
 from typing import Any
 
-from adapters import ADAPTERS, Adapter
+from adapters import ADAPTERS, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
 
 
 def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
-    """Median ns per operation of each loop, of the empty loop, and how many spans were recorded in all."""
+    """Median ns per operation of each loop, and how much of each signal was recorded in all."""
 
     def empty(count: int) -> None:
         for _ in range(count):
             pass
 
-    adapter.start(endpoint)
-    loops = {"loop": empty, **adapter.loops()}
+    adapter.start(endpoint, every_signal=True)
+    loops = {LOOP: empty, NULL: stdlib_loop(logging.NullHandler()), **adapter.loops()}
     nanoseconds: dict[str, list[float]] = {name: [] for name in loops}
     for name, loop in loops.items():
         loop(count // 4)  # caches, freelists, first allocations
@@ -36,7 +37,12 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
             nanoseconds[name].append((time.perf_counter_ns() - began) / count)
     adapter.stop()
     medians = {name: sorted(values)[len(values) // 2] for name, values in nanoseconds.items()}
-    return {"ns": medians, "spans": (len(loops) - 1) * (count // 4 + count * repeats)}
+    of_each = count // 4 + count * repeats
+    recorded = {
+        signal: of_each * len(loops.keys() & rows)
+        for signal, rows in [("spans", SPANS), ("measurements", MEASUREMENTS), ("logs", LOGS)]
+    }
+    return {"ns": medians, **recorded}
 
 
 def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:

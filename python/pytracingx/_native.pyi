@@ -57,6 +57,7 @@ __all__ = [
     "_credentials",
     "_emit_stdlib",
     "_fetch",
+    "_hasten_handler",
     "_non_recording",
     "_observer",
     "_restore_config",
@@ -1406,6 +1407,9 @@ def _severity_for(levelno: int, /) -> tuple[int, str]:
 
 def _trace_context() -> tuple[str, str, bool]:
     """What `TraceContextFilter` puts on records: trace id, span id, whether it is sampled."""
+
+def _hasten_handler(handler_type: type[Handler], /) -> None:
+    """Gives the class a native `handle()`, which leaves all but the plain case to the one it has."""
 
 def _emit_stdlib(handler: Handler, record: LogRecord, plain: bool, /) -> None:
     """Records a logging.LogRecord. An Exception of its formatting is raised after it was recorded without its arguments.

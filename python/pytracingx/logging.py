@@ -82,6 +82,12 @@ class SLSLoggingHandler(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def _tell(self, record: logging.LogRecord, error: Exception) -> None:
+        try:
+            raise error
+        except Exception:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
         """Tells on stderr of an exception, if `logging.raiseExceptions` says so; raises nothing itself.
 
@@ -90,6 +96,9 @@ class SLSLoggingHandler(logging.Handler):
         """
         with contextlib.suppress(Exception):  # a closed stderr
             super().handleError(record)
+
+
+_native._hasten_handler(SLSLoggingHandler)
 
 
 class TraceContextFilter(logging.Filter):

@@ -25,7 +25,7 @@ pub struct Measurement {
 
 impl Thread {
     /// Records a measurement with its attribute items (empty with a binding). Never loses it.
-    #[inline]
+    #[inline(always)]
     pub fn measure(&mut self, measurement: &Measurement, attributes: &[u8]) {
         let (detail, bits) = match measurement.value {
             Number::Int(value) => (0, value as u64),
@@ -46,13 +46,13 @@ impl Thread {
             end: bits,
         };
         if self.producer.push_within(&header, attributes).is_err() {
-            self.fold(measurement, attributes);
+            self.fold(*measurement, attributes);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn fold(&mut self, measurement: &Measurement, attributes: &[u8]) {
+    fn fold(&mut self, measurement: Measurement, attributes: &[u8]) {
         let Some(instrument) = self.intake.instruments.get(measurement.instrument) else { return };
         let fold = self.fold.get_or_insert_with(|| {
             let fold = Arc::new(Fold::default());

@@ -23,7 +23,8 @@ pub use log::LogRecord;
 pub use measurement::Measurement;
 pub use span::{LiveSpan, Parent, Start, StatusUpdate};
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -184,9 +185,16 @@ thread_local! {
 
 struct Slot(UnsafeCell<Option<Thread>>);
 
+thread_local! {
+    /// Where the state in [`THREAD`] is, and its session; session 0 while there is none. Without a destructor, so that
+    /// reading it is one address and no look at whether it has run: most of what `with` costs.
+    static KNOWN: (Cell<u64>, Cell<*mut Thread>) = const { (Cell::new(0), Cell::new(ptr::null_mut())) };
+}
+
 impl Drop for Slot {
     /// The thread exits. In a forked child that recorded nothing it still holds the parent's state.
     fn drop(&mut self) {
+        KNOWN.with(|(session, _)| session.set(0));
         if let Some(thread) = self.0.get_mut().take() {
             release(thread, sys::fork::process());
         }
@@ -204,7 +212,7 @@ static CURRENT: Current = Current(UnsafeCell::new(None));
 /// There is a session to revive in a forked child.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 /// A `fn()`; null until set.
-static REVIVE: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+static REVIVE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// The session that the call under way records into; 0 when recording is off. One load, in a forked child's first call
 /// also the building of its session. A call asks once and passes the answer on: ids of interned texts belong to it.
@@ -220,26 +228,44 @@ pub fn session() -> u64 {
 /// thread is past its destructors. `f` must not call into Python or into this function.
 #[inline]
 pub fn with<R>(session: u64, f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
+    let thread = thread(session)?;
+    // SAFETY: see `thread`; `with` is not re-entered (see THREAD), so this is the only reference.
+    Some(f(unsafe { &mut *thread }))
+}
+
+/// [`with`] without a closure, which the compiler may put out of line: the calling thread's state, good until the thread
+/// calls into Python or this module again, or ends.
+#[inline(always)]
+pub fn thread(session: u64) -> Option<*mut Thread> {
     if session == 0 || sys::fork::session() != session {
         return None;
     }
+    // The state is in THREAD as long as its session is in KNOWN.
+    let known =
+        KNOWN.with(|(known, thread)| if known.get() == session { thread.get() } else { ptr::null_mut() });
+    if known.is_null() { attached(session) } else { Some(known) }
+}
+
+/// First call of a thread in a session. `None`: see [`with`].
+#[cold]
+#[inline(never)]
+fn attached(session: u64) -> Option<*mut Thread> {
     THREAD
         .try_with(|Slot(cell)| {
+            KNOWN.with(|(known, _)| known.set(0));
             // SAFETY: the cell belongs to this thread, and `with` is not re-entered (see THREAD), so this is the only
             // reference.
-            let thread = unsafe { &mut *cell.get() };
-            match thread {
-                Some(state) if state.intake.session == session => Some(f(state)),
-                _ => attach(thread, session).map(f),
-            }
+            let thread = ptr::from_mut(attach(unsafe { &mut *cell.get() }, session)?);
+            KNOWN.with(|(known, at)| {
+                at.set(thread);
+                known.set(session);
+            });
+            Some(thread)
         })
         .ok()
         .flatten()
 }
 
-/// First call of a thread in a session.
-#[cold]
-#[inline(never)]
 fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
     let intake = {
         let _lock = sys::fork::intake_lock();

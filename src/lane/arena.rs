@@ -120,7 +120,7 @@ impl Arena {
     /// The caller owns `block` as its producer, `at >= HEADER_BYTES`, both parts fit, and nothing at or after `at` is
     /// published.
     #[cfg(not(loom))]
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn write(&self, block: u32, at: u32, head: &[u8; 64], body: &[u8]) {
         debug_assert!(block != NONE && block <= self.count);
         debug_assert!(at as usize >= HEADER_BYTES && at as usize + 64 + body.len() <= BLOCK_BYTES);
@@ -129,7 +129,9 @@ impl Arena {
         unsafe {
             let to = self.region.as_ptr().add((block - 1) as usize * BLOCK_BYTES + at as usize);
             to.copy_from_nonoverlapping(head.as_ptr(), 64);
-            to.add(64).copy_from_nonoverlapping(body.as_ptr(), body.len());
+            if !body.is_empty() {
+                to.add(64).copy_from_nonoverlapping(body.as_ptr(), body.len());
+            }
         }
     }
 

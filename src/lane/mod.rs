@@ -127,11 +127,14 @@ pub struct Producer {
 impl Producer {
     /// Appends a record (`header.payload_bytes` must be the payload's length) and publishes it with one release
     /// store. See the module documentation for what it does in rare cases.
-    #[inline]
+    ///
+    /// Always inline, as is what it calls: the header is then made where it stays. One made on the stack in words and
+    /// copied in lines stalls the processor until the words have left its store buffer.
+    #[inline(always)]
     pub fn push(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return self.push_oversize(header, payload.into());
+            return self.push_oversize(*header, payload.into());
         }
         let Some(writer) = &mut self.writer else {
             return Err(PushError::Full);
@@ -140,17 +143,25 @@ impl Producer {
         match writer.push(head, payload) {
             Ok(false) => Ok(()),
             Ok(true) => {
-                if writer.shared().is_pressed(self.lanes.max_blocks) || self.lanes.arena.is_pressed() {
-                    self.lanes.wake_if_parked();
-                }
+                self.look_at_level();
                 Ok(())
             }
             Err(()) => Err(PushError::Full),
         }
     }
 
+    /// A block was begun: the moment to wake the exporter, should it sleep.
+    #[cold]
+    #[inline(never)]
+    fn look_at_level(&self) {
+        let is_pressed = |writer: &Writer| writer.shared().is_pressed(self.lanes.max_blocks);
+        if self.writer.as_ref().is_some_and(is_pressed) || self.lanes.arena.is_pressed() {
+            self.lanes.wake_if_parked();
+        }
+    }
+
     /// [`Producer::push`] for a record that must not be handed over: one too large for the lane finds it full.
-    #[inline]
+    #[inline(always)]
     pub fn push_within(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(PushError::Full);
@@ -160,10 +171,10 @@ impl Producer {
 
     /// [`Producer::push`] for a payload that may be large: then its memory itself is handed over. Otherwise the memory
     /// comes back.
-    #[inline]
+    #[inline(always)]
     pub fn push_owned(&mut self, header: &Header, payload: Vec<u8>) -> Result<Option<Vec<u8>>, PushError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return self.push_oversize(header, payload.into()).map(|()| None);
+            return self.push_oversize(*header, payload.into()).map(|()| None);
         }
         self.push(header, &payload).map(|()| Some(payload))
     }
@@ -172,7 +183,7 @@ impl Producer {
     /// finds it once it has seen the record.
     #[cold]
     #[inline(never)]
-    fn push_oversize(&mut self, header: &Header, payload: Box<[u8]>) -> Result<(), PushError> {
+    fn push_oversize(&mut self, header: Header, payload: Box<[u8]>) -> Result<(), PushError> {
         const TICKET_BYTES: usize = size_of::<u64>();
         let lanes = &*self.lanes;
         // First, so that a payload never waits for a record that found no room.
@@ -191,7 +202,7 @@ impl Producer {
             return Err(PushError::OversizeFull);
         }
         let header =
-            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..*header };
+            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..header };
         let pushed = self.push(&header, &ticket.to_ne_bytes());
         self.lanes.wake_if_parked();
         pushed

@@ -105,12 +105,12 @@ pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {
 impl Writer {
     /// Appends and publishes a record. `Ok(true)` when it began a new block: the moment to look at the fill level.
     /// `Err` when the lane or the arena is full; nothing is written then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, head: &[u8; 64], body: &[u8]) -> Result<bool, ()> {
         debug_assert!(body.len() <= MAX_PAYLOAD_BYTES);
         let need = (64 + body.len().next_multiple_of(64)) as u32;
         if need > BLOCK_BYTES as u32 - self.at {
-            return self.push_into_new_block(head, body, need);
+            return self.push_into_new_block(*head, body, need);
         }
         // SAFETY: we are the only writer, the record fits, and `at` is the tail: nothing behind it is published.
         unsafe { self.arena.write(self.block, self.at, head, body) };
@@ -120,9 +120,10 @@ impl Writer {
         Ok(false)
     }
 
+    /// By value (as all that is out of line here): a reference would force every header through the stack.
     #[cold]
     #[inline(never)]
-    fn push_into_new_block(&mut self, head: &[u8; 64], body: &[u8], need: u32) -> Result<bool, ()> {
+    fn push_into_new_block(&mut self, head: [u8; 64], body: &[u8], need: u32) -> Result<bool, ()> {
         if self.shared.blocks() >= self.max_blocks {
             return Err(());
         }
@@ -133,7 +134,7 @@ impl Writer {
         let at = HEADER_BYTES as u32;
         // SAFETY: a block just taken belongs to us alone and has nothing published; a record fits an empty block
         // because its payload is at most MAX_PAYLOAD_BYTES.
-        unsafe { self.arena.write(block, at, head, body) };
+        unsafe { self.arena.write(block, at, &head, body) };
         // Relaxed: published by the link below.
         self.arena.header(block).tail.store(at + need, Ordering::Relaxed);
         // Relaxed: see `Shared::blocks`. A plain add, for we are the only writer.

@@ -100,9 +100,10 @@ impl Source {
 
 // -------------------------------------------------------------------------------------------------- recording
 
-/// The value; `None`, counted, when such an instrument does not take it.
-#[inline(always)]
-unsafe fn usable<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
+/// The value of what is no exact number, or not allowed; `None`, counted, when such an instrument does not take it.
+#[cold]
+#[inline(never)]
+unsafe fn unusual<const KIND: u8>(value: Object, session: u64) -> Result<Option<Number>, Raised> {
     // SAFETY: attached, not inside `emit::with`, alive.
     let value = unsafe { number::number(value)? };
     if value.is_some_and(is_allowed::<KIND>) {
@@ -135,6 +136,11 @@ fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
     });
 }
 
+/// The latest measurement counts, so each has its time.
+const fn has_time<const KIND: u8>() -> bool {
+    matches!(KIND, GAUGE | OBSERVABLE_COUNTER | OBSERVABLE_UP_DOWN_COUNTER | OBSERVABLE_GAUGE)
+}
+
 /// Without attributes; time and span only where somebody asks for them.
 #[inline(always)]
 unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
@@ -145,7 +151,7 @@ unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measuremen
         span: SpanIds::default(),
         ticks: 0,
     };
-    if matches!(KIND, GAUGE | OBSERVABLE_COUNTER | OBSERVABLE_UP_DOWN_COUNTER | OBSERVABLE_GAUGE) {
+    if has_time::<KIND>() {
         measurement.ticks = ticks::now();
     }
     if !word.wants(Exemplars::Off) {
@@ -200,14 +206,45 @@ unsafe fn record_any<const KIND: u8>(
         if word.instrument() == 0 {
             return Ok(());
         }
-        let Some(value) = usable::<KIND>(value, session)? else { return Ok(()) };
-        let measurement = at_this_point::<KIND>(word, value);
+        let value = match number::exact(value) {
+            Some(value) if is_allowed::<KIND>(value) => value,
+            _ => match unusual::<KIND>(value, session)? {
+                Some(value) => value,
+                None => return Ok(()),
+            },
+        };
         if given(attributes) {
+            let measurement = at_this_point::<KIND>(word, value);
             return record_with(&measurement, attributes, session);
         }
-        emit::with(session, |thread| thread.measure(&measurement, &[]));
+        record_without::<KIND>(word, value, &[], session);
         Ok(())
     }
+}
+
+/// A measurement whose attributes are known. What most instruments need is apart from the rest, so that the compiler
+/// keeps it in registers.
+#[inline(always)]
+unsafe fn record_without<const KIND: u8>(word: Word, value: Number, items: &[u8], session: u64) {
+    if word.wants(Exemplars::Off) && items.is_empty() {
+        let (span, ticks) = (SpanIds::default(), if has_time::<KIND>() { ticks::now() } else { 0 });
+        let (instrument, binding) = (word.instrument(), word.binding());
+        if let Some(thread) = emit::thread(session) {
+            // SAFETY: the only reference until the call's end, which calls nothing else.
+            let thread = unsafe { &mut *thread };
+            thread.measure(&Measurement { instrument, binding, value, span, ticks }, &[]);
+        }
+    } else {
+        // SAFETY: attached, not inside `emit::with`.
+        unsafe { record_at_length::<KIND>(word, value, items, session) };
+    }
+}
+
+#[inline(never)]
+unsafe fn record_at_length<const KIND: u8>(word: Word, value: Number, items: &[u8], session: u64) {
+    // SAFETY: attached, not inside `emit::with`.
+    let measurement = unsafe { at_this_point::<KIND>(word, value) };
+    emit::with(session, |thread| thread.measure(&measurement, items));
 }
 
 pub(super) unsafe extern "C" fn record<const KIND: u8>(
@@ -262,11 +299,14 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
             if word.instrument() == 0 {
                 return Ok(none());
             }
-            if let Some(value) = usable::<KIND>(value, session)? {
-                let measurement = at_this_point::<KIND>(word, value);
-                let items = unregistered(object, word);
-                emit::with(session, |thread| thread.measure(&measurement, items));
-            }
+            let value = match number::exact(value) {
+                Some(value) if is_allowed::<KIND>(value) => value,
+                _ => match unusual::<KIND>(value, session)? {
+                    Some(value) => value,
+                    None => return Ok(none()),
+                },
+            };
+            record_without::<KIND>(word, value, unregistered(object, word), session);
         }
         Ok(none())
     })

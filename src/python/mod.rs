@@ -80,7 +80,7 @@ mod _native {
     #[pymodule_export]
     use super::span_context::SpanContext;
     #[pymodule_export]
-    use super::stdlib_logging::{_severity_for, _trace_context};
+    use super::stdlib_logging::{_hasten_handler, _severity_for, _trace_context};
     #[pymodule_export]
     use super::time::{from_monotonic, now};
     #[pymodule_export]

@@ -19,7 +19,7 @@ type Object = *mut ffi::PyObject;
 ///
 /// # Safety
 /// Attached; `object` is alive.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn exact(object: Object) -> Option<Number> {
     // SAFETY: attached, alive; each conversion is for the exact type checked before it.
     unsafe {

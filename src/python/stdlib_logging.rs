@@ -4,22 +4,23 @@
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use arrayvec::ArrayVec;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use super::capi::MethodDef;
 use super::convert::simple;
-use super::fastcall::{Raised, Signature, entry, none};
+use super::fastcall::{Raised, Signature, bool, entry, none};
 use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::{Owned, is_numpy_scalar, swallow};
 use super::reentry::Entered;
-use super::stdlib_record::{FIELDS, Held, Scan, key, standard_key, text};
+use super::stdlib_record::{FIELDS, Scan, key, standard_key, text};
 use super::strings::name;
 use super::{current, exceptions, stdlib_record};
 use crate::emit::{self, AttributeList, SpanIds};
@@ -27,6 +28,22 @@ use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
+
+/// `SLSLoggingHandler`, alive for ever, and the `handle()` that it had. Relaxed: a stale null only means the general way.
+static HANDLER_TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+static GENERAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+static HANDLE: MethodDef = MethodDef::fast(
+    c"handle",
+    handle,
+    c"handle($self, /, record)
+--
+
+Emits the record if the filters let it pass; a filter may replace it, from Python 3.12 on.
+
+Args:
+    record: The record.",
+);
 
 static EMIT: MethodDef = MethodDef::fast(c"_emit_stdlib", emit_stdlib, c"_emit_stdlib(handler, record, plain, /)
 --
@@ -90,23 +107,115 @@ unsafe extern "C" fn emit_stdlib(
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
             let [handler, record, plain] = SIGNATURE.parse(args, count, names)?;
-            let session = emit::session();
-            if session == 0 {
-                return Ok(none());
-            }
-            let py = Python::assume_attached();
-            let record = Bound::from_borrowed_ptr(py, record);
-            let dict = match record.getattr(pyo3::intern!(py, "__dict__"))?.cast_into::<PyDict>() {
-                Ok(dict) => dict,
-                Err(_) => return Ok(none()),
-            };
-            // Another thread may have the record too, on its way to another handler.
-            let dict = if cfg!(Py_GIL_DISABLED) { dict.copy()? } else { dict };
-            let handler = Bound::from_borrowed_ptr(py, handler);
-            convert(session, &handler, &record, &dict, plain == ffi::Py_True())?;
+            emit_record(handler, record, plain == ffi::Py_True())?;
         }
         Ok(none())
     })
+}
+
+/// `SLSLoggingHandler.handle`: the plain case here, anything else by the method that it replaces.
+unsafe extern "C" fn handle(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<1> = Signature::new("handle", ["record"], 1, 1);
+    entry(|| {
+        // SAFETY: as called; the object is a handler (the descriptor has checked), arguments are borrowed.
+        unsafe {
+            let [record] = SIGNATURE.parse(args, count, names)?;
+            let py = Python::assume_attached();
+            let handler = Bound::from_borrowed_ptr(py, this);
+            if !is_plain_handler(&handler)? {
+                let record = Bound::from_borrowed_ptr(py, record);
+                let general = GENERAL.get(py).ok_or_else(|| PyRuntimeError::new_err("no handle()"))?;
+                return Ok(general.bind(py).call1((handler, record))?.into_ptr());
+            }
+            if emit_record(this, record, true).is_err() {
+                tell(&handler, record)?;
+            }
+        }
+        Ok(bool(true))
+    })
+}
+
+/// Whether nothing about the handler is its user's: no subclass, no filter, no formatter, no method of its own.
+#[inline]
+fn is_plain_handler(handler: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = handler.py();
+    // SAFETY: compares addresses.
+    let is_ours = unsafe { ffi::Py_TYPE(handler.as_ptr()) } == HANDLER_TYPE.load(Ordering::Relaxed);
+    // With other threads at work nothing may be borrowed from a dict.
+    if !is_ours || cfg!(Py_GIL_DISABLED) {
+        return Ok(false);
+    }
+    let dict = handler.getattr(pyo3::intern!(py, "__dict__"))?;
+    // SAFETY: attached; a handler's `__dict__` is a dict, and strings are hashed and compared without Python code.
+    unsafe {
+        let item = |name: &Bound<'_, PyString>| ffi::PyDict_GetItem(dict.as_ptr(), name.as_ptr());
+        let filters = item(pyo3::intern!(py, "filters"));
+        let formatter = item(pyo3::intern!(py, "formatter"));
+        Ok(!filters.is_null()
+            && ffi::PyList_CheckExact(filters) != 0
+            && ffi::PyList_Size(filters) == 0
+            && formatter == ffi::Py_None()
+            && item(pyo3::intern!(py, "emit")).is_null()
+            && item(pyo3::intern!(py, "filter")).is_null()
+            && item(pyo3::intern!(py, "format")).is_null())
+    }
+}
+
+/// Lets the handler tell of an `Exception`; passes anything else on.
+#[cold]
+unsafe fn tell(handler: &Bound<'_, PyAny>, record: Object) -> Result<(), Raised> {
+    let py = handler.py();
+    let error = PyErr::fetch(py);
+    if !error.is_instance_of::<PyException>(py) {
+        return Err(error.into());
+    }
+    // SAFETY: attached, alive.
+    let record = unsafe { Bound::from_borrowed_ptr(py, record) };
+    handler.call_method1(pyo3::intern!(py, "_tell"), (record, error.into_value(py)))?;
+    Ok(())
+}
+
+/// Gives the class a native `handle()`, which leaves all but the plain case to the one it has.
+#[pyfunction]
+#[pyo3(signature = (handler_type, /))]
+pub(super) fn _hasten_handler(handler_type: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = handler_type.py();
+    let name = pyo3::intern!(py, "handle");
+    // Another class, or none: then the plain case is none.
+    if GENERAL.set(py, handler_type.getattr(name)?.unbind()).is_err() {
+        return Ok(());
+    }
+    let kind = handler_type.as_ptr().cast();
+    // SAFETY: attached; the definition is a static with the layout of `PyMethodDef`, which is only read.
+    let method = unsafe {
+        let definition = ptr::from_ref(&HANDLE).cast_mut().cast();
+        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(kind, definition))?
+    };
+    handler_type.setattr(name, method)?;
+    HANDLER_TYPE.store(handler_type.clone().into_ptr().cast(), Ordering::Relaxed);
+    Ok(())
+}
+
+/// # Safety
+/// Attached, not inside `emit::with`; alive.
+#[inline]
+unsafe fn emit_record(handler: Object, record: Object, plain: bool) -> Result<(), Raised> {
+    let session = emit::session();
+    if session == 0 {
+        return Ok(());
+    }
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let py = Python::assume_attached();
+        let record = Bound::from_borrowed_ptr(py, record);
+        let dict = match record.getattr(pyo3::intern!(py, "__dict__"))?.cast_into::<PyDict>() {
+            Ok(dict) => dict,
+            Err(_) => return Ok(()),
+        };
+        // Another thread may have the record too, on its way to another handler.
+        let dict = if cfg!(Py_GIL_DISABLED) { dict.copy()? } else { dict };
+        convert(session, &Bound::from_borrowed_ptr(py, handler), &record, &dict, plain)
+    }
 }
 
 /// # Safety
@@ -118,11 +227,12 @@ unsafe fn convert(
     dict: &Bound<'_, PyDict>,
     plain: bool,
 ) -> Result<(), Raised> {
+    let plain = plain && has_standard_message(record)?;
     // SAFETY: as promised by the caller; what converted values borrow from is held until they are recorded.
     unsafe {
         let scan = Scan::of(dict.as_ptr());
-        let (severity_number, _, is_standard) = severity(int(scan.values[key::LEVELNO]));
-        let Some(route) = route(scan.values[key::NAME], session) else { return Ok(()) };
+        let (severity_number, _, is_standard) = severity(int(scan.get(key::LEVELNO)));
+        let Some(route) = route(scan.get(key::NAME), session) else { return Ok(()) };
         if severity_number < route.threshold {
             return Ok(());
         }
@@ -130,23 +240,31 @@ unsafe fn convert(
             log_record::count_reentrant(session);
             return Ok(());
         };
-        let held = scan.hold();
-        let span = span_ids(&held);
-        let (message, failure) = message(&held, handler, record, plain)?;
-        let body = Body::of(message.as_ptr())?;
-        let exception = exception(&held, dict)?;
-        let extras =
-            if scan.has_extras { extras(dict, exception.is_some())? } else { Owned(ptr::null_mut()) };
+        let is_plain = plain && scan.is_plain_text();
+        let _held = scan.hold();
+        let span = span_ids(&scan);
         let mut attributes = GivenAttributes::default();
-        match exception {
-            None => log_record::fill(&mut attributes, extras.0, session)?,
+        let (mut extras_of_user, mut formatted, mut failure) = (Owned(ptr::null_mut()), None, None);
+        let mut exception_description = None;
+        if !is_plain {
+            let (message, error) = message(&scan, handler, record, plain)?;
+            (formatted, failure) = (Some(message), error);
+            exception_description = exception(&scan, dict)?;
+        }
+        let body = Body::of(formatted.as_ref().map_or(scan.get(key::MSG), Bound::as_ptr))?;
+        if scan.has_extras {
+            extras_of_user = extras(dict, exception_description.is_some())?;
+        }
+        match exception_description {
+            None => log_record::fill(&mut attributes, extras_of_user.0, session)?,
             Some(described) => {
-                attributes.fill_over(described, extras.0, log_record::attribute_limit(session))?;
+                let limit = log_record::attribute_limit(session);
+                attributes.fill_over(described, extras_of_user.0, limit)?;
             }
         }
         let mut fields = ArrayVec::<_, { FIELDS.len() }>::new();
         for (field, from) in stdlib_record::fields() {
-            let value = held.get(from);
+            let value = scan.get(from);
             if !value.is_null()
                 && let Some(value) = simple(value)
                 && let Some(name) = name(field, session)
@@ -158,8 +276,8 @@ unsafe fn convert(
             severity_number,
             scope: route.scope,
             span,
-            unix_nano: created(&held),
-            severity_text: if is_standard { b"" } else { level_name(&held) },
+            unix_nano: created(&scan),
+            severity_text: if is_standard { b"" } else { level_name(&scan) },
             body: &body,
             fields: &fields,
             attributes: &attributes,
@@ -176,9 +294,9 @@ unsafe fn route(name: Object, session: u64) -> Option<Route> {
 }
 
 /// What the application calls a level of its own; empty when it has no name for it.
-unsafe fn level_name(held: &Held) -> &[u8] {
+unsafe fn level_name(scan: &Scan) -> &[u8] {
     // SAFETY: attached; held as long as the result is used.
-    let name = unsafe { text(held.get(key::LEVELNAME)) };
+    let name = unsafe { text(scan.get(key::LEVELNAME)) };
     if name.starts_with(b"Level ") { b"" } else { name }
 }
 
@@ -191,27 +309,27 @@ unsafe fn int(object: Object) -> Option<i64> {
 /// What the handler's `format()` gives, called only where it would not give the message as it is. When that raises an
 /// `Exception`, the message without its arguments, and the exception.
 unsafe fn message<'py>(
-    held: &Held,
+    scan: &Scan,
     handler: &Bound<'py, PyAny>,
     record: &Bound<'py, PyAny>,
     plain: bool,
 ) -> Result<(Bound<'py, PyAny>, Option<PyErr>), Raised> {
     let py = record.py();
-    let unformatted = held.get(key::MSG);
+    let unformatted = scan.get(key::MSG);
     // SAFETY: attached; held, or null.
     unsafe {
         let unformatted =
             Bound::from_borrowed_ptr_or_opt(py, unformatted).unwrap_or(py.None().into_bound(py));
         let is_alone = plain
-            && !held.is_true(key::EXC_INFO)?
-            && !held.is_true(key::EXC_TEXT)?
-            && !held.is_true(key::STACK_INFO)?;
+            && !scan.is_true(key::EXC_INFO)?
+            && !scan.is_true(key::EXC_TEXT)?
+            && !scan.is_true(key::STACK_INFO)?;
         let formatted = if !is_alone {
             handler.call_method1(pyo3::intern!(py, "format"), (record,))
-        } else if !unformatted.is_exact_instance_of::<PyString>() || !has_standard_message(record)? {
+        } else if !unformatted.is_exact_instance_of::<PyString>() {
             record.call_method0(pyo3::intern!(py, "getMessage"))
-        } else if held.is_true(key::ARGS)? {
-            let formatted = ffi::PyUnicode_Format(unformatted.as_ptr(), held.get(key::ARGS));
+        } else if scan.is_true(key::ARGS)? {
+            let formatted = ffi::PyUnicode_Format(unformatted.as_ptr(), scan.get(key::ARGS));
             Bound::from_owned_ptr_or_err(py, formatted)
         } else {
             return Ok((unformatted, None));
@@ -241,14 +359,14 @@ fn has_standard_message(record: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// What describes the record's exception. Its stacktrace is the one that formatting left behind.
-unsafe fn exception(held: &Held, dict: &Bound<'_, PyDict>) -> Result<Option<AttributeList>, Raised> {
-    // SAFETY: attached, not inside `emit::with`; held.
+unsafe fn exception(scan: &Scan, dict: &Bound<'_, PyDict>) -> Result<Option<AttributeList>, Raised> {
+    // SAFETY: attached, not inside `emit::with`; scan.
     unsafe {
-        if !held.is_true(key::EXC_INFO)? {
+        if !scan.is_true(key::EXC_INFO)? {
             return Ok(None);
         }
         let py = dict.py();
-        let exc_info = Bound::from_borrowed_ptr(py, held.get(key::EXC_INFO));
+        let exc_info = Bound::from_borrowed_ptr(py, scan.get(key::EXC_INFO));
         let Some(exception) = log_record::exception_of(&exc_info)? else { return Ok(None) };
         let formatted = dict.get_item(pyo3::intern!(py, "exc_text"))?;
         let formatted = formatted.map(|formatted| text(formatted.as_ptr()).to_vec());
@@ -310,15 +428,15 @@ unsafe fn is_attribute_value(object: Object) -> bool {
 
 /// The span that the record names (a `TraceContextFilter` has put it there, on the thread that logged), else the
 /// current one.
-unsafe fn span_ids(held: &Held) -> SpanIds {
+unsafe fn span_ids(scan: &Scan) -> SpanIds {
     // SAFETY: attached; held, or null.
     unsafe {
-        let trace_id = held.get(key::TRACE_ID);
+        let trace_id = scan.get(key::TRACE_ID);
         if !trace_id.is_null()
             && let Some(trace_id) = TraceId::from_hex(text(trace_id))
-            && let Some(span_id) = SpanId::from_hex(text(held.get(key::SPAN_ID)))
+            && let Some(span_id) = SpanId::from_hex(text(scan.get(key::SPAN_ID)))
         {
-            let flags = if held.get(key::SAMPLED) == ffi::Py_True() { FLAG_SAMPLED } else { 0 };
+            let flags = if scan.get(key::SAMPLED) == ffi::Py_True() { FLAG_SAMPLED } else { 0 };
             return SpanIds { trace_id, span_id, flags };
         }
         current::span_ids()
@@ -326,10 +444,10 @@ unsafe fn span_ids(held: &Held) -> SpanIds {
 }
 
 /// When the record was made.
-unsafe fn created(held: &Held) -> Option<u64> {
+unsafe fn created(scan: &Scan) -> Option<u64> {
     // SAFETY: attached; held, or null.
     let seconds = unsafe {
-        let created = held.get(key::CREATED);
+        let created = scan.get(key::CREATED);
         if created.is_null() || ffi::PyFloat_Check(created) == 0 {
             return None;
         }

@@ -135,23 +135,39 @@ impl Scan {
         scan
     }
 
+    /// References to what was found.
+    ///
     /// # Safety
     /// Attached; what was found is alive.
     #[inline]
-    pub(super) unsafe fn hold(&self) -> Held {
+    pub(super) unsafe fn hold(&self) -> [Owned; KEYS.len()] {
         // SAFETY: as promised by the caller.
-        Held(self.values.map(|value| unsafe { Owned::new(value) }))
+        self.values.map(|value| unsafe { Owned::new(value) })
     }
-}
 
-/// References to what a [`Scan`] found.
-pub(super) struct Held([Owned; KEYS.len()]);
-
-impl Held {
     /// Null where missing or `None`.
     #[inline]
     pub(super) fn get(&self, key: usize) -> Object {
-        self.0[key].0
+        self.values[key]
+    }
+
+    /// The message is `msg` as it is, and making it so runs no code of anybody's.
+    ///
+    /// # Safety
+    /// Attached; what was found is alive.
+    #[inline]
+    pub(super) unsafe fn is_plain_text(&self) -> bool {
+        let (message, args) = (self.get(key::MSG), self.get(key::ARGS));
+        // SAFETY: attached, alive.
+        unsafe {
+            let is_missing = |key| self.get(key).is_null() || self.get(key) == ffi::Py_False();
+            is_missing(key::EXC_INFO)
+                && is_missing(key::EXC_TEXT)
+                && is_missing(key::STACK_INFO)
+                && (args.is_null() || ffi::PyTuple_CheckExact(args) != 0 && ffi::PyTuple_Size(args) == 0)
+                && !message.is_null()
+                && ffi::PyUnicode_CheckExact(message) != 0
+        }
     }
 
     /// Whether it is there and true: for what stdlib puts there, without running Python code.
