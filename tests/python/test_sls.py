@@ -327,7 +327,9 @@ def test_check_tells_a_bad_key_and_a_wrong_clock(sls: Session) -> None:
     sls.start()
     sls.server.clock_offset_s = 3600
     (report,) = ptx.check()
-    assert not report["ok"] and "clock is 3600 s behind" in str(report["error"]).replace("3599", "3600"), report
+    assert not report["ok"] and "clock is 3600 s behind" in str(report["error"]).replace("3599", "3600"), (
+        report
+    )
     sls.server.clock_offset_s = 0
     sls.server.keys = {}
     (report,) = ptx.check()
