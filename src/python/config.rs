@@ -7,14 +7,13 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::arguments::{
     Attributes, Int, Text, choice, elements, filter, list, resource_value_to_py, set, set_milliseconds,
 };
-use super::describe::{Arguments, set_sink};
+use super::describe::{Arguments, attributes, propagators, set_sink, settings};
 use super::sinks::{PyMetricSink, PyOtlpLogSink, PyTraceSink};
 use super::sls_sink::PySlsLogSink;
 use super::views::{PyRedact, PyView};
 use crate::config::check;
 use crate::config::{
-    Config, LogFilter, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue,
-    SlsCredentials,
+    Config, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue, SlsCredentials,
 };
 use crate::error::Error;
 
@@ -383,31 +382,4 @@ fn add_sinks<'py>(
         }
     }
     PyTuple::new(py, sinks)
-}
-
-/// The settings that are constructor arguments of the same name.
-fn settings(dict: &Bound<'_, PyDict>, config: &Config) -> PyResult<()> {
-    dict.set_item("console_level", config.console_level.map(|level| check::LEVELS.name(level)))?;
-    dict.set_item("console_format", check::CONSOLE_FORMATS.name(config.console_format))?;
-    dict.set_item("log_filter", config.log_filter.as_ref().map(LogFilter::to_string))?;
-    dict.set_item("sdk_metrics", config.sdk_metrics)?;
-    dict.set_item("default_histogram", check::HISTOGRAMS.name(config.default_histogram))?;
-    dict.set_item("exemplar_filter", check::EXEMPLAR_FILTERS.name(config.exemplar_filter))?;
-    dict.set_item("max_attribute_value_length", config.max_attribute_value_length)?;
-    dict.set_item("exit_timeout_ms", config.exit_timeout_ms)?;
-    dict.set_item("ring_capacity", config.ring_capacity_bytes)?;
-    dict.set_item("lane_budget_bytes", config.lane_budget_bytes)?;
-    dict.set_item("diagnostics", check::DIAGNOSTICS.name(config.diagnostics))
-}
-
-fn attributes<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (key, value) in &config.resource.attributes {
-        dict.set_item(key, resource_value_to_py(py, value)?)?;
-    }
-    Ok(dict)
-}
-
-fn propagators(config: &Config) -> Vec<String> {
-    config.propagators.iter().map(|propagator| check::PROPAGATORS.name(*propagator).to_owned()).collect()
 }

@@ -3,10 +3,11 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
+use super::arguments::resource_value_to_py;
 use super::sls_sink::PySlsLogSink;
 use crate::config::check;
 use crate::config::{
-    BatchConfig, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, Secret, SlsCredentials,
+    BatchConfig, Config, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, Secret, SlsCredentials,
     SlsFieldNames, TlsFiles, TraceSinkConfig, TransportConfig,
 };
 
@@ -168,4 +169,31 @@ fn pairs<'py>(py: Python<'py>, pairs: &[(String, String)]) -> PyResult<Bound<'py
         dict.set_item(key, value)?;
     }
     Ok(dict)
+}
+
+/// The settings that are constructor arguments of the same name.
+pub(super) fn settings(dict: &Bound<'_, PyDict>, config: &Config) -> PyResult<()> {
+    dict.set_item("console_level", config.console_level.map(|level| check::LEVELS.name(level)))?;
+    dict.set_item("console_format", check::CONSOLE_FORMATS.name(config.console_format))?;
+    dict.set_item("log_filter", config.log_filter.as_ref().map(LogFilter::to_string))?;
+    dict.set_item("sdk_metrics", config.sdk_metrics)?;
+    dict.set_item("default_histogram", check::HISTOGRAMS.name(config.default_histogram))?;
+    dict.set_item("exemplar_filter", check::EXEMPLAR_FILTERS.name(config.exemplar_filter))?;
+    dict.set_item("max_attribute_value_length", config.max_attribute_value_length)?;
+    dict.set_item("exit_timeout_ms", config.exit_timeout_ms)?;
+    dict.set_item("ring_capacity", config.ring_capacity_bytes)?;
+    dict.set_item("lane_budget_bytes", config.lane_budget_bytes)?;
+    dict.set_item("diagnostics", check::DIAGNOSTICS.name(config.diagnostics))
+}
+
+pub(super) fn attributes<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (key, value) in &config.resource.attributes {
+        dict.set_item(key, resource_value_to_py(py, value)?)?;
+    }
+    Ok(dict)
+}
+
+pub(super) fn propagators(config: &Config) -> Vec<String> {
+    config.propagators.iter().map(|propagator| check::PROPAGATORS.name(*propagator).to_owned()).collect()
 }

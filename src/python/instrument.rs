@@ -8,7 +8,6 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrayvec::ArrayVec;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -36,8 +35,6 @@ pub(super) const OBSERVABLE_GAUGE: u8 = InstrumentKind::ObservableGauge as u8;
 
 /// Attributes of a measurement; further ones are left out.
 pub(super) const MAX_ATTRIBUTES: u32 = 128;
-/// Values that `record_many` converts before it records them.
-const CHUNK: usize = 128;
 
 /// A Python instrument, or a bound handle of one.
 #[repr(C)]
@@ -57,7 +54,7 @@ pub(super) struct Source {
 
 /// What the session says of the instrument, asked at its first use there.
 #[inline]
-unsafe fn word(object: *mut InstrumentObject, session: u64) -> Word {
+pub(super) unsafe fn word(object: *mut InstrumentObject, session: u64) -> Word {
     // SAFETY: alive. Relaxed: the word carries all there is.
     let word = Word(unsafe { (*object).word.load(Ordering::Relaxed) });
     if word.is_of(session) {
@@ -114,7 +111,7 @@ unsafe fn unusual<const KIND: u8>(value: Object, session: u64) -> Result<Option<
 }
 
 #[inline(always)]
-fn is_allowed<const KIND: u8>(value: Number) -> bool {
+pub(super) fn is_allowed<const KIND: u8>(value: Number) -> bool {
     let non_negative = matches!(KIND, COUNTER | HISTOGRAM | OBSERVABLE_COUNTER);
     match value {
         Number::Int(value) => value >= 0 || !non_negative,
@@ -125,7 +122,7 @@ fn is_allowed<const KIND: u8>(value: Number) -> bool {
 
 #[cold]
 #[inline(never)]
-fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
+pub(super) fn refuse<const KIND: u8>(value: Option<Number>, session: u64) {
     emit::with(session, |thread| {
         let counters = &thread.intake.counters;
         match value {
@@ -143,7 +140,7 @@ const fn has_time<const KIND: u8>() -> bool {
 
 /// Without attributes; time and span only where somebody asks for them.
 #[inline(always)]
-unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
+pub(super) unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
     let mut measurement = Measurement {
         instrument: word.instrument(),
         binding: word.binding(),
@@ -314,90 +311,12 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
 
 /// What a bound handle sends along: nothing, unless the session has no room for another binding.
 #[inline]
-unsafe fn unregistered<'a>(object: *mut InstrumentObject, word: Word) -> &'a [u8] {
+pub(super) unsafe fn unregistered<'a>(object: *mut InstrumentObject, word: Word) -> &'a [u8] {
     if word.binding() != 0 {
         return &[];
     }
     // SAFETY: alive for the call under way; the source is never changed.
     unsafe { (*(*object).source).attributes.as_deref().unwrap_or_default() }
-}
-
-pub(super) unsafe extern "C" fn record_many(
-    this: Object,
-    args: Args,
-    count: ffi::Py_ssize_t,
-    names: Object,
-) -> Object {
-    static SIGNATURE: Signature<2> = Signature::new("record_many", ["values", "attributes"], 2, 1);
-    entry(|| {
-        // SAFETY: as called.
-        unsafe {
-            let [values, attributes] = SIGNATURE.parse(args, count, names)?;
-            record_all(this.cast(), values, attributes)?;
-        }
-        Ok(none())
-    })
-}
-
-pub(super) unsafe extern "C" fn record_many_bound(
-    this: Object,
-    args: Args,
-    count: ffi::Py_ssize_t,
-    names: Object,
-) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("record_many", ["values"], 1, 1);
-    entry(|| {
-        // SAFETY: as called.
-        unsafe {
-            let [values] = SIGNATURE.parse(args, count, names)?;
-            record_all(this.cast(), values, ptr::null_mut())?;
-        }
-        Ok(none())
-    })
-}
-
-/// Many values of a histogram, whose attributes are converted once, in the span and at the time of the call.
-unsafe fn record_all(
-    object: *mut InstrumentObject,
-    values: Object,
-    attributes: Object,
-) -> Result<(), Raised> {
-    // SAFETY: attached, alive; nothing Python runs inside `emit::with`.
-    unsafe {
-        let session = emit::session();
-        if session == 0 {
-            return Ok(());
-        }
-        let word = word(object, session);
-        if word.instrument() == 0 {
-            return Ok(());
-        }
-        let mut given = GivenAttributes::default();
-        given.fill(attributes, session, MAX_ATTRIBUTES)?;
-        let mut items = unregistered(object, word).to_vec();
-        emit::with(session, |thread| given.put(&mut items, MAX_ATTRIBUTES, thread));
-        let any = at_this_point::<HISTOGRAM>(word, Number::Int(0));
-        let mut chunk = ArrayVec::<Number, CHUNK>::new();
-        let flush = |chunk: &mut ArrayVec<Number, CHUNK>| {
-            emit::with(session, |thread| {
-                for value in chunk.drain(..) {
-                    thread.measure(&Measurement { value, ..any }, &items);
-                }
-            });
-            chunk.clear();
-        };
-        let read = number::numbers(values, |value| {
-            match value.filter(|value| is_allowed::<HISTOGRAM>(*value)) {
-                Some(value) => chunk.push(value),
-                None => refuse::<HISTOGRAM>(value, session),
-            }
-            if chunk.is_full() {
-                flush(&mut chunk);
-            }
-        });
-        flush(&mut chunk);
-        read
-    }
 }
 
 /// Records what the callback of an observable instrument gave; of anything else nothing.

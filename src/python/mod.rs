@@ -23,6 +23,7 @@ mod fastcall;
 mod freelist;
 mod given_attributes;
 mod instrument;
+mod instrument_many;
 mod instrument_types;
 mod instrument_word;
 mod lifecycle;
@@ -39,6 +40,7 @@ mod sinks;
 mod sls_sink;
 mod span;
 mod span_context;
+mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;
 mod strings;
@@ -80,7 +82,9 @@ mod _native {
     #[pymodule_export]
     use super::span_context::SpanContext;
     #[pymodule_export]
-    use super::stdlib_logging::{_hasten_handler, _severity_for, _trace_context};
+    use super::stdlib_handler::_hasten_handler;
+    #[pymodule_export]
+    use super::stdlib_logging::{_severity_for, _trace_context};
     #[pymodule_export]
     use super::time::{from_monotonic, now};
     #[pymodule_export]
