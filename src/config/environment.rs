@@ -55,7 +55,8 @@ impl Config {
     }
 
     /// What the environment adds to an explicit configuration: resource attributes that have no argument,
-    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, and `RUST_LOG` where no filter is given. Merging twice changes nothing.
+    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `RUST_LOG` where no filter is given, and `OTEL_METRIC_EXPORT_INTERVAL` for
+    /// the console where there is no metric sink. Merging twice changes nothing.
     pub fn merge_env(&mut self, variable: impl Fn(&str) -> Option<String>) {
         let mut env = Environment { variable: &variable, warnings: Vec::new() };
         if let Some(name) = env.text("OTEL_SERVICE_NAME") {
@@ -71,6 +72,9 @@ impl Config {
         }
         if self.log_filter.is_none() {
             self.log_filter = env.rust_log();
+        }
+        if let Some(interval_ms) = env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1) {
+            self.metric_interval_ms = interval_ms;
         }
         env.warnings.into_iter().for_each(|line| self.warn(line));
     }

@@ -240,6 +240,7 @@ impl Session {
             .iter()
             .map(|sink| sink.limits)
             .chain(config.sls_log_sinks.iter().map(|_| LogLimits::default()))
+            .chain(config.console_logs.then(LogLimits::default))
             .reduce(LogLimits::union);
         let log_routes = sinks::log_routes(&config);
         let instruments =

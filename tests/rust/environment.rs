@@ -78,6 +78,7 @@ const TABLE: &[(&str, Show, &str, Values)] = &[
         &[("otlp", Some("1 false")), ("console", Some("0 true")), ("none", Some("0 false")), ("prometheus", None)]),
     ("OTEL_LOGS_EXPORTER", |c| format!("{} {}", c.otlp_log_sinks.len(), c.console_logs), "1 true",
         &[("otlp", Some("1 false")), ("console", Some("0 true")), ("none", Some("0 false")), ("x", None)]),
+    ("OTEL_METRIC_EXPORT_INTERVAL", |c| c.metric_interval_ms.to_string(), "60000", &[("5000", Some("5000")), ("0", None)]),
     ("OTEL_METRIC_EXPORT_INTERVAL", |c| c.metric_sinks[0].export_interval_ms.to_string(), "60000", &[("5000", Some("5000")), ("0", None)]),
     ("OTEL_METRIC_EXPORT_TIMEOUT", |c| c.metric_sinks[0].transport.max_export_timeout_ms.to_string(), "30000", &[("5000", Some("5000"))]),
     ("OTEL_METRICS_EXEMPLAR_FILTER", |c| format!("{:?}", c.exemplar_filter), "TraceBased",
