@@ -70,7 +70,7 @@ impl Attempt {
     }
 
     /// # Errors
-    /// As of [`Dialect::headers`](super::dialect::Dialect::headers).
+    /// As of [`Dialect::headers`].
     pub(super) fn request(&self, settings: &mut Settings, now: Now) -> Result<Request, String> {
         Ok(Request {
             headers: settings.dialect.headers(&self.body, now.unix_seconds())?,

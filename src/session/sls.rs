@@ -32,7 +32,7 @@ pub(super) fn http(sink: &SlsSinkConfig) -> Result<Http1, Error> {
 /// The columns of a sink, and how its requests are made. `resource`: complete.
 ///
 /// # Errors
-/// As of [`http`].
+/// As of [`http()`].
 pub(super) fn dialect(
     sink: &SlsSinkConfig,
     resource: &Resource,
