@@ -20,7 +20,7 @@ def run(session: Session) -> None:
     steps, block = session.size(50_000, 200), session.size(500, 50)
     rows = []
     bars: dict[str, dict[str, float]] = {f"p{percentile:g}": {} for percentile in PERCENTILES[:-1]}
-    for library in session.libraries:
+    for library in session.tracers:
         result = session.work(
             library, "latency", steps=steps, per_second=session.size(10_000, 1000), block=block
         )

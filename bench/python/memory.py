@@ -15,7 +15,7 @@ MEBI = 1024 * 1024
 
 def run(session: Session) -> None:
     count, threads = session.size(20_000, 640), session.size(64, 4)
-    libraries = [name for name in session.libraries if name != FLOOR]
+    libraries = [name for name in session.tracers if name != FLOOR]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in libraries}
     for _ in range(session.size(5, 1)):
         for library in libraries:

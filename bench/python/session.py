@@ -19,6 +19,10 @@ class WrongResult(Exception):
     """A benchmark did not do what it says it measures."""
 
 
+# Libraries that have no spans.
+METRICS_ONLY = ("prometheus_client",)
+
+
 class Session:
     """Shared by the benchmarks of a run. `check` asks for tiny sizes, whose figures mean nothing."""
 
@@ -37,6 +41,11 @@ class Session:
                     raise
                 print(f"without the {name}: {missing}")
                 self.libraries.remove(name)
+
+    @property
+    def tracers(self) -> list[str]:
+        """The libraries that record spans, the C floor among them."""
+        return [name for name in self.libraries if name not in METRICS_ONLY]
 
     def size(self, full: int, tiny: int) -> int:
         """A size for this run."""

@@ -15,7 +15,7 @@ from session import FLOOR, OURS, Session
 
 def run(session: Session) -> None:
     count = session.size(200_000, 500)
-    libraries = [name for name in session.libraries if name != FLOOR]
+    libraries = [name for name in session.tracers if name != FLOOR]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in libraries}
     for _ in range(session.size(3, 1)):
         for library in libraries:
