@@ -1,4 +1,4 @@
-# Two commands need nothing but Linux, Python 3.9 or later with venv, Rust 1.85 or later, and a C compiler:
+# Two commands need nothing but Linux, Python 3.9 or later with venv, Rust 1.88 or later, and a C compiler:
 #
 #   make demo    build and install the package into .venv, and run the main job against the embedded collector
 #   make test    every test: Rust, loom, Python, fuzz targets for a while each, stubs and Python lints
@@ -21,7 +21,7 @@ fuzz_targets = $(shell sed -n '/^\[\[bin\]\]/,/^$$/s/^name = "\(.*\)"/\1/p' fuzz
 
 # need COMMAND,WHAT IS MISSING: stop with one line unless the command succeeds.
 need = $(if $(shell { $(1); } >/dev/null 2>&1 && echo yes),,$(error $(2)))
-need_rust = $(call need,cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 85) }' && rustc --version,Rust 1.85 or later is missing: install it from https://rustup.rs)
+need_rust = $(call need,cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 88) }' && rustc --version,Rust 1.88 or later is missing: install it from https://rustup.rs)
 need_cc = $(call need,$(CC) --version,a C compiler ($(CC)) is missing: install gcc or clang$(comma) on Debian: apt install build-essential)
 need_python = $(call need,$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3$(comma) 9))',Python 3.9 or later ($(PYTHON)) is missing: install it$(comma) on Debian: apt install python3 python3-venv)
 need_venv = $(call need,$(PYTHON) -c 'import venv$(comma) ensurepip',the venv module of $(PYTHON) is missing: install it$(comma) on Debian: apt install python3-venv)

@@ -18,6 +18,10 @@ from typing import Any
 from adapters import ADAPTERS, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
 
 
+# Between two rows: what the one before recorded is exported by then.
+SETTLE_S = 0.2
+
+
 def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
     """Median ns per operation of each loop, and how much of each signal was recorded in all."""
 
@@ -31,6 +35,7 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
     for name, loop in loops.items():
         loop(count // 4)  # caches, freelists, first allocations
         gc.collect()
+        time.sleep(SETTLE_S)
         for _ in range(repeats):
             began = time.perf_counter_ns()
             loop(count)

@@ -17,7 +17,7 @@ use super::convert::{Encoder, simple};
 use super::exceptions;
 use super::fastcall::{Raised, given};
 use super::given_attributes::GivenAttributes;
-use super::strings::Name;
+use super::strings::{Name, utf8};
 use crate::attrs::{self, Value, tag};
 use crate::emit::{self, LogRecord, SpanIds, Thread};
 use crate::intern::Scope;
@@ -180,6 +180,26 @@ impl Converted<'_> {
         }
         self.body.put(items);
     }
+}
+
+/// The message if it is an exact `str`, as nearly every one is.
+///
+/// # Safety
+/// Attached; `message` is alive as long as the result is used.
+#[inline]
+pub(super) unsafe fn plain_text<'a>(message: Object) -> Option<&'a [u8]> {
+    // SAFETY: attached, and alive as long as the call.
+    unsafe { if ffi::PyUnicode_CheckExact(message) != 0 { utf8(message) } else { None } }
+}
+
+/// Records a message without anything else.
+#[inline]
+pub(super) fn record_text(session: u64, severity_number: u8, scope: u16, span: SpanIds, text: &[u8]) {
+    emit::with(session, |thread| {
+        let mut items = thread.take_items();
+        Body::Simple(Value::Str(text)).put(&mut items);
+        thread.log(&LogRecord { severity_number, scope, span, unix_nano: None }, items);
+    });
 }
 
 /// How many attributes of a record are kept.

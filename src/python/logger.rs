@@ -288,6 +288,13 @@ unsafe fn record(
     // SAFETY: as promised by the caller.
     unsafe {
         let span = current::span_ids();
+        if !given(attributes)
+            && !given(exc_info)
+            && let Some(text) = log_record::plain_text(message)
+        {
+            log_record::record_text(session, severity_number, route.scope, span, text);
+            return Ok(none());
+        }
         let body = Body::of(message)?;
         let mut converted = GivenAttributes::default();
         if given(exc_info) {
