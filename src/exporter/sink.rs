@@ -255,11 +255,11 @@ impl Sink {
     /// The request under way has ended.
     fn settle(&mut self, result: &mut Result<Response, Failure>, now: Now) {
         self.state = State::Idle;
-        if let (Some(operations), Some(began)) = (&mut self.operations, self.began.take()) {
-            if operations.len() < MOST_OPERATIONS {
-                let status = result.as_ref().ok().map(|response| response.status);
-                operations.push(Operation { duration: now.instant.duration_since(began), status });
-            }
+        if let (Some(operations), Some(began)) = (&mut self.operations, self.began.take())
+            && operations.len() < MOST_OPERATIONS
+        {
+            let status = result.as_ref().ok().map(|response| response.status);
+            operations.push(Operation { duration: now.instant.duration_since(began), status });
         }
         match self.settings.dialect.classify(result, now.unix_seconds()) {
             Outcome::Delivered { rejected, message } => {
@@ -303,11 +303,11 @@ impl Sink {
                     return;
                 };
                 let mut wait = wait.max(asked.unwrap_or_default());
-                if let Some(refusals) = &mut self.exit_refusals {
-                    if matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_))) {
-                        *refusals += 1;
-                        wait = wait.min(EXIT_RETRY);
-                    }
+                if let Some(refusals) = &mut self.exit_refusals
+                    && matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_)))
+                {
+                    *refusals += 1;
+                    wait = wait.min(EXIT_RETRY);
                 }
                 let asked = asked.is_some() && result.is_ok();
                 self.state = State::BackingOff { until: after(now.instant, wait), asked };
@@ -382,10 +382,10 @@ impl Sink {
 
     /// Gives up whatever is held.
     pub fn abandon(&mut self, reason: DropReason) {
-        if self.state == State::Sending {
-            if let Some(exchange) = &mut self.exchange {
-                exchange.cancel();
-            }
+        if self.state == State::Sending
+            && let Some(exchange) = &mut self.exchange
+        {
+            exchange.cancel();
         }
         self.state = State::Idle;
         self.attempt = None;

@@ -55,7 +55,7 @@ impl Region {
     /// The range lies within the region, both numbers are multiples of [`ALIGN_BYTES`], and nobody else touches the
     /// range, or holds a reference into it, during the call.
     pub unsafe fn release(&self, offset: usize, len: usize) {
-        debug_assert!(offset % ALIGN_BYTES == 0 && len % ALIGN_BYTES == 0);
+        debug_assert!(offset.is_multiple_of(ALIGN_BYTES) && len.is_multiple_of(ALIGN_BYTES));
         debug_assert!(offset.checked_add(len).is_some_and(|end| end <= self.bytes));
         // SAFETY: inside the mapping, and exclusively ours, both by this function's contract.
         unsafe { os::release(self.start.add(offset), len) }
@@ -107,8 +107,8 @@ mod os {
         // SAFETY: by this function's contract.
         if unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
-            start.addr().get() % page == 0
-                && len % page == 0
+            start.addr().get().is_multiple_of(page)
+                && len.is_multiple_of(page)
                 && libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0
         } {
             return;
