@@ -33,7 +33,7 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
     loops = {LOOP: empty, NULL: stdlib_loop(logging.NullHandler()), **adapter.loops()}
     nanoseconds: dict[str, list[float]] = {name: [] for name in loops}
     for name, loop in loops.items():
-        loop(count // 4)  # caches, freelists, first allocations
+        loop(count * repeats)  # caches, freelists, first allocations, memory that a burst touches for the first time
         gc.collect()
         time.sleep(SETTLE_S)
         for _ in range(repeats):
@@ -42,7 +42,7 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
             nanoseconds[name].append((time.perf_counter_ns() - began) / count)
     adapter.stop()
     medians = {name: sorted(values)[len(values) // 2] for name, values in nanoseconds.items()}
-    of_each = count // 4 + count * repeats
+    of_each = 2 * count * repeats
     recorded = {
         signal: of_each * len(loops.keys() & rows)
         for signal, rows in [("spans", SPANS), ("measurements", MEASUREMENTS), ("logs", LOGS)]
