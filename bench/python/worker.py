@@ -17,7 +17,6 @@ from typing import Any
 
 from adapters import ADAPTERS, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
 
-
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
 
@@ -33,7 +32,7 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
     loops = {LOOP: empty, NULL: stdlib_loop(logging.NullHandler()), **adapter.loops()}
     nanoseconds: dict[str, list[float]] = {name: [] for name in loops}
     for name, loop in loops.items():
-        loop(count * repeats)  # caches, freelists, first allocations, memory that a burst touches for the first time
+        loop(count * repeats)  # caches, freelists, memory that a burst touches for the first time
         gc.collect()
         time.sleep(SETTLE_S)
         for _ in range(repeats):
