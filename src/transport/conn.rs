@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::resolve::Resolver;
 use super::{Failure, Interest, one_line, tls};
-use crate::config::{Endpoint, TlsFiles};
+use crate::config::TransportConfig;
 use crate::error::Error;
 use crate::sys::Fd;
 
@@ -49,13 +49,14 @@ impl Dialer {
     ///
     /// # Errors
     /// [`Error::Config`] for an unusable file, or a host that no certificate can name.
-    pub(super) fn new(endpoint: &Endpoint, files: &TlsFiles, alpn: &[&[u8]]) -> Result<Self, Error> {
+    pub(super) fn new(config: &TransportConfig, alpn: &[&[u8]]) -> Result<Self, Error> {
+        let endpoint = &config.endpoint;
         let host = endpoint.host.clone();
         let tls = if endpoint.tls {
             let name = ServerName::try_from(host.clone()).map_err(|_| {
                 Error::config(format_args!("endpoint: host {host:?} is not a name that TLS can verify"))
             })?;
-            Some((tls::client_config(files, alpn)?, name))
+            Some((tls::client_config(&config.tls, alpn)?, name))
         } else {
             None
         };

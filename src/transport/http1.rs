@@ -75,7 +75,7 @@ impl Http1 {
     ) -> Result<Self, Error> {
         Ok(Self {
             post: Post::new(config, content_type, user_agent)?,
-            dialer: Dialer::new(&config.endpoint, &config.tls, &[b"http/1.1"])?,
+            dialer: Dialer::new(config, &[b"http/1.1"])?,
             conn: None,
             idle_since: None,
             flight: None,
