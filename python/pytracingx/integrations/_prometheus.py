@@ -25,7 +25,7 @@ class _Metric:
     ) -> None:
         self._labelnames = tuple(labelnames or ())
         self._instrument = self._make(name, documentation, options)
-        self._bound = None if self._labelnames else self._instrument.bind({})
+        self._bound: Any = None if self._labelnames else self._instrument.bind({})
 
     def _make(self, name: str, description: str, options: dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -84,5 +84,8 @@ class Histogram(_Metric):
 
 def classes(meter: pytracingx.Meter) -> tuple[type[Gauge], type[Counter], type[Histogram]]:
     """The three, of instruments of this meter."""
-    members = {"meter": meter}
-    return type("Gauge", (Gauge,), members), type("Counter", (Counter,), members), type("Histogram", (Histogram,), members)
+
+    def of(metric: type[Self]) -> type[Self]:
+        return type(metric.__name__, (metric,), {"meter": meter})
+
+    return of(Gauge), of(Counter), of(Histogram)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytracingx
 from vllm.v1.metrics import loggers
+
+import pytracingx
 
 from . import LOGGER, _prometheus, enabled, ensure_session
 
@@ -47,7 +48,7 @@ def _make(vllm_config: Any, engine_indexes: list[int]) -> loggers.PrometheusStat
         loggers.unregister_vllm_metrics = unregister
 
 
-class StatLogger(loggers.AggregateStatLoggerBase):
+class StatLogger(loggers.AggregateStatLoggerBase):  # type: ignore[misc]
     """Every metric of the engine, by OTLP. Not a Prometheus logger to vLLM, which would replace its own by it."""
 
     def __init__(self, vllm_config: Any, engine_indexes: list[int]) -> None:
@@ -59,7 +60,7 @@ class StatLogger(loggers.AggregateStatLoggerBase):
         try:
             getattr(self._inner, method)(*args, **kwargs)
         except Exception as error:
-            LOGGER.warning("vLLM's metrics are exported no more, its internals have moved: %s: %r", method, error)
+            LOGGER.warning("vLLM's metrics end here, its internals have moved: %s: %r", method, error)
             self._inner = None
 
     def record(self, *args: Any, **kwargs: Any) -> None:
