@@ -49,7 +49,7 @@ def _make(vllm_config: Any, engine_indexes: list[int]) -> loggers.PrometheusStat
 
 
 class StatLogger(loggers.AggregateStatLoggerBase):  # type: ignore[misc]
-    """Every metric of the engine, by OTLP. Not a Prometheus logger to vLLM, which would replace its own by it."""
+    """Every metric of the engine, by OTLP. To vLLM not a Prometheus logger: one would replace its own."""
 
     def __init__(self, vllm_config: Any, engine_indexes: list[int]) -> None:
         self._inner = _make(vllm_config, engine_indexes)
