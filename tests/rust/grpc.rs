@@ -101,7 +101,9 @@ fn an_answer_may_come_in_any_shape() {
         let settings = frame(SETTINGS, 0, 0, &[0xfa, 0xfa, 1, 2, 3, 4]);
         [strange, settings, frame(PING, 0, 0, b"are you?"), answer(stream, b"unknown")].concat()
     };
-    let shapes: [(&dyn Fn(u32) -> Vec<u8>, _, &[u8]); 7] = [
+    /// The reply on a stream; code and message that it means.
+    type Shape<'a> = (&'a dyn Fn(u32) -> Vec<u8>, &'a str, &'a [u8]);
+    let shapes: [Shape<'_>; 7] = [
         (&|stream| answer(stream, b"whole"), "0", b"whole"),
         (&|stream| trailers_only(stream, "7", "not%20you"), "7", b""),
         (&continued, "5", b""),
