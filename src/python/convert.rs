@@ -17,6 +17,7 @@ use super::objects::{
     Elements, Entries, MAX_ELEMENTS, encode_lossy, int_text, is_tensor, numpy_scalar, str_of, text_of,
     type_name,
 };
+use super::small_int::small_int;
 use super::strings::{self, Name, name, utf8};
 use crate::attrs::{self, MAX_DEPTH, Text, Value, tag};
 use crate::emit::Thread;
@@ -35,6 +36,9 @@ pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>>
     unsafe {
         if ffi::PyUnicode_CheckExact(object) != 0 {
             return utf8(object).map(Value::Str);
+        }
+        if let Some(value) = small_int(object) {
+            return Some(Value::Int(value));
         }
         if ffi::PyLong_CheckExact(object) != 0 {
             let mut overflow: c_int = 0;

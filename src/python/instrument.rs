@@ -1,12 +1,12 @@
 //! What instruments do: `add`, `record` and `record_many`, of themselves and of bound handles, and the recording of
 //! observations. Against the C API for the same reasons as [`super::span`]: a call converts its arguments, then pushes
-//! one record. With nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but
+//! one record; what only adds a small int to a counter, bound or without attributes, adds it to a tally instead. With nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but
 //! for calls with the wrong arguments. The types are in [`super::instrument_types`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -15,12 +15,14 @@ use super::fastcall::{Raised, Signature, entry, given, none};
 use super::given_attributes::GivenAttributes;
 use super::instrument_types::is_of_kind;
 use super::instrument_word::Word;
+use super::small_int::small_int;
 use super::{current, number};
 use crate::emit::{self, Intake, Measurement, SpanIds};
 use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
 use crate::record::{InstrumentKind, Number};
 use crate::sys::ticks;
+use crate::tally::Tally;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -44,12 +46,16 @@ pub(super) struct InstrumentObject {
     pub(super) word: AtomicU64,
     /// From `Box::into_raw`. Never null once constructed, never changed.
     pub(super) source: *mut Source,
+    /// From `Arc::into_raw`, or null: of the session that the instrument was used in last and had one.
+    pub(super) tally: AtomicPtr<Tally>,
 }
 
 pub(super) struct Source {
     pub(super) definition: Arc<Definition>,
     /// Of a bound handle: canonical items with inline keys.
     pub(super) attributes: Option<Box<[u8]>>,
+    /// Tallies that calls under way may still look at; only where calls run side by side.
+    retired: Mutex<Vec<Arc<Tally>>>,
 }
 
 /// What the session says of the instrument, asked at its first use there.
@@ -70,25 +76,72 @@ unsafe fn register(object: *mut InstrumentObject, session: u64) -> Word {
     // SAFETY: alive; the source is never changed.
     unsafe {
         let source = &*(*object).source;
-        let Some(word) = emit::with(session, |thread| source.register(&thread.intake)) else {
+        let Some((word, tally)) = emit::with(session, |thread| source.register(&thread.intake)) else {
             return Word::NOTHING;
         };
+        if let Some(tally) = tally {
+            let tally = Arc::into_raw(tally).cast_mut();
+            // AcqRel: whoever loads the pointer, here too, sees what it points to.
+            source.retire((*object).tally.swap(tally, Ordering::AcqRel));
+        }
         (*object).word.store(word.0, Ordering::Relaxed);
         word
     }
 }
 
+/// Python's global lock keeps calls apart.
+const ALONE: bool = cfg!(not(Py_GIL_DISABLED));
+
+/// Adds a small int to the instrument's tally. False, having done nothing: it is another value, or the tally none of the
+/// current session's.
+#[inline(always)]
+unsafe fn add_to_tally<const KIND: u8>(object: *mut InstrumentObject, value: Object) -> bool {
+    // SAFETY: alive. Nothing Python runs, so on builds with the lock a tally is not replaced while it is looked at; on
+    // others those that were live as long as the object.
+    unsafe {
+        let Some(value) = small_int(value) else { return false };
+        if KIND == COUNTER && value < 0 {
+            return false;
+        }
+        // Acquire: pairs with the exchange in `register`.
+        let tally = (*object).tally.load(Ordering::Acquire);
+        !tally.is_null() && emit::add(&*tally, value, ALONE)
+    }
+}
+
 impl Source {
-    fn register(&self, intake: &Intake) -> Word {
-        let nothing = Word::new(intake.session, 0, Exemplars::Off, 0);
+    pub(super) fn new(definition: Arc<Definition>, attributes: Option<Box<[u8]>>) -> Self {
+        Self { definition, attributes, retired: Mutex::default() }
+    }
+
+    /// Lets go of an earlier session's tally, which may be null.
+    unsafe fn retire(&self, tally: *mut Tally) {
+        if tally.is_null() {
+            return;
+        }
+        // SAFETY: from `Arc::into_raw`, and the object's no more.
+        let tally = unsafe { Arc::from_raw(tally) };
+        if !ALONE {
+            self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
+        }
+    }
+
+    fn register(&self, intake: &Intake) -> (Word, Option<Arc<Tally>>) {
+        let nothing = (Word::new(intake.session, 0, Exemplars::Off, 0), None);
         if !intake.metrics {
             return nothing;
         }
         match intake.instruments.register(&self.definition) {
             Some(instrument) if !instrument.streams.is_empty() => {
                 let attributes = self.attributes.as_deref().filter(|items| !items.is_empty());
-                let binding = attributes.and_then(|items| intake.instruments.bind(instrument.id, items));
-                Word::new(intake.session, instrument.id, instrument.exemplars, binding.unwrap_or(0))
+                let bound = attributes.map(|items| intake.instruments.bind(instrument.id, items));
+                // What is bound beyond the limits sends its attributes with each measurement.
+                let binding = bound.unwrap_or(Some(0));
+                let tally = binding
+                    .filter(|_| instrument.only_adds())
+                    .map(|binding| intake.tallies.get(intake.session, instrument.id, binding));
+                let (session, binding) = (intake.session, binding.unwrap_or(0));
+                (Word::new(session, instrument.id, instrument.exemplars, binding), tally)
             }
             _ => nothing,
         }
@@ -244,6 +297,39 @@ unsafe fn record_at_length<const KIND: u8>(word: Word, value: Number, items: &[u
     emit::with(session, |thread| thread.measure(&measurement, items));
 }
 
+/// `add` of an instrument: what a tally takes needs no more than this.
+pub(super) unsafe extern "C" fn add<const KIND: u8>(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    // SAFETY: as called: `count` positional arguments.
+    unsafe {
+        if names.is_null() && count == 1 && add_to_tally::<KIND>(this.cast(), *args) {
+            return none();
+        }
+        record::<KIND>(this, args, count, names)
+    }
+}
+
+/// `add` of a bound handle.
+pub(super) unsafe extern "C" fn add_bound<const KIND: u8>(
+    this: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    // SAFETY: as called: `count` positional arguments.
+    unsafe {
+        if names.is_null() && count == 1 && add_to_tally::<KIND>(this.cast(), *args) {
+            return none();
+        }
+        record_bound::<KIND>(this, args, count, names)
+    }
+}
+
+#[inline(never)]
 pub(super) unsafe extern "C" fn record<const KIND: u8>(
     this: Object,
     args: Args,
@@ -271,6 +357,7 @@ pub(super) unsafe extern "C" fn record<const KIND: u8>(
 }
 
 /// The same of a bound handle.
+#[inline(never)]
 pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
     this: Object,
     args: Args,

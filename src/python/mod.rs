@@ -38,6 +38,7 @@ mod propagation;
 mod reentry;
 mod sinks;
 mod sls_sink;
+mod small_int;
 mod span;
 mod span_context;
 mod stdlib_handler;
@@ -98,6 +99,7 @@ mod _native {
     #[pymodule_init]
     fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         capi::resolve(module.py())?;
+        small_int::check(module.py())?;
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;
