@@ -1,6 +1,8 @@
 //! Sums that recording calls keep themselves, one for each counter and each bound attribute set of one: an addition costs
 //! a few instructions where a record costs a line of a lane, and the exporter's part is paid at a collection only.
-//! Adding never blocks or allocates; a tally is asked for, and read by the exporter, under a lock.
+//! Adding never blocks or allocates; a tally is asked for, and read by the exporter, under a lock. All orderings are
+//! relaxed: what an addition happens before is for others to say (the lock that a flush goes through); until then a
+//! reader sees it or does not.
 //!
 //! Integers only, and exactly: a tally never wraps, and what it cannot take its caller records otherwise. Totals only
 //! ever move by what was added; who takes differences remembers what it took before. So nothing is lost, nothing
@@ -19,8 +21,7 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Tally {
     session: u64,
-    /// Bits of an `i64`. Relaxed, as is the other: what an addition happens before is for others to say (the lock that a
-    /// flush goes through); until then a reader sees it or does not.
+    /// Bits of an `i64`.
     sum: AtomicU64,
     /// How many additions.
     additions: AtomicU64,

@@ -13,9 +13,9 @@ use pyo3::prelude::*;
 
 use super::fastcall::{Raised, Signature, entry, given, none};
 use super::given_attributes::GivenAttributes;
+use super::instrument_add::ALONE;
 use super::instrument_types::is_of_kind;
 use super::instrument_word::Word;
-use super::small_int::small_int;
 use super::{current, number};
 use crate::emit::{self, Intake, Measurement, SpanIds};
 use crate::ids::FLAG_SAMPLED;
@@ -86,26 +86,6 @@ unsafe fn register(object: *mut InstrumentObject, session: u64) -> Word {
         }
         (*object).word.store(word.0, Ordering::Relaxed);
         word
-    }
-}
-
-/// Python's global lock keeps calls apart.
-const ALONE: bool = cfg!(not(Py_GIL_DISABLED));
-
-/// Adds a small int to the instrument's tally. False, having done nothing: it is another value, or the tally none of the
-/// current session's.
-#[inline(always)]
-unsafe fn add_to_tally<const KIND: u8>(object: *mut InstrumentObject, value: Object) -> bool {
-    // SAFETY: alive. Nothing Python runs, so on builds with the lock a tally is not replaced while it is looked at; on
-    // others those that were live as long as the object.
-    unsafe {
-        let Some(value) = small_int(value) else { return false };
-        if KIND == COUNTER && value < 0 {
-            return false;
-        }
-        // Acquire: pairs with the exchange in `register`.
-        let tally = (*object).tally.load(Ordering::Acquire);
-        !tally.is_null() && emit::add(&*tally, value, ALONE)
     }
 }
 
@@ -295,38 +275,6 @@ unsafe fn record_at_length<const KIND: u8>(word: Word, value: Number, items: &[u
     // SAFETY: attached, not inside `emit::with`.
     let measurement = unsafe { at_this_point::<KIND>(word, value) };
     emit::with(session, |thread| thread.measure(&measurement, items));
-}
-
-/// `add` of an instrument: what a tally takes needs no more than this.
-pub(super) unsafe extern "C" fn add<const KIND: u8>(
-    this: Object,
-    args: Args,
-    count: ffi::Py_ssize_t,
-    names: Object,
-) -> Object {
-    // SAFETY: as called: `count` positional arguments.
-    unsafe {
-        if names.is_null() && count == 1 && add_to_tally::<KIND>(this.cast(), *args) {
-            return none();
-        }
-        record::<KIND>(this, args, count, names)
-    }
-}
-
-/// `add` of a bound handle.
-pub(super) unsafe extern "C" fn add_bound<const KIND: u8>(
-    this: Object,
-    args: Args,
-    count: ffi::Py_ssize_t,
-    names: Object,
-) -> Object {
-    // SAFETY: as called: `count` positional arguments.
-    unsafe {
-        if names.is_null() && count == 1 && add_to_tally::<KIND>(this.cast(), *args) {
-            return none();
-        }
-        record_bound::<KIND>(this, args, count, names)
-    }
 }
 
 #[inline(never)]

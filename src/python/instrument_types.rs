@@ -16,8 +16,9 @@ use super::convert::Encoder;
 use super::fastcall::{Signature, entry, given};
 use super::instrument::{
     COUNTER, GAUGE, HISTOGRAM, InstrumentObject, MAX_ATTRIBUTES, OBSERVABLE_COUNTER, OBSERVABLE_GAUGE,
-    OBSERVABLE_UP_DOWN_COUNTER, Source, UP_DOWN_COUNTER, add, add_bound, record, record_bound,
+    OBSERVABLE_UP_DOWN_COUNTER, Source, UP_DOWN_COUNTER, record, record_bound,
 };
+use super::instrument_add::{add, add_bound};
 use super::instrument_many::{record_many, record_many_bound};
 use crate::attrs::{self, Attribute, Items, Text};
 use crate::emit::AttributeList;

@@ -23,6 +23,7 @@ mod fastcall;
 mod freelist;
 mod given_attributes;
 mod instrument;
+mod instrument_add;
 mod instrument_many;
 mod instrument_types;
 mod instrument_word;
