@@ -429,6 +429,19 @@ impl<'a> Items<'a> {
         std::iter::from_fn(move || self.next_attribute())
     }
 
+    /// The next item if it is a body; `None`, reading nothing, if it is something else or the end.
+    #[inline]
+    pub fn next_body(&mut self) -> Option<Value<'a>> {
+        let mut reader = self.0;
+        if reader.u32()? as u8 != tag::BODY {
+            return None;
+        }
+        let [tag] = reader.array()?;
+        let value = reader.value(tag)?;
+        self.0 = reader;
+        Some(value)
+    }
+
     /// The next item if it is an attribute; `None`, reading nothing, if it is something else or the end.
     #[inline]
     pub fn next_attribute(&mut self) -> Option<Attribute<'a>> {

@@ -120,6 +120,11 @@ pub fn copy_short(window: &mut [u8; WINDOW_BYTES], at: usize, bytes: &[u8]) {
         8..=16 => ends::<8>(room, bytes),
         17..=SHORT_BYTES => ends::<16>(room, bytes),
         4..=7 => ends::<4>(room, bytes),
+        len @ 1..=3 => {
+            for at in [0, len / 2, len - 1] {
+                room[at] = bytes[at];
+            }
+        }
         _ => room.copy_from_slice(bytes),
     }
 }
