@@ -173,7 +173,7 @@ const fn has_time<const KIND: u8>() -> bool {
 
 /// Without attributes; time and span only where somebody asks for them.
 #[inline(always)]
-pub(super) unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
+pub(super) unsafe fn at_this_point(word: Word, value: Number, timed: bool) -> Measurement {
     let mut measurement = Measurement {
         instrument: word.instrument(),
         binding: word.binding(),
@@ -181,7 +181,7 @@ pub(super) unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) ->
         span: SpanIds::default(),
         ticks: 0,
     };
-    if has_time::<KIND>() {
+    if timed {
         measurement.ticks = ticks::now();
     }
     if !word.wants(Exemplars::Off) {
@@ -208,16 +208,24 @@ unsafe fn note_span(measurement: &mut Measurement, always: bool) {
     }
 }
 
-/// With attributes. Apart, because what they are converted into is large.
+/// With attributes. Apart, because what they are converted into is large. `value`: see [`Number::to_bits`].
 #[inline(never)]
-unsafe fn record_with(measurement: &Measurement, attributes: Object, session: u64) -> Result<(), Raised> {
+unsafe fn record_with(
+    word: Word,
+    (detail, bits): (u8, u64),
+    timed: bool,
+    attributes: Object,
+    session: u64,
+) -> Result<(), Raised> {
+    // SAFETY: attached, not inside `emit::with`.
+    let measurement = unsafe { at_this_point(word, Number::from_bits(detail, bits), timed) };
     let mut given = GivenAttributes::default();
     // SAFETY: attached, not inside `emit::with`; alive as long as the call.
     unsafe { given.fill(attributes, session, MAX_ATTRIBUTES)? };
     emit::with(session, |thread| {
         let mut items = thread.take_items();
         given.put(&mut items, MAX_ATTRIBUTES, thread);
-        thread.measure(measurement, &items);
+        thread.measure(&measurement, &items);
         thread.return_items(items);
     });
     Ok(())
@@ -244,8 +252,7 @@ unsafe fn record_any<const KIND: u8>(
             },
         };
         if given(attributes) {
-            let measurement = at_this_point::<KIND>(word, value);
-            return record_with(&measurement, attributes, session);
+            return record_with(word, value.to_bits(), has_time::<KIND>(), attributes, session);
         }
         record_without::<KIND>(word, value, &[], session);
         Ok(())
@@ -273,7 +280,7 @@ unsafe fn record_without<const KIND: u8>(word: Word, value: Number, items: &[u8]
 #[inline(never)]
 unsafe fn record_at_length<const KIND: u8>(word: Word, value: Number, items: &[u8], session: u64) {
     // SAFETY: attached, not inside `emit::with`.
-    let measurement = unsafe { at_this_point::<KIND>(word, value) };
+    let measurement = unsafe { at_this_point(word, value, has_time::<KIND>()) };
     emit::with(session, |thread| thread.measure(&measurement, items));
 }
 
