@@ -43,10 +43,7 @@ unsafe fn with_simple<'a, R>(object: *mut ffi::PyObject, take: impl FnOnce(Value
     // SAFETY: attached, alive; each conversion is for the exact type checked before it.
     unsafe {
         if ffi::PyUnicode_CheckExact(object) != 0 {
-            return match utf8(object) {
-                Some(text) => Some(take(Value::Str(text))),
-                None => None,
-            };
+            return utf8(object).map(|text| take(Value::Str(text)));
         }
         if let Some(value) = small_int(object) {
             return Some(take(Value::Int(value)));
