@@ -256,6 +256,8 @@ impl SinkState {
 pub struct SinkStats {
     /// `scheme://host:port/…`: without the path, which can hold a token.
     pub endpoint: Arc<str>,
+    /// `otel.component.type`; `None`: that of OTLP for its signal.
+    pub component_type: Option<&'static str>,
     /// What it is doing.
     pub state: SinkState,
     /// Records that this sink's sampler wanted.

@@ -269,6 +269,8 @@ pub struct SlsSinkConfig {
     pub batch: BatchConfig,
     /// One request, milliseconds. Default 10 000.
     pub timeout_ms: u64,
+    /// A batch with all its retries, milliseconds. Default 300 000.
+    pub max_export_timeout_ms: u64,
     /// Tags of every log group.
     pub tags: Vec<(String, String)>,
     /// Layout of attributes.
@@ -323,6 +325,7 @@ impl SlsSinkConfig {
             compression: SlsCompression::default(),
             batch: BatchConfig { max_export: 4096, schedule_delay_ms: 3000, max_queue: None },
             timeout_ms: TIMEOUT_MS,
+            max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
             tags: Vec::new(),
             attributes: SlsAttributes::default(),
             field_names: SlsFieldNames::Renamed(Vec::new()),

@@ -36,6 +36,11 @@ pub type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// See the module.
 pub trait Dialect: Debug + Send {
+    /// `otel.component.type` of a sink that speaks it; `None`: that of OTLP for its signal.
+    fn component_type(&self) -> Option<&'static str> {
+        None
+    }
+
     /// A request holds fewer bytes before compression, unless a single record is larger.
     fn request_bytes(&self) -> usize;
 

@@ -34,6 +34,7 @@ pub(super) struct SelfMetrics {
 pub(super) struct Words {
     signal: &'static str,
     unit: &'static str,
+    /// Of OTLP.
     exporter: &'static str,
     /// Points go to their exporter without one.
     processor: Option<&'static str>,
@@ -92,9 +93,10 @@ impl SelfMetrics {
         ended: &[Operation],
     ) -> &Batch {
         self.observed.clear();
-        let name = format!("{}/{index}", words.exporter);
+        let kind = sink.component_type.unwrap_or(words.exporter);
+        let name = format!("{kind}/{index}");
         for operation in ended {
-            let mut attributes = component(words.exporter, &name, sink);
+            let mut attributes = component(kind, &name, sink);
             if let Some(status) = operation.status {
                 attributes.push(("http.response.status_code", Value::Int(status.into())));
             }
@@ -123,8 +125,9 @@ impl SelfMetrics {
     }
 
     fn sink(&mut self, words: &Words, index: usize, sink: &SinkStats) {
-        let exporter_name = format!("{}/{index}", words.exporter);
-        let exporter = component(words.exporter, &exporter_name, sink);
+        let kind = sink.component_type.unwrap_or(words.exporter);
+        let exporter_name = format!("{kind}/{index}");
+        let exporter = component(kind, &exporter_name, sink);
         let of_exporter = |what: &str| format!("otel.sdk.exporter.{}.{what}", words.signal);
         self.up_down_counter(&of_exporter("inflight"), words.unit, sink.in_flight_records, &exporter);
         self.counter(&of_exporter("exported"), words.unit, sink.exported, &exporter);

@@ -61,6 +61,10 @@ impl Sls {
 }
 
 impl Dialect for Sls {
+    fn component_type(&self) -> Option<&'static str> {
+        Some("aliyun_sls_log_exporter")
+    }
+
     fn request_bytes(&self) -> usize {
         REQUEST_BYTES
     }

@@ -30,6 +30,7 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 ///     batch_max_export: records in one request at most. Default 4096.
 ///     batch_schedule_delay_ms: a record waits at most this long, in milliseconds. Default 3000.
 ///     timeout_ms: one request, in milliseconds. Default 10000.
+///     max_export_timeout_ms: a batch with its retries, in milliseconds. Default 300000.
 ///     tags: of every log group.
 ///     attributes: "flat" (default), each under its own key, or "json", all in one field.
 ///     field_names: renames columns; "0.3" restores the columns of pytracingx 0.3.
@@ -52,12 +53,12 @@ impl PySlsLogSink {
     #[pyo3(signature = (
         endpoint, project, logstore, ak_id = None, ak_secret = None, topic = None, source = None, *,
         credentials = None, security_token = None, region = None, compression = None, batch_max_export = None,
-        batch_schedule_delay_ms = None, timeout_ms = None, tags = None, attributes = None, field_names = None,
-        max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0),
+        batch_schedule_delay_ms = None, timeout_ms = None, max_export_timeout_ms = None, tags = None, attributes = None,
+        field_names = None, max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0),
     ), text_signature = "(endpoint, project, logstore, ak_id=None, ak_secret=None, topic='', source='', *, \
         credentials=None, security_token=None, region=None, compression='lz4', batch_max_export=4096, \
-        batch_schedule_delay_ms=3000, timeout_ms=None, tags=None, attributes='flat', field_names=None, \
-        max_queue_bytes=None, log_filter=None, sample_ratio=1.0)")]
+        batch_schedule_delay_ms=3000, timeout_ms=None, max_export_timeout_ms=None, tags=None, attributes='flat', \
+        field_names=None, max_queue_bytes=None, log_filter=None, sample_ratio=1.0)")]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         endpoint: Text,
@@ -74,6 +75,7 @@ impl PySlsLogSink {
         batch_max_export: Option<Int>,
         batch_schedule_delay_ms: Option<Int>,
         timeout_ms: Option<Int>,
+        max_export_timeout_ms: Option<Int>,
         tags: Option<Pairs>,
         attributes: Option<Text>,
         field_names: Option<Bound<'_, PyAny>>,
@@ -112,6 +114,12 @@ impl PySlsLogSink {
             choice("compression", &check::SLS_COMPRESSIONS, compression)?.unwrap_or_default();
         config.batch = batch(config.batch, None, batch_max_export, batch_schedule_delay_ms)?;
         set_milliseconds(&mut config.timeout_ms, "timeout_ms", timeout_ms, 1)?;
+        set_milliseconds(
+            &mut config.max_export_timeout_ms,
+            "max_export_timeout_ms",
+            max_export_timeout_ms,
+            1,
+        )?;
         config.tags = tags.map(|tags| tags.0).unwrap_or_default();
         config.attributes = choice("attributes", &check::SLS_ATTRIBUTES, attributes)?.unwrap_or_default();
         if let Some(names) = field_names {
