@@ -416,7 +416,7 @@ class SlsLogSink:
     """Sends log records to an Aliyun SLS logstore.
 
     Args:
-        endpoint: regional endpoint, `https` unless it says otherwise.
+        endpoint: regional endpoint such as "cn-hangzhou.log.aliyuncs.com", `https` unless it says otherwise.
         project, logstore: where, both of letters, digits, "-" and "_".
         ak_id, ak_secret: access key pair; never printed.
         topic: of every log group. Default "".

@@ -285,6 +285,14 @@ pub struct SlsSinkConfig {
     pub sample_ratio: f64,
 }
 
+/// Such as `cn-hangzhou` or `ap-southeast-1`: nobody's host.
+fn is_region_id(text: &str) -> bool {
+    let words: Vec<_> = text.split('-').collect();
+    let is_word =
+        |word: &&str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    words.len() >= 2 && words[0].len() == 2 && words.iter().all(is_word)
+}
+
 impl SlsSinkConfig {
     /// A logstore with every default. Without a scheme the endpoint is `https`. `arguments` are the names of the
     /// endpoint, project and logstore settings in error texts.
@@ -303,6 +311,11 @@ impl SlsSinkConfig {
         check::non_empty(endpoint_argument, endpoint)?;
         check::name(project_argument, &project)?;
         check::name(logstore_argument, &logstore)?;
+        if is_region_id(endpoint) {
+            return Err(Error::config(format_args!(
+                "{endpoint_argument} '{endpoint}' is a region, its endpoint is '{endpoint}.log.aliyuncs.com'"
+            )));
+        }
         let scheme = if endpoint.contains("://") { "" } else { "https://" };
         let (endpoint, _) = Endpoint::parse(
             endpoint_argument,

@@ -15,7 +15,7 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 /// Sends log records to an Aliyun SLS logstore.
 ///
 /// Args:
-///     endpoint: regional endpoint, `https` unless it says otherwise.
+///     endpoint: regional endpoint such as "cn-hangzhou.log.aliyuncs.com", `https` unless it says otherwise.
 ///     project, logstore: where, both of letters, digits, "-" and "_".
 ///     ak_id, ak_secret: access key pair; never printed.
 ///     topic: of every log group. Default "".
@@ -84,6 +84,13 @@ impl PySlsLogSink {
         sample_ratio: Real,
     ) -> PyResult<Self> {
         let filled = |text: Option<Text>| text.map(|text| text.0).filter(|text| !text.is_empty());
+        let security_token = filled(security_token);
+        if credentials.is_some() && security_token.is_some() {
+            return Err(Error::config(
+                "SlsLogSink security_token belongs to ak_id and ak_secret; credentials returns its own",
+            )
+            .into());
+        }
         let provided = match (filled(ak_id), filled(ak_secret), &credentials) {
             (None, None, Some(provider)) if provider.is_callable() => SlsCredentials::Provider,
             (_, _, Some(_)) => {
@@ -95,7 +102,7 @@ impl PySlsLogSink {
             (Some(ak_id), Some(ak_secret), None) => SlsCredentials::Static {
                 ak_id: Secret::new(ak_id),
                 ak_secret: Secret::new(ak_secret),
-                security_token: filled(security_token).map(Secret::new),
+                security_token: security_token.map(Secret::new),
             },
             _ => {
                 // The place is checked first, so that an error names the first bad argument.

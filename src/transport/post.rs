@@ -8,10 +8,10 @@ use ureq_proto::client::{Call, SendRequestResult};
 
 use super::answer::protocol;
 use super::{Failure, Request};
-use crate::config::{Endpoint, TransportConfig};
+use crate::config::{Endpoint, Secret, TransportConfig};
 use crate::error::Error;
 
-/// Shorter words of a header's value are no secrets, and too likely to occur by chance.
+/// Shorter words of a header's value or of a path are no secrets, and too likely to occur by chance.
 const MIN_SECRET_BYTES: usize = 8;
 
 /// Headers that follow from the exporter's other settings or from the protocol's framing.
@@ -31,7 +31,7 @@ const RESERVED: [HeaderName; 9] = [
 pub(super) struct Post {
     target: http::Uri,
     headers: HeaderMap,
-    secrets: Vec<Vec<u8>>,
+    secrets: Vec<Secret>,
 }
 
 impl Post {
@@ -48,7 +48,9 @@ impl Post {
                 "endpoint: its path has characters that a URL cannot have (not shown: it can hold a token)",
             )
         })?;
-        let mut secrets: Vec<_> = path.split('?').map(|part| part.as_bytes().to_vec()).collect();
+        // All of it, and what it is made of: ARMS's begins with `/adapt_{token}`.
+        let parts = path.split(['/', '?', '&', '=']).map(|part| part.strip_prefix("adapt_").unwrap_or(part));
+        let mut secrets: Vec<Secret> = path.split('?').chain(parts).map(Secret::new).collect();
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, header_value("endpoint", &authority(&config.endpoint))?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
@@ -64,7 +66,7 @@ impl Post {
             let mut value = header_value(&format!("headers: {name:?}"), secret.expose())?;
             value.set_sensitive(true);
             given.try_append(key, value).map_err(too_many)?;
-            secrets.extend(secret.expose().split_whitespace().last().map(|word| word.as_bytes().to_vec()));
+            secrets.extend(secret.expose().split_whitespace().last().map(Secret::new));
         }
         if given.get_all(header::HOST).iter().count() > 1 {
             return Err(Error::config("headers: \"host\" is given more than once"));
@@ -76,7 +78,7 @@ impl Post {
                 headers.try_append(key, value.clone()).map_err(too_many)?;
             }
         }
-        secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
+        secrets.retain(|secret| secret.expose().len() >= MIN_SECRET_BYTES);
         Ok(Self { target: target.into(), headers, secrets })
     }
 
@@ -103,13 +105,7 @@ impl Post {
     /// Blots out what is secret in a server's words, for servers quote what they refuse. Keeps the length, so that a
     /// protobuf body stays one.
     pub(super) fn redact(&self, body: &mut [u8]) {
-        for secret in &self.secrets {
-            let mut from = 0;
-            while let Some(at) = body[from..].windows(secret.len()).position(|window| window == secret) {
-                body[from + at..][..secret.len()].fill(b'*');
-                from += at + secret.len();
-            }
-        }
+        self.secrets.iter().for_each(|secret| secret.redact(body));
     }
 }
 

@@ -29,7 +29,7 @@ use super::Lookup;
 use super::chunk::{Chunk, Scratch};
 use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
-use crate::config::{Resource, SlsSinkConfig};
+use crate::config::{Resource, SlsCredentials, SlsSinkConfig, check};
 use crate::error::Error;
 pub use crate::limits::FieldCounts;
 use crate::limits::LogLimits;
@@ -43,8 +43,16 @@ pub const MAX_LOG_BYTES: usize = 8 << 20;
 /// Finds what SLS would refuse of a sink's settings.
 ///
 /// # Errors
-/// As of [`Envelope::new`] and [`Layout::new`], which fail for no resource's sake.
+/// As of [`Envelope::new`] and [`Layout::new`], which fail for no resource's sake; a region or key that cannot be one.
 pub fn check(config: &SlsSinkConfig) -> Result<(), Error> {
+    if let Some(region) = &config.region {
+        check::name("region", region)?;
+    }
+    if let SlsCredentials::Static { ak_id, ak_secret, security_token } = &config.credentials {
+        check::key("ak_id", ak_id)?;
+        check::key("ak_secret", ak_secret)?;
+        security_token.as_ref().map_or(Ok(()), |token| check::key("security_token", token))?;
+    }
     let resource = Resource::default();
     Envelope::new(config, &resource, "")?;
     Layout::new(config, &resource)?;
