@@ -320,20 +320,6 @@ pub fn name(argument: &str, value: &str) -> Result<(), Error> {
     )))
 }
 
-/// A key, or a token that belongs to one: a line break of the file it was read from is a mistake that would only show as
-/// a refused signature.
-///
-/// # Errors
-/// What may not be in it; never the key.
-pub fn key(argument: &str, key: &Secret) -> Result<(), Error> {
-    if key.expose().bytes().all(|c| c.is_ascii_graphic()) {
-        return Ok(());
-    }
-    Err(Error::config(format_args!(
-        "{argument} must be visible ASCII, without spaces or line breaks (not shown)"
-    )))
-}
-
 /// Headers as they go on the wire. The framing of a request is the exporter's, so its headers are refused.
 ///
 /// # Errors

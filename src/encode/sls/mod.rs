@@ -49,9 +49,19 @@ pub fn check(config: &SlsSinkConfig) -> Result<(), Error> {
         check::name("region", region)?;
     }
     if let SlsCredentials::Static { ak_id, ak_secret, security_token } = &config.credentials {
-        check::key("ak_id", ak_id)?;
-        check::key("ak_secret", ak_secret)?;
-        security_token.as_ref().map_or(Ok(()), |token| check::key("security_token", token))?;
+        let keys = [
+            ("ak_id", Some(ak_id)),
+            ("ak_secret", Some(ak_secret)),
+            ("security_token", security_token.as_ref()),
+        ];
+        for (argument, key) in keys {
+            // A line break of the file it was read from would only show as a refused signature.
+            if key.is_some_and(|key| !key.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
+                return Err(Error::config(format_args!(
+                    "{argument} must be visible ASCII, without spaces or line breaks (not shown)"
+                )));
+            }
+        }
     }
     let resource = Resource::default();
     Envelope::new(config, &resource, "")?;
