@@ -39,7 +39,7 @@ pub enum DropReason {
     OtherSession,
     /// Recorded while the thread's lane was already gone (thread exit).
     ThreadExit,
-    /// The sink's protocol is not available in this build.
+    /// The sink cannot send: what is wrong, with its files for one, is its `last_error`.
     Unsupported,
     /// Lost when the exporter restarted after a panic: a bug of ours.
     Internal,
@@ -234,7 +234,7 @@ pub enum SinkState {
     BackingOff,
     /// Waiting after several failures in a row: only probes go out.
     CircuitOpen,
-    /// Its protocol is not available in this build.
+    /// It cannot send, or its server does not know this signal: what comes is dropped.
     Unsupported,
 }
 
@@ -256,8 +256,8 @@ impl SinkState {
 pub struct SinkStats {
     /// `scheme://host:port/…`: without the path, which can hold a token.
     pub endpoint: Arc<str>,
-    /// `otel.component.type`; `None`: that of OTLP for its signal.
-    pub component_type: Option<&'static str>,
+    /// What it speaks.
+    pub protocol: SinkProtocol,
     /// What it is doing.
     pub state: SinkState,
     /// Records that this sink's sampler wanted.
@@ -292,6 +292,18 @@ pub struct SinkStats {
     pub last_error: Option<Arc<str>>,
     /// SLS sinks only.
     pub fields: Option<FieldCounts>,
+}
+
+/// What a sink speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SinkProtocol {
+    /// OTLP over HTTP.
+    #[default]
+    OtlpHttp,
+    /// OTLP over gRPC.
+    OtlpGrpc,
+    /// Aliyun SLS.
+    Sls,
 }
 
 impl SinkStats {
