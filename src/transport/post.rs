@@ -105,7 +105,7 @@ impl Post {
     pub(super) fn redact(&self, body: &mut [u8]) {
         for secret in &self.secrets {
             let mut from = 0;
-            while let Some(at) = body[from..].windows(secret.len()).position(|window| window == secret) {
+            while let Some(at) = memchr::memmem::find(&body[from..], secret) {
                 body[from + at..][..secret.len()].fill(b'*');
                 from += at + secret.len();
             }

@@ -57,7 +57,7 @@ impl AccessKey {
 }
 
 fn find(text: &[u8], word: &[u8]) -> Option<usize> {
-    if word.is_empty() { None } else { text.windows(word.len()).position(|window| window == word) }
+    if word.is_empty() { None } else { memchr::memmem::find(text, word) }
 }
 
 /// A request before it is signed.
