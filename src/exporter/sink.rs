@@ -38,7 +38,8 @@ const EXIT_RETRY: Duration = Duration::from_millis(200);
 const UNPREPARED_RETRY: Duration = Duration::from_millis(200);
 /// Ended requests that are remembered between collections.
 const MOST_OPERATIONS: usize = 1024;
-/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
+/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself. How
+/// many it may build is [`Scratch`]'s to say.
 const REQUESTS_PER_STEP: usize = 16;
 
 /// How far a flush has come with one sink.
@@ -182,7 +183,7 @@ impl Sink {
                 }
             }
             State::Idle => {
-                if !self.has_due(now.instant) {
+                if !self.has_due(now.instant) || !scratch.has_room() {
                     return false;
                 }
                 // Nothing is taken, and no deadline begins, before there is what a request needs.
