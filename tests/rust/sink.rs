@@ -25,7 +25,7 @@ fn plain_envelope(_resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
     parts.iter().for_each(|part| out.extend_from_slice(part.chunk.slice(part.records.clone())));
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         endpoint: "http://collector:4318/…".into(),
         batch: BatchConfig { max_export: 10, schedule_delay_ms: 1000, max_queue: None },
