@@ -17,7 +17,7 @@ Fault = Callable[[], AbstractContextManager[str]]
 
 FAULTS: list[Fault] = [refusing, black_hole, hung, trickling, garbage, endless_body]
 # How the bad endpoint is spoken to; the good one speaks HTTP.
-PROTOCOLS = ["http"]
+PROTOCOLS = ["http", "grpc"]
 
 # `start(*bad, **keywords)`: the good sink and bad ones, by their endpoints. `record(count)`. `sinks()`: the books, which
 # must balance. `timed(call, *arguments)`: its result and how long it took.
