@@ -66,6 +66,10 @@ impl Exchange for Endpoint {
         Interest { wake_at, ..Interest::default() }
     }
 
+    fn last_phase(&self) -> &'static str {
+        "connect"
+    }
+
     fn cancel(&mut self) {
         self.request = None;
     }
