@@ -318,18 +318,19 @@ impl<'a> Exporter<'a> {
         self.answer(now.instant)
     }
 
-    /// The first of those that found the turn's memory work used up comes first in the next.
+    /// The first one that finds no room for its body comes first in the next turn.
     fn step_sinks(&mut self, now: Now) {
         self.scratch.begin_turn();
         let count = self.sinks.len();
-        let first = mem::take(&mut self.first_sink);
+        let (first, mut first_refused) = (self.first_sink, None);
         for index in (first..count).chain(0..first) {
             let ready = self.sink_fds[index].is_some_and(|fd| self.fds[fd].ready);
             self.sinks[index].step(now, ready, &mut self.scratch);
-            if self.scratch.take_refused() && self.first_sink == 0 {
-                self.first_sink = index;
+            if self.scratch.take_refused() {
+                first_refused.get_or_insert(index);
             }
         }
+        self.first_sink = first_refused.unwrap_or_default();
     }
 
     /// A flush begins with a collection; one that ends the session finds the observable instruments asked.

@@ -67,8 +67,8 @@ impl Default for Scratch {
 }
 
 impl Scratch {
-    /// Room for [`BODIES_PER_TURN_BYTES`].
-    pub(super) fn begin_turn(&mut self) {
+    /// Room for a mebibyte.
+    pub fn begin_turn(&mut self) {
         (self.room_bytes, self.refused) = (BODIES_PER_TURN_BYTES, false);
     }
 

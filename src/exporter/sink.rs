@@ -23,7 +23,7 @@ use super::self_metrics::Operation;
 use crate::encode::chunk::Part;
 use crate::limits::FieldCounts;
 use crate::stats::{DropReason, SinkState, SinkStats};
-use crate::transport::retry::Outcome;
+use crate::transport::retry::{Outcome, spread};
 use crate::transport::{Exchange, Failure, Interest, Response};
 
 /// A single record may make a request larger, up to this (OTLP's limit).
@@ -319,7 +319,8 @@ impl Sink {
                     self.settings.dialect.reset();
                     return;
                 };
-                let mut wait = wait.max(asked.unwrap_or_default());
+                let asked_and_more = asked.map(|asked| spread(asked, self.next_random()));
+                let mut wait = wait.max(asked_and_more.unwrap_or_default());
                 if let Some(refusals) = &mut self.exit_refusals
                     && matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_)))
                 {

@@ -226,3 +226,9 @@ impl Backoff {
         self.attempts = 0;
     }
 }
+
+/// What a server asked for and up to a tenth more: clients that were told the same do not come back together. `random` is
+/// any uniformly random number.
+pub fn spread(asked: Duration, random: u64) -> Duration {
+    asked + Duration::from_nanos(random % (asked.as_nanos() as u64 / 10 + 1))
+}

@@ -190,6 +190,20 @@ fn distance_from_uniform(mut values: Vec<f64>) -> f64 {
 }
 
 #[test]
+fn clients_that_are_asked_for_the_same_time_do_not_come_back_together() {
+    let waits = (0..1000).map(|seed| {
+        let settings = Settings { seed, ..defaults() };
+        let mut rig = Rig::new(settings, Away::Busy(503, Some("45")), 5 * MINUTE);
+        rig.push(512);
+        rig.run_until(rig.now + MINUTE);
+        let begun = rig.begun.lock();
+        ((begun[1] - begun[0]).as_secs_f64() - 45.0) / 4.5
+    });
+    let distance = distance_from_uniform(waits.collect());
+    assert!(distance < 0.061, "a tenth more at most: {distance}");
+}
+
+#[test]
 fn a_thousand_clients_that_fail_together_do_not_come_back_together() {
     const CLIENTS: usize = 1000;
     let clients: Vec<(Instant, Vec<Instant>)> = (0..CLIENTS)
