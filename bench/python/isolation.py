@@ -63,7 +63,7 @@ def run(session: Session) -> None:
         "it said",
         "lost by the good one",
     ]
-    notes = "`True` is right only where the bad endpoint finally refused its spans: an answer beyond the limits does."
+    notes = "`True` is right only where the bad endpoint refused its spans for good, as one without end does."
     session.show("isolation", "A bad endpoint beside a good one", notes, columns, rows)
 
 

@@ -70,12 +70,12 @@ def run(session: Session) -> None:
                         [
                             f"{way}: {name}",
                             number(rates[name]),
-                            times(rates[name] / rates[OURS]) if name != OURS else "",
+                            times(rates[OURS] / rates[name]) if name != OURS else "",
                             number(costs[name]),
                             times(costs[name] / costs[OURS]) if name != OURS else "",
                         ]
                     )
-    columns = [f"batches of {BATCH} spans", "requests/s", "of ours", "µs CPU a request", "of ours"]
+    columns = [f"batches of {BATCH} spans", "requests/s", "ours makes", "µs CPU a request", "of ours"]
     notes = "Every request arrived. CPU of the exporting process, recording left out."
     session.show("transport", "Requests to a local server", notes, columns, rows)
     session.chart("transport", "Processor time of a request with 512 spans", "µs, logarithmic", bars)

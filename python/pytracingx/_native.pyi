@@ -290,7 +290,7 @@ class TraceSink:
         client_cert_file: PEM certificate chain for mutual TLS; needs `client_key_file`.
         client_key_file: PEM private key for mutual TLS.
         insecure: no TLS, for endpoints without a scheme. Default: only for loopback hosts.
-        compression: "gzip", "zstd" or "none" (default).
+        compression: "gzip" (of at most 1 MiB a request, else 4), "zstd" or "none" (default).
         max_queue_bytes: bytes of encoded spans that may wait for this sink. Default 64 MiB.
         max_attribute_value_length: characters kept of a string value. Default: Config's.
 

@@ -159,8 +159,7 @@ fn numbered(sent: &[Sent]) -> Vec<Vec<usize>> {
 #[test]
 fn spans_once_for_each_mask_and_limits() {
     let narrow = SpanLimits { attributes: 1, ..SpanLimits::default() };
-    let limits =
-        [SpanLimits::default(), narrow.clone(), SpanLimits::default(), narrow, SpanLimits::default()];
+    let limits = [SpanLimits::default(), narrow, SpanLimits::default(), narrow, SpanLimits::default()];
     let (sent, sinks): (Vec<_>, Vec<_>) = limits.iter().map(|_| sink(Memory::accepting())).unzip();
     let traces = limits.into_iter().zip(sinks).collect();
     let mut rig = Rig::start(Sinks { traces, ..Sinks::default() }, LogRoutes::default());
