@@ -1,6 +1,6 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|transport|isolation|rust …] [--check]
+python bench/python/run.py [hot_path|throughput|latency|memory|sls|transport|isolation|rust …] [--check]
 [--out FOLDER] [--python PYTHON]
 """
 
@@ -15,6 +15,7 @@ import hot_path
 import isolation
 import latency
 import memory
+import sls
 import throughput
 import transport
 from rivals import Missing
@@ -26,6 +27,7 @@ PYTHON_BENCHMARKS = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "sls": sls.run,
     "transport": transport.run,
     "isolation": isolation.run,
 }

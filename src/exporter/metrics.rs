@@ -19,6 +19,7 @@ use crate::encode::otlp::metrics::MetricEncoder;
 use crate::instruments::Instruments;
 use crate::observe::Observations;
 use crate::stats::{MeasurementStats, Snapshot};
+use crate::tally::{Taken, Tallies};
 
 /// Observable instruments have so long to answer.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub struct Recorded {
     pub instruments: Arc<Instruments>,
     /// Who is asked before a collection.
     pub observations: Arc<Observations>,
+    /// What counters count by themselves.
+    pub tallies: Arc<Tallies>,
     /// Measurements that found their lane full.
     pub folds: Arc<Folds>,
 }
@@ -82,6 +85,8 @@ pub(super) struct Metrics {
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
+    // Empty between collections, kept for its memory.
+    taken: Vec<Taken>,
 }
 
 impl Metrics {
@@ -120,6 +125,7 @@ impl Metrics {
             about_self,
             last_collection: None,
             stats: MeasurementStats::default(),
+            taken: Vec::new(),
         }
     }
 
@@ -249,11 +255,16 @@ impl Metrics {
     }
 
     /// The collection under way waits for nothing more: from now on [`Metrics::collect`] hands it out.
-    pub(super) fn begin_handing_out(&mut self, now: Now) {
+    pub(super) fn begin_handing_out(&mut self, now: Now, lookup: Lookup<'_>) {
         let Some(collection) = &mut self.underway else { return };
         collection.unix_nano = Some(now.unix_nano);
         if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
             self.stats.late_observations += 1;
+        }
+        // Into all tables, for what is taken is taken for all.
+        self.recorded.tallies.take(&mut self.taken);
+        for taken in self.taken.drain(..) {
+            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
         }
     }
 
@@ -317,7 +328,7 @@ impl Metrics {
         }
     }
 
-    /// The books as of now, but for what recording threads count.
+    /// The books as of now, but for what recording threads count, tallies among it.
     pub(super) fn stats(&mut self) -> MeasurementStats {
         self.stats.conflicts = self.recorded.instruments.conflicts();
         self.stats.overflowed =

@@ -297,7 +297,8 @@ impl<'a> Exporter<'a> {
                 // Before the drain: what was recorded for the collection is then in it.
                 if self.metrics.is_ready(now.instant) {
                     self.observe_self();
-                    self.metrics.begin_handing_out(now);
+                    let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
+                    self.metrics.begin_handing_out(now, lookup);
                 }
             }
             self.drain(now.instant);

@@ -22,7 +22,7 @@ use pytracingx::lane::{Lanes, Producer};
 use pytracingx::limits::{LogLimits, SpanLimits};
 use pytracingx::log_routes::{LogRoute, LogRoutes};
 use pytracingx::record::{Header, InstrumentKind, StrId, kind};
-use pytracingx::stats::{SinkStats, Snapshot};
+use pytracingx::stats::{SinkProtocol, SinkStats, Snapshot};
 use pytracingx::transport::memory::Memory;
 use pytracingx::transport::retry::Outcome;
 use pytracingx::transport::{Failure, Response};
@@ -59,6 +59,10 @@ impl Dialect for Witness {
 
     fn classify(&mut self, result: &mut Result<Response, Failure>, now_unix_seconds: u64) -> Outcome {
         self.otlp.classify(result, now_unix_seconds)
+    }
+
+    fn protocol(&self) -> SinkProtocol {
+        self.otlp.protocol()
     }
 
     fn next_wait(&mut self, random: u64) -> Option<Duration> {
@@ -113,6 +117,7 @@ impl Rig {
                 instruments: instruments.clone(),
                 observations: Arc::default(),
                 folds: Arc::default(),
+                tallies: Arc::default(),
             },
             sinks: Box::new(move || sinks),
             log_routes: routes,
