@@ -55,8 +55,8 @@ impl Config {
     }
 
     /// What the environment adds to an explicit configuration: resource attributes that have no argument,
-    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `RUST_LOG` where no filter is given, and `OTEL_METRIC_EXPORT_INTERVAL` for
-    /// the console where there is no metric sink. Merging twice changes nothing.
+    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `RUST_LOG` where no filter is given, `OTEL_METRIC_EXPORT_INTERVAL` for
+    /// the console where there is no metric sink, and [`Proxies`](super::Proxies) of sinks that name none. Merging twice changes nothing.
     pub fn merge_env(&mut self, variable: impl Fn(&str) -> Option<String>) {
         let mut env = Environment { variable: &variable, warnings: Vec::new() };
         if let Some(name) = env.text("OTEL_SERVICE_NAME") {
@@ -76,6 +76,7 @@ impl Config {
         if let Some(interval_ms) = env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1) {
             self.metric_interval_ms = interval_ms;
         }
+        self.settle_proxies(&mut env);
         env.warnings.into_iter().for_each(|line| self.warn(line));
     }
 }

@@ -6,6 +6,7 @@ pub mod check;
 mod endpoint;
 mod environment;
 mod filter;
+mod proxy;
 mod sink;
 mod variables;
 mod view;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 pub use endpoint::{Endpoint, PathRule};
 pub use filter::{EVERY_LOGGER, Level, LogFilter};
+pub use proxy::{Proxies, Proxy, ProxyChoice};
 pub use sink::*;
 pub use view::*;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Endpoint, LogFilter, PathRule, Secret, check};
+use super::{Endpoint, LogFilter, PathRule, ProxyChoice, Secret, check};
 use crate::error::Error;
 use crate::limits::{LogLimits, SpanLimits};
 
@@ -88,6 +88,8 @@ pub struct TransportConfig {
     pub compression: Compression,
     /// Certificates.
     pub tls: TlsFiles,
+    /// On the way there.
+    pub proxy: ProxyChoice,
     /// Bytes of encoded records that may wait for this sink; above it the newest are dropped. Default 64 MiB.
     pub max_queue_bytes: usize,
 }
@@ -103,6 +105,7 @@ impl TransportConfig {
             max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
             compression: Compression::None,
             tls: TlsFiles::default(),
+            proxy: ProxyChoice::default(),
             max_queue_bytes: MAX_QUEUE_BYTES,
         }
     }
@@ -269,6 +272,8 @@ pub struct SlsSinkConfig {
     pub batch: BatchConfig,
     /// One request, milliseconds. Default 10 000.
     pub timeout_ms: u64,
+    /// On the way there.
+    pub proxy: ProxyChoice,
     /// Tags of every log group.
     pub tags: Vec<(String, String)>,
     /// Layout of attributes.
@@ -323,6 +328,7 @@ impl SlsSinkConfig {
             compression: SlsCompression::default(),
             batch: BatchConfig { max_export: 4096, schedule_delay_ms: 3000, max_queue: None },
             timeout_ms: TIMEOUT_MS,
+            proxy: ProxyChoice::default(),
             tags: Vec::new(),
             attributes: SlsAttributes::default(),
             field_names: SlsFieldNames::Renamed(Vec::new()),
@@ -330,5 +336,18 @@ impl SlsSinkConfig {
             filter: None,
             sample_ratio: 1.0,
         })
+    }
+
+    /// Where to connect: the project's own host, or the endpoint's where that is an address or a `localhost`, which have
+    /// no names below them.
+    pub fn project_endpoint(&self) -> Endpoint {
+        let name = self.endpoint.host.trim_end_matches('.');
+        let is_itself =
+            self.endpoint.address().is_some() || name == "localhost" || name.ends_with(".localhost");
+        let mut endpoint = self.endpoint.clone();
+        if !is_itself {
+            endpoint.host = format!("{}.{}", self.project, endpoint.host).to_ascii_lowercase();
+        }
+        endpoint
     }
 }

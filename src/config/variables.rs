@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 
 use super::check::{self, Choice, shown};
-use super::{Secret, Signal};
+use super::{Proxy, Secret, Signal};
 
 /// The variables, and what was odd about them.
 pub(super) struct Environment<'a> {
@@ -105,6 +105,12 @@ impl Environment<'_> {
             self.warn(format!("{name}: a name or value is not allowed in a header; ignored as a whole"));
         }
         headers
+    }
+
+    pub(super) fn proxy(&mut self, name: &str) -> Option<Proxy> {
+        let text = self.text(name)?;
+        let proxy = Proxy::parse(name, &text);
+        proxy.map_err(|error| self.warn(format!("{error}; ignored"))).ok()
     }
 
     pub(super) fn pem_file(&mut self, name: &str, marker: &str) -> Option<PathBuf> {

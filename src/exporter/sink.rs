@@ -304,7 +304,10 @@ impl Sink {
                 };
                 let mut wait = wait.max(asked.unwrap_or_default());
                 if let Some(refusals) = &mut self.exit_refusals
-                    && matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_)))
+                    && matches!(
+                        result,
+                        Err(Failure::Resolve(_) | Failure::Connect(_) | Failure::Proxy(_) | Failure::Tls(_))
+                    )
                 {
                     *refusals += 1;
                     wait = wait.min(EXIT_RETRY);

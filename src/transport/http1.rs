@@ -91,7 +91,8 @@ impl Http1 {
         self.dialer.pin_addresses(addresses);
     }
 
-    /// Where the last request failed, if it did: `resolve`, `connect`, `tls`, `send` or `receive`.
+    /// Where the last request failed, if it did: `resolve`, `connect`, `proxy`, `tls`, `send` or
+    /// `receive`.
     pub fn last_phase(&self) -> &'static str {
         self.last_phase
     }
@@ -204,7 +205,13 @@ impl Exchange for Http1 {
             return None;
         };
         let failure = match self.advance(&mut flight, now) {
-            Ok(Some(finished)) => return Some(Ok(self.finish(&flight, finished, now))),
+            Ok(Some(finished)) => {
+                let response = self.finish(&flight, finished, now);
+                match self.post.refused_by_proxy(&response) {
+                    None => return Some(Ok(response)),
+                    Some(failure) => failure,
+                }
+            }
             Ok(None) if now < flight.request.deadline => {
                 self.flight = Some(flight);
                 return None;
@@ -215,6 +222,7 @@ impl Exchange for Http1 {
         self.last_phase = match &failure {
             Failure::Resolve(_) => "resolve",
             Failure::Connect(_) => "connect",
+            Failure::Proxy(_) => "proxy",
             Failure::Tls(_) => "tls",
             // A dialer that failed is idle again; connections break in it during the handshake only.
             Failure::Io(_) if matches!(flight.stage, Stage::Dialing) => "tls",

@@ -11,12 +11,14 @@ pub mod fetch;
 mod http1;
 pub mod memory;
 mod post;
+mod proxy;
 mod resolve;
 pub mod retry;
 pub mod sls;
 pub mod sls_answer;
 pub mod sls_credentials;
 pub mod sls_sign;
+mod socket;
 mod tls;
 
 pub use compress::compress;
@@ -66,6 +68,8 @@ pub enum Failure {
     Resolve(String),
     /// No address accepted a connection.
     Connect(String),
+    /// The proxy did not let us through.
+    Proxy(String),
     /// The TLS handshake failed or the certificate was refused.
     Tls(String),
     /// The connection broke.
@@ -74,7 +78,7 @@ pub enum Failure {
     Protocol(String),
     /// The answer was beyond the limits: which one. The server may well have taken the request, so never resent.
     Oversized(&'static str),
-    /// `deadline` passed; the phase it passed in (`resolve`, `connect`, `tls`, `send`, `receive`).
+    /// `deadline` passed; the phase it passed in (`resolve`, `connect`, `proxy`, `tls`, `send`, `receive`).
     Timeout(&'static str),
 }
 
@@ -83,6 +87,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Resolve(text) => write!(f, "cannot resolve {text}"),
             Self::Connect(text) => write!(f, "cannot connect to {text}"),
+            Self::Proxy(text) => write!(f, "no way through the proxy {text}"),
             Self::Tls(text) => write!(f, "TLS failed: {text}"),
             Self::Io(text) => write!(f, "connection lost: {text}"),
             Self::Protocol(text) => write!(f, "not an HTTP answer: {text}"),

@@ -1,26 +1,29 @@
 //! The sending side of HTTP/1.1 without a socket: what all requests to one endpoint have in common, checked once, and the
 //! bytes of one request's head. Never prints a header's value or the endpoint's path.
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, SendRequestResult};
 
 use super::answer::protocol;
-use super::{Failure, Request};
-use crate::config::{Endpoint, TransportConfig};
+use super::proxy::{self, Route};
+use super::{Failure, Request, Response};
+use crate::config::{Proxy, Secret, TransportConfig};
 use crate::error::Error;
 
 /// Shorter words of a header's value are no secrets, and too likely to occur by chance.
 const MIN_SECRET_BYTES: usize = 8;
 
 /// Headers that follow from the exporter's other settings or from the protocol's framing.
-const RESERVED: [HeaderName; 9] = [
+const RESERVED: [HeaderName; 10] = [
     header::CONNECTION,
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::EXPECT,
+    header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
@@ -30,6 +33,8 @@ const RESERVED: [HeaderName; 9] = [
 /// A POST to an endpoint, but for its body.
 pub(super) struct Post {
     target: http::Uri,
+    /// The proxy that gets the requests, and what stands in front of the path for it.
+    forwarder: Option<(Proxy, String)>,
     headers: HeaderMap,
     secrets: Vec<Vec<u8>>,
 }
@@ -42,7 +47,7 @@ impl Post {
         content_type: &'static str,
         agent: &str,
     ) -> Result<Self, Error> {
-        let Endpoint { path, .. } = &config.endpoint;
+        let path = &config.endpoint.path;
         let target: PathAndQuery = path.parse().map_err(|_| {
             Error::config(
                 "endpoint: its path has characters that a URL cannot have (not shown: it can hold a token)",
@@ -50,7 +55,7 @@ impl Post {
         })?;
         let mut secrets: Vec<_> = path.split('?').map(|part| part.as_bytes().to_vec()).collect();
         let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, header_value("endpoint", &authority(&config.endpoint))?);
+        headers.insert(header::HOST, header_value("endpoint", &config.endpoint.host_header())?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         let too_many = |_| Error::config("headers: too many");
@@ -76,8 +81,20 @@ impl Post {
                 headers.try_append(key, value.clone()).map_err(too_many)?;
             }
         }
+        let forwarder = match Route::of(config) {
+            Route::Forwarded(proxy) => Some((proxy, format!("http://{}", config.endpoint.host_header()))),
+            Route::Direct | Route::Tunneled(_) => None,
+        };
+        if let Some((proxy, _)) = &forwarder
+            && let Some(authorization) = proxy::authorization(proxy)
+        {
+            let credentials = proxy.credentials.as_ref().map_or("", Secret::expose);
+            secrets.extend(credentials.split(':').map(|part| part.as_bytes().to_vec()));
+            secrets.extend(authorization.as_bytes().rsplit(|byte| *byte == b' ').next().map(<[u8]>::to_vec));
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
         secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
-        Ok(Self { target: target.into(), headers, secrets })
+        Ok(Self { target: target.into(), forwarder, headers, secrets })
     }
 
     /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
@@ -97,7 +114,18 @@ impl Post {
             vec![0; lines + self.target.path().len() + self.target.query().map_or(0, str::len) + 64];
         *message.headers_mut() = headers;
         let call = start(message, &mut head, request.body.len()).map_err(protocol)?;
+        if let Some((_, origin)) = &self.forwarder {
+            let method = "POST ".len();
+            head.splice(method..method, origin.bytes());
+        }
         Ok((head, call))
+    }
+
+    /// Why a request that a proxy was to forward ended with it.
+    pub(super) fn refused_by_proxy(&self, response: &Response) -> Option<Failure> {
+        let (proxy, _) = self.forwarder.as_ref()?;
+        let refused = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        (response.status == refused).then(|| proxy::refusal(proxy, refused))
     }
 
     /// Blots out what is secret in a server's words, for servers quote what they refuse. Keeps the length, so that a
@@ -130,14 +158,6 @@ fn start(
         // Waiting for a 100 is never asked for, and `head` has room for everything.
         Some(SendRequestResult::Await100(_)) | None => Err(ureq_proto::Error::OutputOverflow),
     }
-}
-
-/// `Host` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
-fn authority(endpoint: &Endpoint) -> String {
-    let host = &endpoint.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let default_port = if endpoint.tls { 443 } else { 80 };
-    if endpoint.port == default_port { host } else { format!("{host}:{}", endpoint.port) }
 }
 
 /// The value stays out of the error: it can be a secret.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use pytracingx::config::{Compression, Endpoint, Protocol, Secret, TlsFiles, TransportConfig};
+use pytracingx::config::{Compression, Endpoint, Protocol, ProxyChoice, Secret, TlsFiles, TransportConfig};
 use pytracingx::error::Error;
 use pytracingx::sys::poll::{PollFd, wait};
 use pytracingx::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT};
@@ -26,6 +26,7 @@ pub(crate) fn config(host: &str, port: u16) -> TransportConfig {
         max_export_timeout_ms: 300_000,
         compression: Compression::None,
         tls: TlsFiles::default(),
+        proxy: ProxyChoice::Environment,
         max_queue_bytes: 64 << 20,
     }
 }
