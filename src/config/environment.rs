@@ -7,8 +7,10 @@ use super::variables::{Environment, specific};
 use super::{
     BatchConfig, Config, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator,
     Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig,
-    TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+    TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
 };
+#[cfg(feature = "net")]
+use super::{TlsFiles, certificates};
 use crate::limits::{LogLimits, SpanLimits};
 
 const ACCESS_KEY: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
@@ -171,18 +173,27 @@ impl Environment<'_> {
         transport.compression = self
             .of_signal(signal, "COMPRESSION", |env, name| env.choice(name, &check::COMPRESSIONS))
             .unwrap_or_default();
-        let certificate = |env: &mut Self, name: &str| env.pem_file(name, check::CERTIFICATE);
-        transport.tls = TlsFiles {
-            ca_file: self.of_signal(signal, "CERTIFICATE", certificate),
-            client_cert_file: self.of_signal(signal, "CLIENT_CERTIFICATE", certificate),
-            client_key_file: self
-                .of_signal(signal, "CLIENT_KEY", |env, name| env.pem_file(name, check::PRIVATE_KEY)),
-        };
-        if let Err(error) = check::client_pair(&transport.tls) {
-            self.warn(format!("OTEL_EXPORTER_OTLP_CLIENT_…: {error}; ignored"));
-            (transport.tls.client_cert_file, transport.tls.client_key_file) = (None, None);
+        #[cfg(feature = "net")]
+        {
+            transport.tls = self.tls_files(signal);
         }
         transport
+    }
+
+    #[cfg(feature = "net")]
+    fn tls_files(&mut self, signal: Signal) -> TlsFiles {
+        let mut files = TlsFiles {
+            ca_file: self.of_signal(signal, "CERTIFICATE", |env, name| env.file(name, certificates::roots)),
+            client_cert_file: self
+                .of_signal(signal, "CLIENT_CERTIFICATE", |env, name| env.file(name, certificates::chain)),
+            client_key_file: self
+                .of_signal(signal, "CLIENT_KEY", |env, name| env.file(name, certificates::key)),
+        };
+        if let Err(error) = certificates::client(&files) {
+            self.warn(format!("OTEL_EXPORTER_OTLP_CLIENT_…: {error}; ignored"));
+            (files.client_cert_file, files.client_key_file) = (None, None);
+        }
+        files
     }
 
     fn endpoint(&mut self, signal: Signal, protocol: Protocol, insecure: Option<bool>) -> Endpoint {

@@ -1,7 +1,8 @@
 //! What a session is told: plain data, validated where it is built. Every field names its unit; nothing here is read
-//! by recording threads. Building a value reads no environment and, certificates aside ([`check::tls_files`]), no
-//! file; the environment's reader is handed the variables it may see.
+//! by recording threads. Building a value reads no environment and, certificates aside, no file; the environment's reader is handed the variables it may see.
 
+#[cfg(feature = "net")]
+pub mod certificates;
 pub mod check;
 mod endpoint;
 mod environment;

@@ -1,11 +1,14 @@
 //! Reading one variable: trimmed, empty meaning unset, and a line about each value that cannot be used.
 
-use std::path::PathBuf;
+#[cfg(feature = "net")]
+use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
 use super::check::{self, Choice, shown};
 use super::{Proxy, Secret, Signal};
+#[cfg(feature = "net")]
+use crate::error::Error;
 
 /// The variables, and what was odd about them.
 pub(super) struct Environment<'a> {
@@ -113,10 +116,16 @@ impl Environment<'_> {
         proxy.map_err(|error| self.warn(format!("{error}; ignored"))).ok()
     }
 
-    pub(super) fn pem_file(&mut self, name: &str, marker: &str) -> Option<PathBuf> {
+    /// A file that `read` can use.
+    #[cfg(feature = "net")]
+    pub(super) fn file<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str, &Path) -> Result<T, Error>,
+    ) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(name)?);
-        match check::pem_file(name, &path, marker) {
-            Ok(()) => Some(path),
+        match read(name, &path) {
+            Ok(_) => Some(path),
             Err(error) => {
                 self.warn(format!("{error}; ignored"));
                 None

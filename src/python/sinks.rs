@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 
 use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_milliseconds};
 use super::describe::{Arguments, NewArguments, new_arguments, repr};
-use crate::config::check;
 use crate::config::{
     BatchConfig, Compression, Endpoint, METRIC_EXPORT_INTERVAL_MS, METRIC_EXPORT_TIMEOUT_MS,
     MetricSinkConfig, OtlpLogSinkConfig, PathRule, ProxyChoice, Signal, TlsFiles, TraceSinkConfig,
     TransportConfig,
 };
+use crate::config::{certificates, check};
 use crate::error::Error;
 use crate::limits::{LogLimits, SpanLimits};
 
@@ -328,7 +328,7 @@ impl Destination {
             Endpoint::parse(&argument, &self.endpoint.0, protocol, self.insecure, rule)?;
         let mut transport = TransportConfig::new(endpoint, protocol);
         transport.headers = check::headers(self.headers.map(|pairs| pairs.0).unwrap_or_default())?;
-        check::tls_files(&self.tls)?;
+        certificates::check(&self.tls)?;
         transport.tls = self.tls;
         transport.proxy =
             ProxyChoice::parse(&format!("{sink} proxy"), self.proxy.as_ref().map(|text| &*text.0))?;

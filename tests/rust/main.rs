@@ -25,6 +25,7 @@ mod otlp_metrics;
 mod pending;
 mod pipeline;
 mod poll;
+mod proxy;
 mod redact;
 mod retry;
 mod sampler;
