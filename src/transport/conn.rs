@@ -95,11 +95,17 @@ impl Dialer {
         }
     }
 
-    /// What to wait for. Resolving waits for the resolver's wake-up, not for time.
+    /// What to wait for. Resolving waits for the resolver's wake-up, and for time only where there is something to fall
+    /// back on.
     pub(super) fn interest(&self) -> Interest {
         match &self.state {
             State::Idle => Interest::default(),
-            State::Resolving => Interest { fd: self.resolver.fd(), readable: true, ..Interest::default() },
+            State::Resolving => Interest {
+                fd: self.resolver.fd(),
+                readable: true,
+                wake_at: self.resolver.wake_at(),
+                ..Interest::default()
+            },
             State::Connecting(attempt) => Interest {
                 fd: Some(fd(&attempt.socket)),
                 writable: true,

@@ -4,6 +4,7 @@
 //! before it has read everything is heard.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Finished};
@@ -89,6 +90,21 @@ impl Http1 {
     #[doc(hidden)]
     pub fn pin_addresses(&mut self, addresses: Vec<SocketAddr>) {
         self.dialer.pin_addresses(addresses);
+    }
+
+    /// What an answer is taken for that comes in these pieces, before the server closes. Without a connection; for fuzzing.
+    #[doc(hidden)]
+    pub fn replay<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, Failure> {
+        let request = Request { headers: Vec::new(), body: Arc::default(), deadline: Instant::now() };
+        let mut answer = Answer::new(self.post.render(&request)?.1);
+        let mut input = Vec::new();
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            if let Some(finished) = answer.feed(&mut input)? {
+                return Ok(finished.response);
+            }
+        }
+        answer.end().map(|finished| finished.response)
     }
 
     /// Where the last request failed, if it did: `resolve`, `connect`, `proxy`, `tls`, `send` or

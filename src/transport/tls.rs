@@ -37,8 +37,8 @@ pub(super) fn client_config(files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<Clie
 }
 
 /// The operating system's, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where there are none (a container image
-/// without certificates), the bundled ones. Read once per process, for all sinks and all sessions: it takes tens of
-/// milliseconds.
+/// without certificates), the bundled ones. Read once per process, for all sinks and all sessions: it takes some
+/// milliseconds, and each copy some hundred kilobytes.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {

@@ -176,14 +176,14 @@ def test_a_proxy_travels_with_its_sink_and_is_not_shown() -> None:
 def test_sls_through_a_proxy() -> None:
     server = SlsServer(Key("id", "secret"))
     proxy = Proxy(server.server_address[1])
-    sink = ptx.SlsLogSink("http://cn-hangzhou.example", "proj", "store", "id", "secret", proxy=proxy.url)
+    sink = ptx.SlsLogSink(server.endpoint, "proj", "store", "id", "secret", proxy=proxy.url)
     ptx.shutdown(0)
     ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, diagnostics="off"))
     try:
         ptx.get_logger("l").info("hello")
         assert ptx.force_flush(), (ptx.stats()["log_sinks"], server.complaints)
         assert len(server.logs) == 1
-        line = "POST http://proj.cn-hangzhou.example/logstores/store/shards/lb HTTP/1.1"
+        line = f"POST {server.endpoint}/logstores/store/shards/lb HTTP/1.1"
         assert proxy.heads[0].splitlines()[0] == line
     finally:
         ptx.shutdown(0)
