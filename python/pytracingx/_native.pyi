@@ -206,7 +206,7 @@ class _Check(TypedDict):
     endpoint: str
     protocol: Literal["http/protobuf", "grpc"]
     ok: bool
-    phase: Literal["resolve", "connect", "tls", "send", "receive", "done"] | None
+    phase: Literal["resolve", "connect", "proxy", "tls", "send", "receive", "done"] | None
     status: int | None
     latency_ms: float | None
     clock_skew_s: float | None
@@ -1178,8 +1178,8 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
         endpoint: `scheme://host:port/…`.
         protocol: 'http/protobuf' or 'grpc'.
         ok: Whether the server took the record.
-        phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
-            whatever that said. None if nothing could be tried.
+        phase: How far it came: 'resolve', 'connect', 'proxy', 'tls', 'send', 'receive', or 'done' with a complete
+            answer, whatever that said. None if nothing could be tried.
         status: HTTP status, or None without an answer.
         latency_ms: From the beginning of name resolution to the answer or the failure.
         clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole

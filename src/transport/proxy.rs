@@ -2,7 +2,7 @@
 //! of a tunnel, stepped. Never waits, never reads beyond the proxy's answer to CONNECT, so that what follows belongs to
 //! the connection inside. Credentials go to the proxy alone, and into no text.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use base64::Engine;
@@ -14,8 +14,8 @@ use ureq_proto::client::{Call, SendRequestResult};
 use zeroize::Zeroizing;
 
 use super::answer::{protocol, read_head};
-use super::socket::{io_failure, would_block};
-use super::{Failure, USER_AGENT};
+use super::socket::would_block;
+use super::{Failure, USER_AGENT, one_line};
 use crate::config::{Endpoint, Protocol, Proxy, ProxyChoice, TransportConfig};
 
 /// How requests reach an endpoint.
@@ -95,15 +95,16 @@ impl Opening {
         budget: &mut usize,
     ) -> Result<bool, Failure> {
         let failed = |what: &str| Failure::Proxy(format!("{proxy}: {what}"));
+        let broken = |error: io::Error| failed(&one_line(&error.to_string(), 200));
         while self.has_output() {
-            match would_block(socket.write(&self.request[self.sent..])).map_err(io_failure)? {
+            match would_block(socket.write(&self.request[self.sent..])).map_err(broken)? {
                 Some(count) => self.sent += count,
                 None => break,
             }
         }
         let mut chunk = [0; 4096];
         while *budget > 0 {
-            let Some(count) = would_block(socket.peek(&mut chunk)).map_err(io_failure)? else {
+            let Some(count) = would_block(socket.peek(&mut chunk)).map_err(broken)? else {
                 return Ok(false);
             };
             if count == 0 {
@@ -115,7 +116,7 @@ impl Opening {
             let head = head.map_err(|failure| failed(&failure.to_string()))?;
             // Before the head is complete all of it is the head's.
             let beyond = if head.is_some() { self.input.len() } else { 0 };
-            socket.read_exact(&mut chunk[..count - beyond]).map_err(io_failure)?;
+            socket.read_exact(&mut chunk[..count - beyond]).map_err(broken)?;
             match head {
                 Some(head) if head.status().is_success() => return Ok(true),
                 Some(head) => return Err(refusal(proxy, head.status())),
