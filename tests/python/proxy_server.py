@@ -1,8 +1,8 @@
 """An HTTP proxy: opens tunnels (CONNECT), and forwards requests, to one address whatever host they name.
 
-    proxy = Proxy(server.port, credentials="user:password")
-    proxy.url      # with the credentials
-    proxy.heads    # request line and headers of each connection's first request, as they came in
+proxy = Proxy(server.port, credentials="user:password")
+proxy.url      # with the credentials
+proxy.heads    # request line and headers of each connection's first request, as they came in
 """
 
 from __future__ import annotations

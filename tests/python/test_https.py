@@ -227,7 +227,11 @@ def test_the_environment_names_all_three_files(
 
 @pytest.mark.parametrize("insecure", ["true", "false", None])
 def test_insecure_decides_for_endpoints_without_a_scheme(
-    insecure: str | None, server: OtlpServer, collector: OtlpServer, authority: Authority, run_python: RunPython
+    insecure: str | None,
+    server: OtlpServer,
+    collector: OtlpServer,
+    authority: Authority,
+    run_python: RunPython,
 ) -> None:
     """A loopback host without a word is reached without TLS."""
     target = server if insecure == "false" else collector
