@@ -10,11 +10,8 @@ use ureq_proto::client::{Call, SendRequestResult};
 use super::answer::protocol;
 use super::proxy::{self, Route};
 use super::{Failure, Request, Response};
-use crate::config::{Proxy, Secret, TransportConfig};
+use crate::config::{Proxy, TransportConfig};
 use crate::error::Error;
-
-/// Shorter words of a header's value are no secrets, and too likely to occur by chance.
-const MIN_SECRET_BYTES: usize = 8;
 
 /// Headers that follow from the exporter's other settings or from the protocol's framing.
 const RESERVED: [HeaderName; 10] = [
@@ -36,7 +33,6 @@ pub(super) struct Post {
     /// The proxy that gets the requests, and what stands in front of the path for it.
     forwarder: Option<(Proxy, String)>,
     headers: HeaderMap,
-    secrets: Vec<Vec<u8>>,
 }
 
 impl Post {
@@ -53,7 +49,6 @@ impl Post {
                 "endpoint: its path has characters that a URL cannot have (not shown: it can hold a token)",
             )
         })?;
-        let mut secrets: Vec<_> = path.split('?').map(|part| part.as_bytes().to_vec()).collect();
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, header_value("endpoint", &config.endpoint.host_header())?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
@@ -69,7 +64,6 @@ impl Post {
             let mut value = header_value(&format!("headers: {name:?}"), secret.expose())?;
             value.set_sensitive(true);
             given.try_append(key, value).map_err(too_many)?;
-            secrets.extend(secret.expose().split_whitespace().last().map(|word| word.as_bytes().to_vec()));
         }
         if given.get_all(header::HOST).iter().count() > 1 {
             return Err(Error::config("headers: \"host\" is given more than once"));
@@ -88,13 +82,9 @@ impl Post {
         if let Some((proxy, _)) = &forwarder
             && let Some(authorization) = proxy::authorization(proxy)
         {
-            let credentials = proxy.credentials.as_ref().map_or("", Secret::expose);
-            secrets.extend(credentials.split(':').map(|part| part.as_bytes().to_vec()));
-            secrets.extend(authorization.as_bytes().rsplit(|byte| *byte == b' ').next().map(<[u8]>::to_vec));
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }
-        secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
-        Ok(Self { target: target.into(), forwarder, headers, secrets })
+        Ok(Self { target: target.into(), forwarder, headers })
     }
 
     /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
@@ -127,18 +117,6 @@ impl Post {
         let refused = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         (response.status == refused).then(|| proxy::refusal(proxy, refused))
     }
-
-    /// Blots out what is secret in a server's words, for servers quote what they refuse. Keeps the length, so that a
-    /// protobuf body stays one.
-    pub(super) fn redact(&self, body: &mut [u8]) {
-        for secret in &self.secrets {
-            let mut from = 0;
-            while let Some(at) = body[from..].windows(secret.len()).position(|window| window == secret) {
-                body[from + at..][..secret.len()].fill(b'*');
-                from += at + secret.len();
-            }
-        }
-    }
 }
 
 fn start(
@@ -161,7 +139,7 @@ fn start(
 }
 
 /// The value stays out of the error: it can be a secret.
-fn header_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
+pub(super) fn header_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
         Error::config(format_args!("{what}: control characters such as CR, LF and NUL are not allowed"))
     })
