@@ -1822,7 +1822,8 @@ def _fetch(
     timeout_ms: int,
     proxy: bool,
 ) -> tuple[int, bytes]:
-    """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
+    """One HTTP request, for a provider: status and body of the answer, whatever it says. `proxy`: through the one that the
+    environment names for the URL, if any. OSError: there is none, in one
     line without anything of the request but its host.
     """
 

@@ -6,11 +6,22 @@ import json
 import pickle
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 import trustme
 from conftest import RunPython
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from otlp_server import OtlpServer, closed_port
 from proxy_server import Proxy
 from sls_server import Key, SlsServer
@@ -216,3 +227,48 @@ def test_credentials_are_asked_for_by_the_same_rule(
     with pytest.raises(CredentialsError) as raised:
         provider()
     assert CANARY not in str(raised.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_grpc_always_goes_through_a_tunnel(scheme: str, authority: str, run_python: RunPython) -> None:
+    """Also without TLS, where the server speaks first: its SETTINGS come right behind the proxy's answer."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(authority)
+    leaf = ca.issue_cert("collector.example")
+    pair = leaf.private_key_pem.bytes(), b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
+    seen: list[dict[str, str]] = []
+
+    class Service(TraceServiceServicer):  # type: ignore[misc]
+        def Export(self, request: ExportTraceServiceRequest, context: grpc.ServicerContext) -> Any:
+            seen.append({key: str(value) for key, value in context.invocation_metadata()})
+            return ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_TraceServiceServicer_to_server(Service(), server)
+    if scheme == "https":
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    proxy = Proxy(port, f"user:{CANARY}")
+    env = {"http_proxy": proxy.url, "https_proxy": proxy.url}
+    try:
+        done = run_python(
+            """
+            ca = {"ca_file": sys.argv[2]} if sys.argv[1].startswith("https") else {}
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1], "grpc", **ca)]))
+            for _ in range(3):
+                ptx.start_span("op").end()
+                assert ptx.force_flush(5_000), ptx.stats()
+            answer(ptx.stats()["trace_sinks"][0])
+            """,
+            f"{scheme}://collector.example:4317",
+            authority,
+            env=env,
+        )
+    finally:
+        proxy.close()
+        server.stop(0)
+    assert done.answer["exported"] == 3 == len(seen)
+    assert [head.splitlines()[0] for head in proxy.heads] == ["CONNECT collector.example:4317 HTTP/1.1"]
+    assert not [key for metadata in seen for key in metadata if "proxy" in key]
