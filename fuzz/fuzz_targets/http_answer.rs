@@ -116,6 +116,7 @@ fn check(result: &Result<Response, Failure>) {
             Outcome::Delivered { message: Some(text), .. } | Outcome::Refused { reason: text } => {
                 one_line(&text)
             }
+            Outcome::Unsupported { .. } => panic!("only gRPC says that"),
             Outcome::Retry { after, reason } => {
                 assert!(after.is_none_or(|after| after.as_secs() <= 300));
                 one_line(&reason);

@@ -73,7 +73,7 @@ impl PyRawOtlp {
 ///     compression: "gzip", "zstd" or "none" (default).
 ///     max_queue_bytes: bytes of encoded spans that may wait for this sink. Default 64 MiB.
 ///     max_attribute_value_length: characters kept of a string value. Default: Config's.
-///     proxy: "http://[user:password@]host[:port]", the HTTP proxy on the way to the endpoint; "" for none. User and
+///     proxy: `http://[user:password@]host[:port]`, the HTTP proxy on the way to the endpoint; "" for none. User and
 ///         password are percent-encoded and never printed. TLS and gRPC go through a tunnel (CONNECT). Default: what
 ///         `https_proxy` or `http_proxy` (by the endpoint's scheme), `all_proxy` and `no_proxy` say, in lower or upper
 ///         case; loopback hosts are reached directly.

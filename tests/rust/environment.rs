@@ -212,6 +212,12 @@ fn insecure_matters_only_without_a_scheme() {
     assert!(tls("far:4317", "") && tls("far:4317", "false") && !tls("far:4317", "true"));
     assert!(tls("https://far:4317", "true") && !tls("http://far:4317", "false"));
     assert!(!tls("localhost:4317", "") && tls("localhost:4317", "false"));
+    let own = config(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "far:4317"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+        ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "false"),
+    ]);
+    assert!(!traces(&own).transport.endpoint.tls && metrics(&own).endpoint.tls && !logs(&own).endpoint.tls);
 }
 
 #[test]
