@@ -114,7 +114,8 @@ def test_a_client_shows_its_certificate(authority: Authority, tmp_path: Path, ru
     server = OtlpServer(tls=context)
     try:
         unknown = run_python(SEND, server.endpoint, authority.file)
-        assert unknown.answer[1]["exported"] == 0
+        sink = unknown.answer[1]
+        assert sink["exported"] == 0 and sink["held_records"] == 3 and sink["last_error"], sink
         known = run_python(
             SEND, server.endpoint, authority.file, str(tmp_path / "client.pem"), str(tmp_path / "client.key")
         )
