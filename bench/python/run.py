@@ -1,6 +1,6 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|rust …] [--check] [--out FOLDER] [--python
+python bench/python/run.py [hot_path|throughput|latency|memory|sls|rust …] [--check] [--out FOLDER] [--python
 PYTHON]
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import hot_path
 import latency
 import memory
+import sls
 import throughput
 from rivals import Missing
 from session import ROOT, Session, WrongResult, options
@@ -24,6 +25,7 @@ PYTHON_BENCHMARKS = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "sls": sls.run,
 }
 
 

@@ -64,12 +64,9 @@ impl SlsDestination {
     pub fn new(config: &SlsSinkConfig) -> Self {
         let SlsSinkConfig { endpoint, project, logstore, region, .. } = config;
         let is_ipv6 = matches!(endpoint.address(), Some(IpAddr::V6(_)));
-        let host = match endpoint.global_host() {
-            address if is_ipv6 => format!("[{address}]"),
-            host => format!("{project}.{host}"),
-        };
-        let path = format!("/logstores/{logstore}/shards/lb");
-        let endpoint = Endpoint { path, ..config.project_endpoint() };
+        let host = if is_ipv6 { format!("[{}]", endpoint.global_host()) } else { config.project_host() };
+        let mut endpoint = config.project_endpoint();
+        endpoint.path = format!("/logstores/{logstore}/shards/lb");
         Self { endpoint, host, project: is_ipv6.then(|| project.clone()), region: region.clone() }
     }
 
