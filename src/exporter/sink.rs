@@ -323,7 +323,10 @@ impl Sink {
                 let asked_and_more = asked.map(|asked| spread(asked, self.next_random()));
                 let mut wait = wait.max(asked_and_more.unwrap_or_default());
                 if let Some(refusals) = &mut self.exit_refusals
-                    && matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_)))
+                    && matches!(
+                        result,
+                        Err(Failure::Resolve(_) | Failure::Connect(_) | Failure::Proxy(_) | Failure::Tls(_))
+                    )
                 {
                     *refusals += 1;
                     wait = wait.min(EXIT_RETRY);

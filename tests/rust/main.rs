@@ -27,6 +27,7 @@ mod outage;
 mod pending;
 mod pipeline;
 mod poll;
+mod proxy;
 mod redact;
 mod retry;
 mod sampler;
