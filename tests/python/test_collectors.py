@@ -34,10 +34,7 @@ HAS_ROTEL_WHEEL = (
 )
 
 
-@pytest.fixture(autouse=True)
-def session_ends() -> Iterator[None]:
-    yield
-    ptx.shutdown(0)
+pytestmark = pytest.mark.usefixtures("session_ends")
 
 
 @contextmanager

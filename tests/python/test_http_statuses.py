@@ -3,75 +3,32 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from faults import listening
+from one_sink import begin, verdict
 from otlp_server import Answer, OtlpServer
 
-import pytracingx as ptx
-
-TRIED_AGAIN = {429, 502, 503, 504}
+pytestmark = pytest.mark.usefixtures("session_ends")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
-# Shorter than the first wait after a failure, which is half a second at least.
-FLUSH_MS = 400
 
 
-@pytest.fixture(autouse=True)
-def session_ends() -> Iterator[None]:
-    yield
-    ptx.shutdown(0)
-
-
-def begin(endpoint: str) -> None:
-    sink = ptx.TraceSink(endpoint, "http", batch_schedule_delay_ms=60_000)
-    ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, diagnostics="off"))
-
-
-def books() -> Any:
-    (sink,) = ptx.stats()["trace_sinks"]
-    assert sink["wanted"] == sink["exported"] + sum(sink["dropped"].values()) + sink["held_records"], sink
-    return sink
-
-
-def what_becomes_of_a_span() -> str:
-    """Delivered, held to be tried again, or the reason of its loss; what is held, the next flush delivers."""
-    before = books()
-    ptx.start_span("op").end()
-    flushed = ptx.force_flush(FLUSH_MS)
-    after = books()
-    if after["held_records"]:
-        assert not flushed and after["state"] == "backing_off"
-        assert ptx.force_flush() and books()["exported"] == before["exported"] + 1
-        return "tried again"
-    assert flushed and after["requests"] == before["requests"] + 1
-    if after["exported"] > before["exported"]:
+def expected(status: int) -> str:
+    if status < 300:
         return "delivered"
-    (reason,) = (name for name, count in after["dropped"].items() if count != before["dropped"].get(name, 0))
-    return str(reason)
+    return {413: "too_large", **dict.fromkeys((429, 502, 503, 504), "tried again")}.get(status, "refused")
 
 
 @pytest.mark.parametrize("hundreds", [2, 3, 4, 5])
 def test_a_status_is_final_or_not(hundreds: int, collector: OtlpServer) -> None:
     """With a `Location` for all: nobody goes there. A connection that was answered is used again."""
-    begin(collector.endpoint)
+    begin(collector.endpoint, "http")
     statuses = range(hundreds * 100, hundreds * 100 + 100)
     found = {}
     for status in statuses:
         collector.answer_next(Answer(status, {"location": f"{collector.endpoint}/elsewhere"}))
-        found[status] = what_becomes_of_a_span()
-    expected = {
-        status: "delivered"
-        if hundreds == 2
-        else "tried again"
-        if status in TRIED_AGAIN
-        else "too_large"
-        if status == 413
-        else "refused"
-        for status in statuses
-    }
-    assert found == expected
+        found[status] = verdict()
+    assert found == {status: expected(status) for status in statuses}
     assert {request.path for request in collector.requests} == {"/v1/traces"}
     assert collector.connections == 1
 
@@ -86,8 +43,8 @@ def test_an_interim_answer_announces_another() -> None:
             connection.sendall(next(heads) + OK)
 
     with listening(serve) as port:
-        begin(f"http://127.0.0.1:{port}")
-        assert [what_becomes_of_a_span() for _ in interim] == ["delivered"] * len(interim)
+        begin(f"http://127.0.0.1:{port}", "http")
+        assert [verdict() for _ in interim] == ["delivered"] * len(interim)
 
 
 def test_nothing_follows_an_interim_answer() -> None:
@@ -99,8 +56,8 @@ def test_nothing_follows_an_interim_answer() -> None:
             connection.sendall(next(answers, OK))
 
     with listening(serve) as port:
-        begin(f"http://127.0.0.1:{port}")
-        assert what_becomes_of_a_span() == "tried again"
+        begin(f"http://127.0.0.1:{port}", "http")
+        assert verdict() == "tried again"
 
 
 def test_what_follows_a_switch_of_protocols_is_no_answer() -> None:
@@ -114,8 +71,8 @@ def test_what_follows_a_switch_of_protocols_is_no_answer() -> None:
             connection.sendall(OK)
 
     with listening(serve) as port:
-        begin(f"http://127.0.0.1:{port}")
-        assert [what_becomes_of_a_span() for _ in range(3)] == ["refused", "delivered", "delivered"]
+        begin(f"http://127.0.0.1:{port}", "http")
+        assert [verdict() for _ in range(3)] == ["refused", "delivered", "delivered"]
         assert len(connections) == 2
 
 

@@ -1,0 +1,389 @@
+"""gRPC frame by frame, against an HTTP/2 server that is scripted: what we send, and what we make of anything."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from h2.events import RequestReceived, StreamEnded, WindowUpdated
+from h2.settings import SettingCodes
+from hpack import Encoder
+from http2_server import HEADERS, OK, Call, Http2Server, Peer, message
+from one_sink import FLUSH_MS, begin, books, spans, verdict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from otlp import decode_spans
+from otlp_server import OtlpServer
+
+import pytracingx as ptx
+
+pytestmark = pytest.mark.usefixtures("session_ends")
+EMPTY = message(b"")
+SERVICE = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+def accept(peer: Peer, call: Call) -> None:
+    peer.answer(call, OK, EMPTY)
+
+
+def first(behave: Callable[[Peer, Call], None]) -> Callable[[Peer, Call], None]:
+    """Do this with the first call, and accept all others."""
+    behaviours = iter([behave])
+    return lambda peer, call: next(behaviours, accept)(peer, call)
+
+
+def partial(rejected: int, words: str) -> bytes:
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = rejected
+    response.partial_success.error_message = words
+    return response.SerializeToString()
+
+
+# What we send
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_a_call(compression: Any) -> None:
+    """By the protocol's book: pseudo headers first, `te`, a timeout, one message with its prefix."""
+    with Http2Server(accept) as server:
+        begin(
+            server.endpoint,
+            "grpc",
+            headers={"Authorization": "Bearer t"},
+            compression=compression,
+            timeout_ms=5_000,
+        )
+        spans(100)
+        assert ptx.force_flush()
+    (call,) = server.calls
+    assert {span["attributes"]["number"] for span in decode_spans(call.message)} == set(range(100))
+    headers = call.headers
+    assert [name for name in headers if name.startswith(":")] == list(headers)[:4]
+    assert (headers[":method"], headers[":scheme"], headers[":path"]) == ("POST", "http", SERVICE)
+    assert headers[":authority"] == server.endpoint[len("http://") :]
+    assert headers["te"] == "trailers" and headers["content-type"].startswith("application/grpc")
+    assert headers["user-agent"].startswith("pytracingx/") and headers["authorization"] == "Bearer t"
+    timeout = re.fullmatch(r"(\d{1,8})([mun])", headers["grpc-timeout"])
+    assert timeout and 4 < int(timeout[1]) / {"m": 1e3, "u": 1e6, "n": 1e9}[timeout[2]] <= 5
+    assert headers.get("grpc-encoding", "none") == compression and call.body[0] == (compression != "none")
+    sink = books()
+    assert (sink["body_bytes"], sink["sent_bytes"]) == (len(call.message), len(call.body) - 5)
+
+
+def test_windows_are_obeyed() -> None:
+    """A server that takes little at a time, and changes its mind while a message is on its way."""
+    settings = {SettingCodes.INITIAL_WINDOW_SIZE: 1_000, SettingCodes.MAX_FRAME_SIZE: 16_384}
+    with Http2Server(accept, settings) as server:
+        begin(server.endpoint, "grpc")
+        spans(500)
+        assert ptx.force_flush()
+        (call,) = server.calls
+        assert len(call.body) > 20_000 and len(decode_spans(call.message)) == 500
+        (peer,) = server.peers
+        peer.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 100, SettingCodes.HEADER_TABLE_SIZE: 0})
+        peer.flush()
+        spans(100)
+        assert ptx.force_flush() and len(decode_spans(server.calls[1].message)) == 100
+
+
+def test_a_window_that_never_opens() -> None:
+    """The call ends by its deadline, as one that may pass."""
+    with Http2Server(accept, {SettingCodes.INITIAL_WINDOW_SIZE: 100}, acknowledges=False) as server:
+        begin(server.endpoint, "grpc", timeout_ms=100)
+        spans(50)
+        assert ptx.force_flush(FLUSH_MS) is False
+        assert books()["held_records"] == 50 and "timed out (send)" in books()["last_error"]
+        assert server.calls == []
+
+
+# What answers mean
+
+GZIP = {**HEADERS, "grpc-encoding": "gzip"}
+TEXT = {":status": "200", "content-type": "text/html"}
+DETAILS = "grpc-status-details-bin"
+
+ANSWERS: dict[str, tuple[tuple[Any, ...], Mapping[str, str], str, str]] = {
+    # name: (trailers and messages), headers, verdict, words of last_error
+    "trailers only": ((OK,), HEADERS, "delivered", ""),
+    "no message": ((OK, b""), HEADERS, "delivered", ""),
+    "two messages": ((OK, EMPTY, EMPTY), HEADERS, "delivered", ""),
+    "a message in pieces": ((OK, b"\0\0", b"\0", b"\0\0"), HEADERS, "delivered", ""),
+    "a message that is none": ((OK, b"\0\xff\xff\xff\xff."), HEADERS, "delivered", ""),
+    "garbage in a message": ((OK, message(b"\xff" * 9)), HEADERS, "delivered", ""),
+    "a compressed warning": ((OK, message(gzip.compress(partial(0, "careful")), 1)), GZIP, "delivered", "careful"),
+    "not what it says": ((OK, message(b"no gzip", 1)), GZIP, "delivered", ""),
+    "a compressed bomb": ((OK, message(gzip.compress(bytes(5 << 20), 1), 1)), GZIP, "refused", "4 MiB"),
+    "rejected": ((OK, message(partial(1, "stale"))), HEADERS, "rejected", "stale"),
+    "words": (({"grpc-status": "3", "grpc-message": "na%C3%AFve%20100%25 %zz%1b[31m%0a."},), HEADERS, "refused", "naïve 100% %zz"),
+    "status after headers": (({"grpc-status": "14", "grpc-message": "soon"}, b""), HEADERS, "tried again", "soon"),
+    "no status": (({"x": "y"},), HEADERS, "refused", "gRPC status"),
+    "a status that is no number": (({"grpc-status": "fine"},), HEADERS, "refused", "fine"),
+    "a code that is none": (({"grpc-status": "99"},), HEADERS, "refused", "99"),
+    "a negative code": (({"grpc-status": "-1"},), HEADERS, "refused", "-1"),
+    "details that are no base64": (({"grpc-status": "8", DETAILS: "%%%"},), HEADERS, "refused", "RESOURCE_EXHAUSTED"),
+    "details that are no Status": (({"grpc-status": "8", DETAILS: "////"},), HEADERS, "refused", "RESOURCE_EXHAUSTED"),
+    "another type": (({"x": "y"}, b"<html>"), TEXT, "refused", "200"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer(name: str) -> None:
+    """And the next call goes over the same connection."""
+    answer, headers, expected, words = ANSWERS[name]
+    with Http2Server(first(lambda peer, call: peer.answer(call, *answer, headers=headers))) as server:
+        begin(server.endpoint, "grpc")
+        assert verdict() == expected
+        found = books()["last_error"] or ""
+        assert words in found and found.isprintable(), found
+        assert verdict() == "delivered"
+        assert server.connections == 1
+
+
+def test_every_http_status_is_final_or_not() -> None:
+    """Of something before the server that speaks no gRPC: as gRPC translates it."""
+    may_pass = {429, 502, 503, 504}
+    statuses = [*range(201, 600)]
+    answers = iter(statuses)
+
+    def behave(peer: Peer, call: Call) -> None:
+        status = next(answers, None) if len(peer.calls) % 2 else None
+        peer.answer(call, {}, b"no gRPC", headers={":status": str(status)}) if status else accept(peer, call)
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc")
+        found = {}
+        for status in statuses:
+            found[status] = verdict()
+            if status not in may_pass:
+                assert verdict() == "delivered"
+            if found[status] != "unsupported":
+                assert str(status) in books()["last_error"]
+        assert server.connections == 1
+    expected = {status: "tried again" if status in may_pass else "refused" for status in statuses}
+    assert found == expected
+
+
+RESETS = {
+    "NO_ERROR": "refused",
+    "PROTOCOL_ERROR": "refused",
+    "INTERNAL_ERROR": "refused",
+    "FLOW_CONTROL_ERROR": "refused",
+    "SETTINGS_TIMEOUT": "refused",
+    "STREAM_CLOSED": "refused",
+    "FRAME_SIZE_ERROR": "refused",
+    "REFUSED_STREAM": "delivered",
+    "CANCEL": "tried again",
+    "COMPRESSION_ERROR": "refused",
+    "CONNECT_ERROR": "refused",
+    "ENHANCE_YOUR_CALM": "refused",
+    "INADEQUATE_SECURITY": "refused",
+    "HTTP_1_1_REQUIRED": "refused",
+}
+
+
+def test_every_reset_is_final_or_not() -> None:
+    """As gRPC translates its code; REFUSED_STREAM was never worked on, and is sent again at once."""
+    codes = dict(zip(RESETS, range(14)))
+    found = {}
+    for name, code in codes.items():
+
+        def reset(peer: Peer, call: Call, code: int = code) -> None:
+            peer.h2.reset_stream(call.stream, code)
+
+        with Http2Server(first(reset)) as server:
+            begin(server.endpoint, "grpc")
+            spans(1)
+            if name == "REFUSED_STREAM":
+                assert ptx.force_flush(FLUSH_MS) and books()["requests"] == 1
+                found[name] = "delivered"
+            else:
+                ptx.shutdown(0)
+                begin(server.endpoint, "grpc")
+                found[name] = verdict()
+                assert name in books()["last_error"]
+            ptx.shutdown(0)
+    assert found == RESETS
+
+
+# What servers do to connections
+
+
+def test_a_call_that_goaway_leaves_out() -> None:
+    """The server has not worked on it: it goes over a new connection at once, and is no failure."""
+    with Http2Server(first(lambda peer, call: peer.h2.close_connection(last_stream_id=0))) as server:
+        begin(server.endpoint, "grpc")
+        spans(1)
+        assert ptx.force_flush(FLUSH_MS), books()
+        assert (books()["requests"], books()["failures_in_a_row"]) == (1, 0)
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("error_code", [0, 11])
+def test_a_call_that_goaway_lets_end(error_code: int) -> None:
+    """It is answered, and the next one finds a new connection."""
+
+    def behave(peer: Peer, call: Call) -> None:
+        peer.socket.sendall(frame(7, 0, 0, struct.pack(">II", call.stream, error_code)))
+        accept(peer, call)
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc")
+        assert [verdict() for _ in range(5)] == ["delivered"] * 5
+        assert server.connections == 5 and books()["retried"] == 0
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+def test_a_connection_that_ends_between_calls(farewell: bool) -> None:
+    """Nobody notices."""
+
+    def behave(peer: Peer, call: Call) -> None:
+        accept(peer, call)
+        if farewell:
+            peer.h2.close_connection()
+            peer.flush()
+        peer.socket.shutdown(socket.SHUT_RDWR)
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc")
+        assert [verdict() for _ in range(10)] == ["delivered"] * 10
+        assert (server.connections, books()["retried"]) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"\0\0\x30\x01\x04\0\0\0\x01\x88"], ids=["nothing", "half of an answer"]
+)
+def test_a_connection_that_ends_in_a_call(half: bytes) -> None:
+    """It may have arrived, it may not: it is tried again."""
+
+    def cut(peer: Peer, call: Call) -> None:
+        peer.socket.sendall(half)
+        peer.socket.shutdown(socket.SHUT_RDWR)
+
+    with Http2Server(first(cut)) as server:
+        begin(server.endpoint, "grpc")
+        assert verdict() == "tried again"
+        assert "connection lost" in books()["last_error"]
+
+
+def test_an_answer_before_the_end_of_the_message() -> None:
+    """It is heard while the message still waits for the server's window, and the connection serves the next call."""
+
+    class Hasty(Peer):
+        def on(self, event: Any) -> None:
+            super().on(event)
+            if isinstance(event, RequestReceived) and len(self.calls) == 1:
+                self.answer(self.calls[event.stream_id], {"grpc-status": "16", "grpc-message": "who are you"})
+
+    with Http2Server(accept, {SettingCodes.INITIAL_WINDOW_SIZE: 1_000}, peer=Hasty) as server:
+        begin(server.endpoint, "grpc")
+        spans(500)
+        assert ptx.force_flush(FLUSH_MS)
+        assert books()["dropped"] == {"refused": 500} and "who are you" in books()["last_error"]
+        assert verdict() == "delivered"
+        assert server.connections == 1
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+ANSWER = Encoder().encode([*HEADERS.items(), *OK.items()])
+HARMLESS: dict[str, Callable[[int], bytes]] = {
+    "pings": lambda stream: frame(6, 0, 0, b"12345678") * 1_000,
+    "frames of an unknown kind": lambda stream: (
+        frame(0xBE, 0xFF, 0, b"?" * 100) + frame(0xBE, 0xFF, stream, b"")
+    ),
+    "settings that nobody knows": lambda stream: frame(4, 0, 0, struct.pack(">HI", 0xBEEF, 7)),
+    "priorities": lambda stream: frame(2, 0, stream, struct.pack(">IB", 0, 9)),
+    "an interim answer": lambda stream: frame(1, 4, stream, b"\x08\x03103"),
+    "windows": lambda stream: frame(8, 0, 0, struct.pack(">I", 1)) * 100,
+}
+HARMFUL: dict[str, Callable[[int], bytes]] = {
+    "garbage": lambda stream: b"\xde\xad\xbe\xef" * 1_000,
+    "HTTP/1.1": lambda stream: b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+    "zeros": lambda stream: bytes(100_000),
+    "headers that cannot be decoded": lambda stream: frame(1, 5, stream, b"\xff\xff\xff\xff\xff\xff"),
+    "data before headers": lambda stream: frame(0, 1, stream, EMPTY),
+    "a frame that is too large": lambda stream: frame(0, 0, stream, bytes(1 << 20)),
+    "a stream that nobody opened": lambda stream: frame(1, 5, 99, ANSWER),
+    "a promise": lambda stream: frame(5, 4, stream, struct.pack(">I", 2) + ANSWER),
+    "a window of nothing": lambda stream: frame(8, 0, 0, struct.pack(">I", 0)),
+    "windows too large": lambda stream: frame(8, 0, 0, struct.pack(">I", 0x7FFFFFFF)) * 2,
+    "a wrong length": lambda stream: frame(4, 0, 0, b"12345"),
+    "headers without end": lambda stream: (
+        frame(1, 0, stream, b"") + frame(9, 0, stream, b"\0\x01a\x01b" * 2_000) * 40
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_is_no_harm(name: str) -> None:
+    def behave(peer: Peer, call: Call) -> None:
+        peer.socket.sendall(HARMLESS[name](call.stream))
+        accept(peer, call)
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc")
+        assert [verdict() for _ in range(3)] == ["delivered"] * 3
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_what_ends_a_connection(name: str) -> None:
+    """The call has no answer, whatever came instead; the next one has a new connection."""
+    with Http2Server(first(lambda peer, call: peer.socket.sendall(HARMFUL[name](call.stream)))) as server:
+        begin(server.endpoint, "grpc", timeout_ms=300)
+        found = verdict()
+        assert found == "tried again" or (name == "headers without end" and found == "refused")
+        assert books()["last_error"].isprintable()
+        assert verdict() == "delivered"
+
+
+def test_an_answer_byte_by_byte() -> None:
+    def behave(peer: Peer, call: Call) -> None:
+        peer.h2.send_headers(call.stream, list(HEADERS.items()))
+        peer.h2.send_data(call.stream, message(partial(0, "slowly")))
+        peer.h2.send_headers(call.stream, list(OK.items()), end_stream=True)
+        peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in peer.h2.data_to_send():
+            peer.socket.sendall(bytes([byte]))
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc")
+        assert verdict() == "delivered" and books()["last_error"] == "slowly"
+
+
+def test_a_message_without_end() -> None:
+    """It is read up to 4 MiB, and the call is over."""
+
+    class Endless(Peer):
+        def on(self, event: Any) -> None:
+            super().on(event)
+            if isinstance(event, (StreamEnded, WindowUpdated)) and self.server.connections == 1:
+                (stream,) = self.calls
+                while (room := min(self.h2.local_flow_control_window(stream), 16_384)) > 0:
+                    self.h2.send_data(stream, bytes(room))
+
+    def behave(peer: Peer, call: Call) -> None:
+        if peer.server.connections > 1 or len(peer.calls) > 1:
+            accept(peer, call)
+        else:
+            peer.answer(call, None)
+
+    with Http2Server(behave, peer=Endless) as server:
+        begin(server.endpoint, "grpc")
+        assert verdict() == "refused"
+        assert "4 MiB" in books()["last_error"]
+
+
+def test_a_server_of_http_1(collector: OtlpServer) -> None:
+    """What it says is no answer. It has not seen a request."""
+    begin(collector.endpoint, "grpc")
+    spans(1)
+    assert ptx.force_flush(FLUSH_MS) is False
+    assert books()["held_records"] == 1 and books()["last_error"].isprintable()
+    assert collector.requests == []
