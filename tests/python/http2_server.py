@@ -59,7 +59,6 @@ class Peer:
     def __init__(self, server: Http2Server, connection: socket.socket) -> None:
         self.server, self.socket = server, connection
         self.h2 = H2Connection(H2Configuration(client_side=False, validate_outbound_headers=False))
-        self.h2.local_settings.update(server.settings)
         self.calls: dict[int, Call] = {}
         self.events: list[Event] = []
 
@@ -76,7 +75,8 @@ class Peer:
         else:
             self.h2.send_headers(call.stream, list(headers.items()))
             for message in messages:
-                self.h2.send_data(call.stream, message)
+                for at in range(0, len(message) or 1, 16_384):
+                    self.h2.send_data(call.stream, message[at : at + 16_384])
             if trailers is not None:
                 self.h2.send_headers(call.stream, list(trailers.items()), end_stream=True)
         self.flush()
@@ -87,6 +87,8 @@ class Peer:
 
     def serve(self) -> None:
         self.h2.initiate_connection()
+        if self.server.settings:
+            self.h2.update_settings(dict(self.server.settings))
         self.flush()
         while received := self.socket.recv(65536):
             for event in self.h2.receive_data(received):
@@ -114,7 +116,7 @@ class Peer:
 
 
 class Http2Server:
-    """Serves within its `with` block. `settings` are its first; `acknowledges`: it gives the window back
+    """Serves within its `with` block. `settings` follow upon its first; `acknowledges`: it gives the window back
     that data took; `peer`: for servers that act before a request is whole."""
 
     def __init__(

@@ -159,7 +159,7 @@ def test_a_real_collector_prints_what_we_sent(collector: Any, compression: Any, 
 
 
 @pytest.mark.skipif(not NGHTTPD, reason="no nghttpd")
-@pytest.mark.parametrize(("options", "error"), [([], "404"), (["--echo-upload"], "grpc-status")])
+@pytest.mark.parametrize(("options", "error"), [([], "404"), (["--echo-upload"], "without a gRPC status")])
 def test_an_http_2_server_that_speaks_no_grpc(options: list[str], error: str, tmp_path: Path) -> None:
     """Its answers are final, each request has one, and the connection is kept."""
     assert NGHTTPD

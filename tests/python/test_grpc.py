@@ -66,7 +66,7 @@ def test_all_signals_arrive(compression: Any, server: GrpcServer) -> None:
     for signal in ("trace", "metric", "log"):
         sink = books(signal)
         assert (sink["requests"], sink["retried"], sink["dropped"]) == (20, 0, {})
-        assert (sink["sent_bytes"] < 0.8 * sink["body_bytes"]) == (compression == "gzip"), signal
+        assert (sink["sent_bytes"] < sink["body_bytes"]) == (compression == "gzip"), signal
 
 
 def test_metadata(server: GrpcServer) -> None:
