@@ -28,7 +28,9 @@ OTELCOL = os.environ.get("OTELCOL")
 NGHTTPD = shutil.which("nghttpd") or shutil.which("nghttpd", path="/usr/sbin")
 # Where it is missing otherwise, it was not installed.
 HAS_ROTEL_WHEEL = (
-    platform.machine() in ("x86_64", "aarch64")
+    sys.platform == "linux"
+    and (3, 10) <= sys.version_info < (3, 14)
+    and platform.machine() in ("x86_64", "aarch64")
     and platform.libc_ver()[0] == "glibc"
     and tuple(map(int, platform.libc_ver()[1].split("."))) >= (2, 34)
 )
