@@ -69,6 +69,15 @@ def test_all_signals_arrive(compression: Any, server: GrpcServer) -> None:
         assert (sink["sent_bytes"] < sink["body_bytes"]) == (compression == "gzip"), signal
 
 
+def test_a_compression_that_the_server_does_not_know(server: GrpcServer) -> None:
+    """It says so, and so do we."""
+    begin(server.endpoint, "grpc", compression="zstd")
+    spans(10)
+    assert ptx.force_flush()
+    assert books()["dropped"] == {"refused": 10} and "zstd" in books()["last_error"]
+    assert "UNIMPLEMENTED" in books()["last_error"]
+
+
 def test_metadata(server: GrpcServer) -> None:
     headers = {"Authorization": "Bearer t", "X-Tenant": "a  b", "trace-bin": "AAEC/w=="}
     begin(server.endpoint, "grpc", headers=headers, timeout_ms=5_000)

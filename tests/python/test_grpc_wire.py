@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from h2.events import RequestReceived, StreamEnded, WindowUpdated
+from h2.errors import ErrorCodes
+from h2.events import RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.settings import SettingCodes
 from hpack import Encoder
 from http2_server import HEADERS, OK, Call, Http2Server, Peer, message
@@ -345,6 +346,38 @@ def test_what_ends_a_connection(name: str) -> None:
         assert found == "tried again" or (name == "headers without end" and found == "refused")
         assert books()["last_error"].isprintable()
         assert verdict() == "delivered"
+
+
+def test_a_call_that_is_given_up() -> None:
+    """By its deadline. The server is told, its late answer is ignored, and the connection serves the next call."""
+    calls: list[Call] = []
+
+    def behave(peer: Peer, call: Call) -> None:
+        calls.append(call)
+        if len(calls) > 1:
+            peer.socket.sendall(frame(1, 5, calls[0].stream, b"\x88" + b"\0\x0bgrpc-status\x0216"))
+            accept(peer, call)
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc", timeout_ms=100)
+        assert verdict() == "tried again" and "timed out (receive)" in books()["last_error"]
+        assert server.connections == 1
+        (reset,) = (event for event in server.peers[0].events if isinstance(event, StreamReset))
+        assert (reset.stream_id, reset.error_code) == (calls[0].stream, ErrorCodes.CANCEL)
+
+
+def test_a_connection_on_which_nothing_is_heard() -> None:
+    """May be dead: the next attempt makes another."""
+    silent = [False, True]
+
+    def behave(peer: Peer, call: Call) -> None:
+        if not (silent and silent.pop(0)):
+            accept(peer, call)
+
+    with Http2Server(behave) as server:
+        begin(server.endpoint, "grpc", timeout_ms=100)
+        assert [verdict() for _ in range(3)] == ["delivered", "tried again", "delivered"]
+        assert server.connections == 2
 
 
 def test_an_answer_byte_by_byte() -> None:
