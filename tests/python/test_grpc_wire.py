@@ -298,7 +298,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 ANSWER = Encoder().encode([*HEADERS.items(), *OK.items()])
 HARMLESS: dict[str, Callable[[int], bytes]] = {
-    "pings": lambda stream: frame(6, 0, 0, b"12345678") * 100,
+    "pings": lambda stream: frame(6, 0, 0, b"12345678") * 50,
     "frames of an unknown kind": lambda stream: (
         frame(0xBE, 0xFF, 0, b"?" * 100) + frame(0xBE, 0xFF, stream, b"")
     ),
@@ -310,6 +310,7 @@ HARMLESS: dict[str, Callable[[int], bytes]] = {
 HARMFUL: dict[str, Callable[[int], bytes]] = {
     "garbage": lambda stream: b"\xde\xad\xbe\xef" * 1_000,
     "HTTP/1.1": lambda stream: b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+    "pings without end": lambda stream: frame(6, 0, 0, b"12345678") * 10_000,
     "zeros": lambda stream: bytes(100_000),
     "headers that cannot be decoded": lambda stream: frame(1, 5, stream, b"\xff\xff\xff\xff\xff\xff"),
     "data before headers": lambda stream: frame(0, 1, stream, EMPTY),
