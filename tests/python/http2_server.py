@@ -122,7 +122,7 @@ class Http2Server:
     def __init__(
         self,
         behave: Callable[[Peer, Call], None],
-        settings: Mapping[SettingCodes, int] | None = None,
+        settings: Mapping[SettingCodes | int, int] | None = None,
         acknowledges: bool = True,
         peer: type[Peer] = Peer,
     ) -> None:

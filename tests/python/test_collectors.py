@@ -44,10 +44,7 @@ def running(*command: str, output: Path, ports: tuple[int, ...]) -> Iterator[Non
     """This program, from the time it listens on all ports."""
     with output.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
-            for port in ports:
-                wait_until(
-                    lambda port=port: process.poll() is not None or is_open(port), 20, output.read_text
-                )
+            wait_until(lambda: process.poll() is not None or all(map(is_open, ports)), 20, output.read_text)
             assert process.poll() is None, output.read_text()
             yield
         finally:

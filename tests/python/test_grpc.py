@@ -295,6 +295,32 @@ def test_no_endpoint_holds_up_an_end(
         assert books()["dropped"] == {"shutdown": 10}
 
 
+def test_what_we_say_about_ourselves(server: GrpcServer) -> None:
+    """`sdk_metrics` name the protocol, the server, and gRPC's code where it was not OK."""
+    traces = GrpcServer()
+    traces.answer_next(GrpcAnswer(), GrpcAnswer(16), GrpcAnswer())
+    sinks = [ptx.TraceSink(traces.endpoint, "grpc"), ptx.MetricSink(server.endpoint, "grpc")]
+    ptx.init(ptx.Config("svc", sinks=sinks, sdk_metrics=True, console_output=False, diagnostics="off"))
+    for _ in range(3):
+        spans(1)
+        assert ptx.force_flush()
+    # Of requests that ended before it.
+    assert ptx.force_flush()
+    points = server.points("otel.sdk.exporter.operation.duration")
+    kind = "otlp_grpc_span_exporter"
+    common = {
+        "otel.component.type": kind,
+        "otel.component.name": f"{kind}/0",
+        "server.address": "127.0.0.1",
+        "server.port": traces.port,
+    }
+    ended = [(point["attributes"], point["count"]) for point in points]
+    assert ({**common, "rpc.response.status_code": "OK"}, 2) in ended
+    refused = {"rpc.response.status_code": "UNAUTHENTICATED", "error.type": "UNAUTHENTICATED"}
+    assert ({**common, **refused}, 1) in ended
+    traces.close()
+
+
 # A server without one of the signals
 
 

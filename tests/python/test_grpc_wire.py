@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import re
 import socket
@@ -10,6 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.status_pb2 import Status
 from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.settings import SettingCodes
@@ -129,6 +133,45 @@ ANSWERS: dict[str, tuple[tuple[Any, ...], Mapping[str, str], str, str]] = {
     "details that are no Status": (({"grpc-status": "8", DETAILS: "////"},), HEADERS, "refused", "RESOURCE_EXHAUSTED"),
     "another type": (({"x": "y"}, b"<html>"), TEXT, "refused", "200"),
 }  # fmt: skip
+
+
+def details(code: int, *infos: Any) -> str:
+    """In base64 as servers of other languages send it: without padding."""
+    status = Status(code=code)
+    for info in infos:
+        status.details.add().Pack(info)
+    return base64.b64encode(status.SerializeToString()).decode().rstrip("=")
+
+
+SOON = RetryInfo(retry_delay=Duration(nanos=1))
+BAD = BadRequest(field_violations=[BadRequest.FieldViolation(field="name")])
+
+
+@pytest.mark.parametrize(
+    ("code", "infos", "expected"),
+    [
+        (8, [], "refused"),
+        (8, [BAD], "refused"),
+        (8, [BAD, SOON], "tried again"),
+        (8, [RetryInfo()], "tried again"),
+        (8, [RetryInfo(retry_delay=Duration(seconds=-1))], "tried again"),
+        (3, [SOON], "refused"),
+        (12, [SOON], "unsupported"),
+        (13, [SOON], "refused"),
+        (14, [BAD], "tried again"),
+    ],
+)
+def test_what_retry_info_makes_of_a_code(code: int, infos: list[Any], expected: str) -> None:
+    """Of RESOURCE_EXHAUSTED alone something that may pass."""
+    answers = iter([{"grpc-status": str(code), DETAILS: details(code, *infos)}])
+    with Http2Server(lambda peer, call: peer.answer(call, next(answers, OK), EMPTY)) as server:
+        begin(server.endpoint, "grpc")
+        spans(1)
+        assert ptx.force_flush(FLUSH_MS) == (expected != "tried again")
+        sink = books()
+        assert (sink["held_records"] == 1) == (expected == "tried again")
+        assert (sink["state"] == "unsupported") == (expected == "unsupported")
+        assert ptx.shutdown() and books()["exported"] == sink["held_records"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
