@@ -77,6 +77,13 @@ def test_a_compression_that_the_server_does_not_know(server: GrpcServer) -> None
     assert books()["dropped"] == {"refused": 10} and "grpc-encoding" in books()["last_error"]
 
 
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{port}", "127.0.0.1:{port}", "http://localhost:{port}/"])
+def test_an_endpoint_without_a_path_is_grpc(form: str, server: GrpcServer) -> None:
+    begin(form.format(port=server.port), None)
+    spans(1)
+    assert ptx.force_flush() and numbers(server) == [0]
+
+
 def test_metadata(server: GrpcServer) -> None:
     headers = {"Authorization": "Bearer t", "X-Tenant": "a  b", "trace-bin": "AAEC/w=="}
     begin(server.endpoint, "grpc", headers=headers, timeout_ms=5_000)
@@ -388,6 +395,33 @@ def test_forked_children_have_connections_of_their_own(server: GrpcServer, run_p
     assert len(server.spans) == 20
 
 
+def test_a_fork_under_a_call(server: GrpcServer, run_python: RunPython) -> None:
+    """The call stays the parent's: answered once, while the child makes and ends connections of its own."""
+    server.answer_next(GrpcAnswer(delay_s=0.3))
+    run_python(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1], "grpc", batch_schedule_delay_ms=1)]))
+        ptx.start_span("parent").end()
+        while ptx.stats()["trace_sinks"][0]["state"] != "sending": time.sleep(0.001)
+        pid = os.fork()
+        if pid == 0:
+            ptx.start_span("child").end()
+            sys.exit(0 if ptx.shutdown() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert ptx.force_flush()
+        ptx.start_span("parent").end()
+        assert ptx.shutdown()
+        [sink] = ptx.stats()["trace_sinks"]
+        assert (sink["exported"], sink["requests"], sink["retried"], sink["dropped"]) == (2, 2, 0, {})
+        """,
+        server.endpoint,
+    )
+    assert sorted(span["name"] for span in server.spans) == ["child", "parent", "parent"]
+    assert server.connections == 2
+
+
 # The environment
 
 
@@ -396,7 +430,9 @@ def test_forked_children_have_connections_of_their_own(server: GrpcServer, run_p
     [
         ("http://127.0.0.1:{port}", {}),
         ("http://localhost:{port}/", {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}),
-        ("127.0.0.1:{port}", {"OTEL_EXPORTER_OTLP_INSECURE": "true"}),
+        ("127.0.0.1:{port}", {}),
+        # No loopback address, though it leads there.
+        ("0.0.0.0:{port}", {"OTEL_EXPORTER_OTLP_INSECURE": "true"}),
         ("http://127.0.0.1:{port}/some/path", {"OTEL_EXPORTER_OTLP_TIMEOUT": "5000"}),
     ],
 )
@@ -427,6 +463,16 @@ def test_all_from_the_environment(
     assert all(deadline and expected - 2 < deadline <= expected for deadline in deadlines), deadlines
 
 
+def test_without_a_scheme_a_host_is_asked_for_tls(server: GrpcServer, run_python: RunPython) -> None:
+    done = run_python(
+        "ptx.init(); ptx.start_span('op').end(); answer([ptx.shutdown(300), ptx.stats()['trace_sinks'][0]['last_error']])",
+        env={"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": f"0.0.0.0:{server.port}"},
+    )
+    delivered, error = done.answer
+    assert delivered is False and "TLS" in error, error
+    assert server.requests == []
+
+
 def test_a_protocol_for_one_signal(server: GrpcServer, run_python: RunPython, collector: Any) -> None:
     run_python(
         """
@@ -453,7 +499,7 @@ def test_a_protocol_for_one_signal(server: GrpcServer, run_python: RunPython, co
 def check() -> Callable[..., Any]:
     def run(*sinks: Any) -> Any:
         ptx.init(ptx.Config("checked", console_output=False, diagnostics="off", sinks=sinks))
-        return ptx.check(1_000)
+        return ptx.check(500)
 
     return run
 
@@ -487,6 +533,7 @@ def test_check_of_what_is_no_grpc_server(check: Any, collector: Any) -> None:
         endpoints = [f"http://127.0.0.1:{closed_port()}", silent, collector.endpoint]
         reports = check(*(ptx.TraceSink(endpoint, "grpc") for endpoint in endpoints))
     assert [report["ok"] for report in reports] == [False] * 3
-    assert reports[0]["phase"] == "connect"
-    assert all(report["error"] for report in reports)
+    assert [report["phase"] for report in reports] == ["connect", "receive", "receive"]
+    away, silent, http_1 = (report["error"] for report in reports)
+    assert "refused" in away and "timed out" in silent and "HTTP/2" in http_1
     assert collector.requests == []
