@@ -26,7 +26,9 @@ def begin(endpoint: str, protocol: Any, *more: Any, **settings: Any) -> None:
 
 def books(signal: str = "trace") -> Any:
     """Those of the first sink of a signal, in which no record is missing."""
-    sink = ptx.stats()[f"{signal}_sinks"][0]  # type: ignore[literal-required]
+    stats = ptx.stats()
+    assert stats["exporter_restarts"] == 0
+    sink = stats[f"{signal}_sinks"][0]  # type: ignore[literal-required]
     assert sink["wanted"] == sink["exported"] + sum(sink["dropped"].values()) + sink["held_records"], sink
     return sink
 

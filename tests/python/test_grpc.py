@@ -328,6 +328,21 @@ def test_what_we_say_about_ourselves(server: GrpcServer) -> None:
     traces.close()
 
 
+@pytest.mark.parametrize("fault", [mute, hung, refusing])
+def test_a_process_ends(fault: Callable[[], AbstractContextManager[str]], run_python: RunPython) -> None:
+    """Without a shutdown, and whatever its endpoint does."""
+    with fault() as endpoint:
+        run_python(
+            """
+            sink = ptx.TraceSink(sys.argv[1], "grpc")
+            ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, exit_timeout_ms=1_000))
+            ptx.start_span("op").end()
+            """,
+            endpoint,
+            timeout_s=10,
+        )
+
+
 # A server without one of the signals
 
 

@@ -95,6 +95,32 @@ def test_windows_are_obeyed() -> None:
             peer.flush()
 
 
+@pytest.mark.parametrize(("timeout_ms", "sent"), [(1, "1m"), (200_000_000, "99999999m")])
+def test_the_longest_and_the_shortest_timeout(timeout_ms: int, sent: str) -> None:
+    """Eight digits are all that gRPC has."""
+    with Http2Server(accept) as server:
+        begin(server.endpoint, "grpc", timeout_ms=timeout_ms, max_export_timeout_ms=timeout_ms)
+        spans(1)
+        ptx.force_flush(FLUSH_MS)
+        ptx.shutdown()
+        assert {call.headers["grpc-timeout"] for call in server.calls} <= {sent}
+
+
+def test_a_server_that_takes_no_streams() -> None:
+    """For a while: the call waits, as long as it may, and is made when it can be."""
+    with Http2Server(accept, {SettingCodes.MAX_CONCURRENT_STREAMS: 0}) as server:
+        begin(server.endpoint, "grpc", timeout_ms=10_000)
+        # What was sent before the server's word was heard.
+        assert verdict() in ("delivered", "tried again")
+        spans(1)
+        assert ptx.force_flush(FLUSH_MS) is False and books()["state"] == "sending"
+        (peer,) = server.peers
+        peer.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+        peer.flush()
+        assert ptx.force_flush(), books()
+        assert server.connections == 1
+
+
 def test_a_window_that_never_opens() -> None:
     """The call ends by its deadline, as one that may pass."""
     with Http2Server(accept, acknowledges=False) as server:
@@ -317,7 +343,8 @@ def test_a_connection_that_ends_in_a_call(half: bytes) -> None:
         assert "connection lost" in books()["last_error"]
 
 
-def test_an_answer_before_the_end_of_the_message() -> None:
+@pytest.mark.parametrize("resets", [False, True])
+def test_an_answer_before_the_end_of_the_message(resets: bool) -> None:
     """It is heard while the message still waits for the server's window, and the connection serves the next call."""
 
     class Hasty(Peer):
@@ -325,6 +352,8 @@ def test_an_answer_before_the_end_of_the_message() -> None:
             super().on(event)
             if isinstance(event, RequestReceived) and len(self.calls) == 1:
                 self.answer(self.calls[event.stream_id], {"grpc-status": "16", "grpc-message": "who are you"})
+                if resets:
+                    self.socket.sendall(frame(3, 0, event.stream_id, bytes(4)))
 
     with Http2Server(accept, {SettingCodes.INITIAL_WINDOW_SIZE: 1_000}, peer=Hasty) as server:
         begin(server.endpoint, "grpc")
@@ -436,6 +465,15 @@ def test_an_answer_byte_by_byte() -> None:
     with Http2Server(behave) as server:
         begin(server.endpoint, "grpc")
         assert verdict() == "delivered" and books()["last_error"] == "slowly"
+
+
+def test_long_answers_one_after_another() -> None:
+    """What is read makes room for more, on the connection too."""
+    words = message(partial(0, "w" * 30_000))
+    with Http2Server(lambda peer, call: peer.answer(call, OK, words)) as server:
+        begin(server.endpoint, "grpc")
+        assert [verdict() for _ in range(10)] == ["delivered"] * 10
+        assert server.connections == 1 and books()["last_error"] == "w" * 256
 
 
 def test_a_message_without_end() -> None:
