@@ -6,6 +6,7 @@
   process.
 `recording`   a session of this very process, for tests of what spans hold (recording.py).
 `session_ends`  whatever session a test began in this process ends with it.
+`sls`         the same with an SLS sink, to a server of its own (sls_session.py).
 
     def test_a_span_arrives(collector, run_python):
         run_python('''
@@ -36,12 +37,18 @@ from typing import Any, Protocol
 import pytest
 from otlp_server import OtlpServer
 from recording import Recording
+from sls_session import Session as SlsSession
 
 import pytracingx as ptx
 
 # A shell without job control starts background jobs with SIGINT ignored, and their children inherit that; with a
 # handler here, children start with the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test goes through a proxy of this machine's, nor do the programs that tests start.
+for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    os.environ.pop(name, None)
+    os.environ.pop(name.upper(), None)
 
 PRELUDE = """\
 import json, os, sys, threading, time
@@ -135,6 +142,14 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
 def recording(collector: OtlpServer) -> Iterator[Recording]:
     """A session of this process, see recording.py."""
     session = Recording(collector)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def sls() -> Iterator[SlsSession]:
+    """A session of this process with an SLS sink, see sls_session.py."""
+    session = SlsSession()
     yield session
     session.close()
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 import grpc
 import pytest
 from conftest import RunPython
-from faults import black_hole, hung, trickling
+from faults import black_hole, hung, refusing, trickling
 from grpc_server import CODES, Call, GrpcAnswer, GrpcServer
 from one_sink import FLUSH_MS, begin, books, spans, verdict, wait_until
 from otlp_server import closed_port
@@ -277,11 +277,6 @@ def mute() -> Iterator[str]:
     with serving() as server:
         server.default_answer = GrpcAnswer(delay_s=60)
         yield server.endpoint
-
-
-@contextmanager
-def refusing() -> Iterator[str]:
-    yield f"http://127.0.0.1:{closed_port()}"
 
 
 @pytest.mark.parametrize("end", ["force_flush", "shutdown"])
