@@ -126,6 +126,7 @@ impl Grpc {
                     if (refused || cut) && !flight.resent {
                         flight.resent = true;
                         flight.stage = Stage::Begun;
+                        self.idle_since = Some(now);
                         if turned.is_err() {
                             self.link = None;
                         }

@@ -404,3 +404,36 @@ fn without_visibility(code: &str) -> &str {
         restricted.map_or(rest, |(_, rest)| rest).trim_start()
     })
 }
+
+/// One native thread and `poll` do it all: whatever spawns threads or tasks of its own, or makes spans of our work, stays
+/// out of the host process.
+#[test]
+fn no_runtime_is_shipped() {
+    const RUNTIMES: [&str; 12] = [
+        "async-executor",
+        "async-io",
+        "async-std",
+        "futures-executor",
+        "h2",
+        "hyper",
+        "mio",
+        "smol",
+        "tokio",
+        "tonic",
+        "tracing",
+        "tracing-core",
+    ];
+    let arguments = ["tree", "--offline", "--edges", "normal", "--features", "python", "--prefix", "none"];
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let shipped: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(["rustls", "libnghttp2-sys", "pyo3"].iter().all(|name| shipped.contains(name)), "{tree}");
+    let offences: Vec<_> =
+        RUNTIMES.iter().filter(|name| shipped.contains(*name)).map(|n| (*n).to_owned()).collect();
+    report("an async runtime or the tracing crate among the dependencies", &offences);
+}
