@@ -35,6 +35,7 @@
 //! - metrics: [`instruments`] (what there is, and the streams that views make of it), [`accumulate`] (cells: sums, buckets),
 //!   [`aggregate`] (series, temporality, exemplars, points), [`observe`] (instruments that are asked).
 //! - log records: [`log_routes`] (which destination wants which).
+//! - LLM requests and scheduler steps, made of the above: [`generation`].
 //! - what becomes of a record: [`batch`], [`redact`], [`encode`], [`exporter`], [`transport`].
 //! - what the user said: [`config`], [`limits`], [`resource`]; what happened: [`stats`], [`diagnostics`].
 //! - the operating system: [`sys`]; time: [`clock`]; the start and the end: [`session`].
@@ -71,6 +72,8 @@ pub mod accumulate;
 
 pub mod batch;
 pub mod emit;
+
+pub mod generation;
 
 pub mod aggregate;
 pub mod redact;
