@@ -108,36 +108,35 @@ impl Arrivals {
         self.stamps.capacity() * size_of::<u64>() + folded
     }
 
-    /// Puts what is there into the sketch, making room. `gap` gets each gap.
-    pub fn fold(&mut self, clock: &Clock, mut gap: impl FnMut(u64)) {
-        let mut stamps = std::mem::take(&mut self.stamps);
-        clock.put_in_order(&mut stamps);
-        let Some(&first) = stamps.first() else { return };
+    /// Puts what is there into the sketch, making room. `measure` gets its gaps.
+    pub fn fold(&mut self, clock: &Clock, measure: impl FnOnce(&[u64])) {
+        let mut times = std::mem::take(&mut self.stamps);
+        clock.put_in_order(&mut times);
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return };
+        let before = self.folded.as_ref().map(|folded| folded.last);
         let folded = self.folded.get_or_insert_with(|| Box::new(Folded::new(first)));
-        for &at in &stamps {
-            if folded.thinned.seen > 0 {
-                let nanos = at.saturating_sub(folded.last);
-                gap(nanos);
-                folded.sketch.add(nanos);
-            }
-            folded.thinned.push(at);
-            folded.last = folded.last.max(at);
-        }
+        times.iter().for_each(|at| folded.thinned.push(*at));
         folded.first = folded.first.min(first);
-        self.stamps = if stamps.capacity() == RUN { stamps } else { Vec::with_capacity(RUN) };
+        folded.last = folded.last.max(last);
+        to_gaps(&mut times);
+        times[0] = first.saturating_sub(before.unwrap_or(first));
+        let gaps = if before.is_some() { &times[..] } else { &times[1..] };
+        gaps.iter().for_each(|nanos| folded.sketch.add(*nanos));
+        measure(gaps);
+        self.stamps = if times.capacity() == RUN { times } else { Vec::with_capacity(RUN) };
         self.stamps.clear();
     }
 
-    /// What follows from all of them; `gap` gets each gap that it has not had yet, `thinned` every arrival, or if there were
-    /// too many what was kept of them. `None`: there was none.
+    /// What follows from all of them; `measure` gets the gaps that it has not had yet, `thinned` every arrival, or if there
+    /// were too many what was kept of them. `None`: there was none.
     pub fn finish(
         &mut self,
         clock: &Clock,
-        mut gap: impl FnMut(u64),
+        measure: impl FnOnce(&[u64]),
         thinned: Option<&mut Thinned>,
     ) -> Option<Summary> {
         if self.folded.is_some() {
-            self.fold(clock, gap);
+            self.fold(clock, measure);
             return self.folded.as_ref().map(|folded| folded.summary(thinned));
         }
         let mut times = std::mem::take(&mut self.stamps);
@@ -146,22 +145,25 @@ impl Arrivals {
         if let Some(thinned) = thinned {
             times.iter().for_each(|at| thinned.push(*at));
         }
-        let arrivals = times.len() as u64;
-        for index in (1..times.len()).rev() {
-            times[index] -= times[index - 1];
-        }
+        to_gaps(&mut times);
         let gaps = &mut times[1..];
-        gaps.iter().for_each(|nanos| gap(*nanos));
-        let exact = |gaps: &mut [u64], share| {
-            *gaps.select_nth_unstable(rank(share, gaps.len() as u64) as usize - 1).1
-        };
-        let gaps = (!gaps.is_empty()).then(|| Gaps {
-            p50: exact(gaps, 0.5),
-            p99: exact(gaps, 0.99),
-            max: gaps.iter().copied().max().unwrap_or(0),
-        });
-        Some(Summary { arrivals, first, last, gaps })
+        measure(gaps);
+        let max = gaps.iter().copied().max();
+        let gaps = max.map(|max| Gaps { p50: percentile(gaps, 0.5), p99: percentile(gaps, 0.99), max });
+        Some(Summary { arrivals: times.len() as u64, first, last, gaps })
     }
+}
+
+/// Leaves the first as it is, and of each other what it is after the one before.
+fn to_gaps(times: &mut [u64]) {
+    for index in (1..times.len()).rev() {
+        times[index] -= times[index - 1];
+    }
+}
+
+/// Of some values, which it reorders.
+fn percentile(values: &mut [u64], share: f64) -> u64 {
+    *values.select_nth_unstable(rank(share, values.len() as u64) as usize - 1).1
 }
 
 /// The nearest rank of a percentile, from 1.

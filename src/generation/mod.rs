@@ -180,7 +180,7 @@ impl Generation {
             let clock = Clock::since(self.started);
             let (ids, arrivals) = (span_ids(&self.span), &mut self.arrivals);
             let measured = emit::with(self.span.session, |thread| {
-                arrivals.fold(&clock, |nanos| series.measure(thread, Measure::Gap, seconds(nanos), ids));
+                arrivals.fold(&clock, |gaps| series.measure_many(thread, Measure::Gap, gaps, ids));
             });
             if measured.is_none() {
                 self.arrivals.fold(&clock, |_| {});
@@ -238,9 +238,9 @@ impl Generation {
         let counted = self.arrivals.tokens();
         let summary = self.arrivals.finish(
             &clock,
-            |nanos| {
+            |gaps| {
                 if !failed {
-                    series.measure(thread, Measure::Gap, seconds(nanos), ids);
+                    series.measure_many(thread, Measure::Gap, gaps, ids);
                 }
             },
             thinned.as_mut(),
@@ -354,9 +354,9 @@ impl Facts {
         let mut put = |key, value| set(span, thread, series, key, value);
         let time = |nanos: u64| Value::Double(nanos as f64 / 1e9);
         if let Some(count) = self.input_tokens {
-            put(Key::InputTokens, Value::Int(count as i64));
+            put(Key::InputTokens, Value::Int(saturated(count)));
         }
-        put(Key::OutputTokens, Value::Int(self.output_tokens as i64));
+        put(Key::OutputTokens, Value::Int(saturated(self.output_tokens)));
         put(Key::Duration, time(self.duration));
         if let Some(nanos) = self.time_to_first_token() {
             put(Key::TimeToFirstToken, time(nanos));
@@ -434,5 +434,9 @@ fn seconds(nanos: u64) -> Number {
 }
 
 fn tokens(count: u64) -> Number {
-    Number::Int(i64::try_from(count).unwrap_or(i64::MAX))
+    Number::Int(saturated(count))
+}
+
+fn saturated(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -100,6 +100,22 @@ impl Series {
         }
     }
 
+    /// Records many durations of one span, in nanoseconds; the longest may become an exemplar.
+    pub fn measure_many(&self, thread: &mut Thread, measure: Measure, nanos: &[u64], span: SpanIds) {
+        let Some((longest, _)) = nanos.iter().enumerate().max_by_key(|(_, nanos)| **nanos) else { return };
+        self.measure(thread, measure, super::seconds(nanos[longest]), span);
+        let (before, after) = (&nanos[..longest], &nanos[longest + 1..]);
+        for target in self.targets[measure as usize].iter().flatten() {
+            let values = before.iter().chain(after).map(|nanos| super::seconds(*nanos));
+            let any = target.measurement(Number::Int(0), SpanIds::default());
+            if target.binding != 0 {
+                thread.measure_many(&any, &[], values);
+            } else {
+                thread.measure_many(&any, &with_label(&self.attributes, target.row.label), values);
+            }
+        }
+    }
+
     /// Records a measurement with one attribute more: rare, so its attributes go along.
     #[cold]
     pub fn measure_with(
