@@ -6,6 +6,7 @@
 //! allocation but for amortised growth. Everything else happens once per request. What things are called is data: [`names`].
 
 pub mod arrivals;
+mod facts;
 pub mod names;
 pub mod series;
 pub mod settings;
@@ -14,12 +15,13 @@ pub mod step;
 use std::sync::Arc;
 
 use crate::attrs::{self, Text, Value, Values};
-use crate::emit::{self, LiveSpan, SpanIds, Start, StatusUpdate, Thread};
+use crate::emit::{self, LiveSpan, Start, StatusUpdate, Thread};
 use crate::record::{Number, SpanKind, StatusCode};
 use crate::sys::ticks::{self, Sample};
-use arrivals::{Arrivals, Clock, MAX_OFFSETS, Summary, Thinned};
-use names::{CANCELLED_EVENT, Key, Measure, Names, Side, TOKEN_EVENT};
-use series::{Series, put_sorted};
+use arrivals::{Arrivals, Clock, Thinned};
+use facts::Facts;
+use names::{CANCELLED_EVENT, Key, Measure, Names, Side};
+use series::{Here, Series, put_sorted};
 
 /// How the times of single tokens are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,9 +180,9 @@ impl Generation {
         let Some(series) = &self.series else { return };
         if !self.arrivals.grow() {
             let clock = Clock::since(self.started);
-            let (ids, arrivals) = (span_ids(&self.span), &mut self.arrivals);
+            let (here, arrivals) = (Here::of(&self.span), &mut self.arrivals);
             let measured = emit::with(self.span.session, |thread| {
-                arrivals.fold(&clock, |gaps| series.measure_many(thread, Measure::Gap, gaps, ids));
+                arrivals.fold(&clock, |gaps| series.measure_many(thread, Measure::Gap, gaps, here));
             });
             if measured.is_none() {
                 self.arrivals.fold(&clock, |_| {});
@@ -230,7 +232,7 @@ impl Generation {
         let ended = end.unix_nano.unwrap_or_else(|| clock.unix_nano(now));
         let duration = ended.saturating_sub(begun);
         let failed = !end.error_type.is_empty();
-        let ids = span_ids(&self.span);
+        let here = Here::of(&self.span);
 
         let wanted = self.detail.filter(|_| failed || duration >= self.detail_if_slower_than_nano);
         let wanted = wanted.filter(|_| self.span.is_recording());
@@ -240,7 +242,7 @@ impl Generation {
             &clock,
             |gaps| {
                 if !failed {
-                    series.measure_many(thread, Measure::Gap, gaps, ids);
+                    series.measure_many(thread, Measure::Gap, gaps, here);
                 }
             },
             thinned.as_mut(),
@@ -254,7 +256,7 @@ impl Generation {
             output_tokens: end.output_tokens.unwrap_or(counted),
             output_tokens_known: counted > 0 || end.output_tokens.is_some(),
         };
-        facts.feed(thread, &series, ids, end.error_type);
+        facts.feed(thread, &series, here, end.error_type);
         if !self.span.is_recording() {
             return;
         }
@@ -305,116 +307,6 @@ impl Generation {
     }
 }
 
-/// What a generation came to. Nanoseconds.
-struct Facts {
-    begun: u64,
-    duration: u64,
-    summary: Option<Summary>,
-    input_tokens: Option<u64>,
-    output_tokens: u64,
-    output_tokens_known: bool,
-}
-
-impl Facts {
-    fn time_to_first_token(&self) -> Option<u64> {
-        self.summary.map(|summary| summary.first.saturating_sub(self.begun))
-    }
-
-    /// From the first token to the last, by the tokens after the first.
-    fn time_per_output_token(&self) -> Option<f64> {
-        let summary = self.summary.filter(|summary| summary.arrivals > 1 && self.output_tokens > 1)?;
-        Some((summary.last - summary.first) as f64 / (self.output_tokens - 1) as f64 / 1e9)
-    }
-
-    /// Latencies of what succeeded, duration and tokens of everything.
-    fn feed(&self, thread: &mut Thread, series: &Series, ids: SpanIds, error_type: &[u8]) {
-        let mut measure = |measure, value| series.measure(thread, measure, value, ids);
-        if error_type.is_empty() {
-            if let Some(nanos) = self.time_to_first_token() {
-                measure(Measure::FirstToken, seconds(nanos));
-            }
-            if let Some(seconds) = self.time_per_output_token() {
-                measure(Measure::PerToken, Number::Double(seconds));
-            }
-            measure(Measure::Duration, seconds(self.duration));
-        }
-        if let Some(count) = self.input_tokens {
-            measure(Measure::InputTokens, tokens(count));
-        }
-        if self.output_tokens_known {
-            measure(Measure::OutputTokens, tokens(self.output_tokens));
-        }
-        if !error_type.is_empty() {
-            let label = (Key::ErrorType.name(Names::Latest), error_type);
-            series.measure_with(thread, Measure::Duration, seconds(self.duration), ids, label);
-        }
-    }
-
-    fn describe(&self, span: &mut LiveSpan, thread: &mut Thread, series: &Series) {
-        let mut put = |key, value| set(span, thread, series, key, value);
-        let time = |nanos: u64| Value::Double(nanos as f64 / 1e9);
-        if let Some(count) = self.input_tokens {
-            put(Key::InputTokens, Value::Int(saturated(count)));
-        }
-        put(Key::OutputTokens, Value::Int(saturated(self.output_tokens)));
-        put(Key::Duration, time(self.duration));
-        if let Some(nanos) = self.time_to_first_token() {
-            put(Key::TimeToFirstToken, time(nanos));
-        }
-        if let Some(seconds) = self.time_per_output_token() {
-            put(Key::TimePerOutputToken, Value::Double(seconds));
-        }
-        if self.output_tokens > 0 && self.duration > 0 {
-            let rate = self.output_tokens as f64 / (self.duration as f64 / 1e9);
-            put(Key::TokensPerSecond, Value::Double(rate));
-        }
-        if let Some(gaps) = self.summary.and_then(|summary| summary.gaps) {
-            put(Key::GapP50, time(gaps.p50));
-            put(Key::GapP99, time(gaps.p99));
-            put(Key::GapMax, time(gaps.max));
-        }
-    }
-}
-
-impl Detail {
-    /// Events that the session's limits would drop are thinned out instead; one is left for how it ended.
-    fn limit(self, thread: &Thread) -> usize {
-        match self {
-            Self::Array => MAX_OFFSETS,
-            Self::Events => MAX_OFFSETS.min(thread.intake.limits.events.saturating_sub(1) as usize),
-        }
-    }
-
-    fn put(self, span: &mut LiveSpan, thread: &mut Thread, series: &Series, begun: u64, times: &Thinned) {
-        set(span, thread, series, Key::Arrivals, Value::Int(times.seen as i64));
-        set(span, thread, series, Key::OffsetsStride, Value::Int(times.stride as i64));
-        match self {
-            Self::Array => {
-                let mut offsets = Vec::with_capacity(times.kept.len() * 9);
-                for at in &times.kept {
-                    let nanos = i128::from(*at) - i128::from(begun);
-                    attrs::put_element(&mut offsets, Value::Int((nanos.div_euclid(1000)) as i64));
-                }
-                set(span, thread, series, Key::Offsets, Value::Array(Values::new(&offsets)));
-            }
-            Self::Events => {
-                let mut items = Vec::new();
-                for (index, at) in times.kept.iter().enumerate() {
-                    items.clear();
-                    for key in series.key(Key::TokenIndex) {
-                        attrs::put_attribute(
-                            &mut items,
-                            key,
-                            Value::Int((index as u64 * times.stride) as i64),
-                        );
-                    }
-                    span.add_event(thread, Text::Inline(TOKEN_EVENT.as_bytes()), Some(*at), &items, 0);
-                }
-            }
-        }
-    }
-}
-
 fn set(span: &mut LiveSpan, thread: &mut Thread, series: &Series, key: Key, value: Value<'_>) {
     for name in series.key(key) {
         span.set_attribute(thread, name, value);
@@ -425,18 +317,6 @@ fn text_or_none(text: &[u8]) -> Value<'_> {
     if text.is_empty() { Value::Empty } else { Value::Str(text) }
 }
 
-fn span_ids(span: &LiveSpan) -> SpanIds {
-    SpanIds { trace_id: span.trace_id, span_id: span.span_id, flags: span.trace_flags() }
-}
-
 fn seconds(nanos: u64) -> Number {
     Number::Double(nanos as f64 / 1e9)
-}
-
-fn tokens(count: u64) -> Number {
-    Number::Int(saturated(count))
-}
-
-fn saturated(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::names::{KEYS, Key, MEASURES, METER, METRICS, Measure, Metric, Names, Side};
 use crate::attrs::{self, Items, Text, Value};
-use crate::emit::{Measurement, SpanIds, Thread};
+use crate::emit::{LiveSpan, Measurement, SpanIds, Thread};
 use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
 use crate::intern::Scope;
@@ -29,6 +29,21 @@ pub struct Series {
     targets: [Few<Target>; MEASURES],
     keys: [Few<Text<'static>>; KEYS.len()],
     attributes: Box<[u8]>,
+}
+
+/// Where and when something is measured: asked once for many measurements.
+#[derive(Debug, Clone, Copy)]
+pub struct Here {
+    span: SpanIds,
+    ticks: u64,
+}
+
+impl Here {
+    /// Now, in this span.
+    pub fn of(span: &LiveSpan) -> Self {
+        let span = SpanIds { trace_id: span.trace_id, span_id: span.span_id, flags: span.trace_flags() };
+        Self { span, ticks: ticks::now() }
+    }
 }
 
 #[derive(Debug)]
@@ -87,11 +102,11 @@ impl Series {
         self.keys[key as usize].iter().copied().flatten()
     }
 
-    /// Records a measurement, made in this span.
+    /// Records a measurement.
     #[inline]
-    pub fn measure(&self, thread: &mut Thread, measure: Measure, value: Number, span: SpanIds) {
+    pub fn measure(&self, thread: &mut Thread, measure: Measure, value: Number, here: Here) {
         for target in self.targets[measure as usize].iter().flatten() {
-            let measurement = target.measurement(value, span);
+            let measurement = target.measurement(value, here);
             if target.binding != 0 {
                 thread.measure(&measurement, &[]);
             } else {
@@ -101,13 +116,13 @@ impl Series {
     }
 
     /// Records many durations of one span, in nanoseconds; the longest may become an exemplar.
-    pub fn measure_many(&self, thread: &mut Thread, measure: Measure, nanos: &[u64], span: SpanIds) {
+    pub fn measure_many(&self, thread: &mut Thread, measure: Measure, nanos: &[u64], here: Here) {
         let Some((longest, _)) = nanos.iter().enumerate().max_by_key(|(_, nanos)| **nanos) else { return };
-        self.measure(thread, measure, super::seconds(nanos[longest]), span);
+        self.measure(thread, measure, super::seconds(nanos[longest]), here);
         let (before, after) = (&nanos[..longest], &nanos[longest + 1..]);
         for target in self.targets[measure as usize].iter().flatten() {
             let values = before.iter().chain(after).map(|nanos| super::seconds(*nanos));
-            let any = target.measurement(Number::Int(0), SpanIds::default());
+            let any = target.measurement(Number::Int(0), here);
             if target.binding != 0 {
                 thread.measure_many(&any, &[], values);
             } else {
@@ -123,13 +138,13 @@ impl Series {
         thread: &mut Thread,
         measure: Measure,
         value: Number,
-        span: SpanIds,
+        here: Here,
         (key, text): (&str, &[u8]),
     ) {
         for target in self.targets[measure as usize].iter().flatten() {
             let mut items = with_label(&self.attributes, target.row.label);
             attrs::put_attribute(&mut items, Text::Inline(key.as_bytes()), Value::Str(text));
-            thread.measure(&Measurement { binding: 0, ..target.measurement(value, span) }, &items);
+            thread.measure(&Measurement { binding: 0, ..target.measurement(value, here) }, &items);
         }
     }
 }
@@ -185,18 +200,18 @@ impl Target {
     }
 
     #[inline]
-    fn measurement(&self, value: Number, span: SpanIds) -> Measurement {
+    fn measurement(&self, value: Number, here: Here) -> Measurement {
         let is_exemplar = match self.exemplars {
             Exemplars::Off => false,
-            Exemplars::Sampled => span.flags & FLAG_SAMPLED != 0,
+            Exemplars::Sampled => here.span.flags & FLAG_SAMPLED != 0,
             Exemplars::All => true,
         };
         Measurement {
             instrument: self.instrument,
             binding: self.binding,
             value,
-            span: if is_exemplar { span } else { SpanIds::default() },
-            ticks: if is_exemplar || self.is_gauge { ticks::now() } else { 0 },
+            span: if is_exemplar { here.span } else { SpanIds::default() },
+            ticks: if is_exemplar || self.is_gauge { here.ticks } else { 0 },
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::names::{Key, Measure};
-use super::series::Series;
-use super::{seconds, set, span_ids};
+use super::series::{Here, Series};
+use super::{seconds, set};
 use crate::attrs::Value;
 use crate::emit::{LiveSpan, Start, StatusUpdate, Thread};
 use crate::record::{Number, StatusCode};
@@ -103,8 +103,8 @@ impl Step {
     pub fn end(&mut self, thread: &mut Thread, error: Option<(&[u8], &[u8])>) -> Option<u64> {
         let series = self.series.take()?;
         let now = ticks::monotonic_nano();
-        let ids = span_ids(&self.span);
-        let mut measure = |measure, value| series.measure(thread, measure, value, ids);
+        let here = Here::of(&self.span);
+        let mut measure = |measure, value| series.measure(thread, measure, value, here);
         measure(Measure::StepDuration, seconds(now.saturating_sub(self.started)));
         if let Some(gap) = self.gap {
             measure(Measure::StepGap, seconds(gap));

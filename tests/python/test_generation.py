@@ -368,7 +368,7 @@ def test_hostile_values(session: Session) -> None:
     assert attributes["gen_ai.request.model"] == "3"
     assert attributes["error.type"] == attributes["k"] == "Bad"
     for wrong in ({"kind": "x"}, {"detail": "x"}, {"semconv": "x"}):
-        with pytest.raises(ValueError, match="unknown .* 'x', expected"):
+        with pytest.raises(ValueError, match=r"unknown .* 'x', expected"):
             ptx.generation(**wrong)  # type: ignore[arg-type]
 
 
@@ -376,8 +376,7 @@ def test_times_whose_code_comes_back(session: Session) -> None:
     generation = ptx.generation()
 
     def ending() -> Iterator[int]:
-        for at in random_times(200):
-            yield at
+        yield from random_times(200)
         generation.end("stop")
         yield START
 
