@@ -1,6 +1,6 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|rust …] [--check] [--out FOLDER] [--python
+python bench/python/run.py [hot_path|throughput|latency|memory|llm|rust …] [--check] [--out FOLDER] [--python
 PYTHON]
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hot_path
 import latency
+import llm
 import memory
 import throughput
 from rivals import Missing
@@ -24,6 +25,7 @@ PYTHON_BENCHMARKS = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "llm": llm.run,
 }
 
 

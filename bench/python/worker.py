@@ -49,6 +49,28 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
     return {"ns": medians, **recorded}
 
 
+def llm(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
+    """Median ns of a token, a step and a generation, and how many spans that were."""
+    from llm_loops import GENERATION, LONG, TOKEN
+
+    adapter.start(endpoint, every_signal=True)
+    nanoseconds, spans = {}, 0
+    for name, loop in adapter.llm_loops().items():
+        operations = max(1, count // 100) if name == GENERATION else count
+        values = []
+        for warm in (True, *[False] * repeats):
+            gc.collect()
+            time.sleep(SETTLE_S)
+            began = time.perf_counter_ns()
+            loop(operations)
+            if not warm:
+                values.append((time.perf_counter_ns() - began) / operations)
+        nanoseconds[name] = sorted(values)[len(values) // 2]
+        spans += (repeats + 1) * (operations // LONG if name == TOKEN else operations)
+    adapter.stop()
+    return {"ns": nanoseconds, "spans": spans}
+
+
 def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
     """Record as fast as one thread can, then deliver everything."""
     adapter.start(endpoint)
@@ -164,7 +186,7 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory}
+TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory, "llm": llm}
 
 
 def main() -> None:
