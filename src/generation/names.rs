@@ -238,62 +238,63 @@ const CLIENT: &[Side] = &[Side::Client];
 const GENERATION: &[Side] = &[Side::Server, Side::Client];
 const STEP: &[Side] = &[Side::Step];
 
-const INPUT: Option<(&str, &str)> = Some(("gen_ai.token.type", "input"));
-const OUTPUT: Option<(&str, &str)> = Some(("gen_ai.token.type", "output"));
-
 #[rustfmt::skip] // one row a metric
 const fn row(
     sides: &'static [Side], measure: Measure, name: &'static str, kind: InstrumentKind, unit: &'static str,
-    boundaries: &'static [f64], label: Option<(&'static str, &'static str)>, description: &'static str,
+    boundaries: &'static [f64], description: &'static str,
 ) -> Metric {
-    Metric { measure, sides, name, kind, unit, description, boundaries, label }
+    Metric { measure, sides, name, kind, unit, description, boundaries, label: None }
+}
+
+const fn of_type(token_type: &'static str, row: Metric) -> Metric {
+    Metric { label: Some(("gen_ai.token.type", token_type)), ..row }
 }
 
 /// Every metric.
 #[rustfmt::skip] // one row a metric
 pub const METRICS: &[Metric] = &[
-    row(SERVER, Measure::FirstToken, "gen_ai.server.time_to_first_token", HISTOGRAM, "s", FIRST_TOKEN_S, None,
+    row(SERVER, Measure::FirstToken, "gen_ai.server.time_to_first_token", HISTOGRAM, "s", FIRST_TOKEN_S,
         "Time to generate first token for successful responses."),
-    row(SERVER, Measure::PerToken, "gen_ai.server.time_per_output_token", HISTOGRAM, "s", PER_TOKEN_S, None,
+    row(SERVER, Measure::PerToken, "gen_ai.server.time_per_output_token", HISTOGRAM, "s", PER_TOKEN_S,
         "Time per output token generated after the first token for successful responses."),
-    row(SERVER, Measure::Gap, "gen_ai.server.inter_token_latency", HISTOGRAM, "s", GAP_S, None,
+    row(SERVER, Measure::Gap, "gen_ai.server.inter_token_latency", HISTOGRAM, "s", GAP_S,
         "Time between two arrivals of output tokens."),
-    row(SERVER, Measure::Duration, "gen_ai.server.request.duration", HISTOGRAM, "s", DURATION_S, None,
+    row(SERVER, Measure::Duration, "gen_ai.server.request.duration", HISTOGRAM, "s", DURATION_S,
         "Generative AI server request duration such as time-to-last byte or last output token."),
-    row(CLIENT, Measure::FirstToken, "gen_ai.client.operation.time_to_first_chunk", HISTOGRAM, "s", DURATION_S, None,
+    row(CLIENT, Measure::FirstToken, "gen_ai.client.operation.time_to_first_chunk", HISTOGRAM, "s", DURATION_S,
         "Time to receive the first chunk."),
-    row(CLIENT, Measure::Gap, "gen_ai.client.operation.time_per_output_chunk", HISTOGRAM, "s", DURATION_S, None,
+    row(CLIENT, Measure::Gap, "gen_ai.client.operation.time_per_output_chunk", HISTOGRAM, "s", DURATION_S,
         "Time per output chunk after the first one."),
-    row(CLIENT, Measure::Duration, "gen_ai.client.operation.duration", HISTOGRAM, "s", DURATION_S, None,
+    row(CLIENT, Measure::Duration, "gen_ai.client.operation.duration", HISTOGRAM, "s", DURATION_S,
         "GenAI operation duration."),
-    row(GENERATION, Measure::InputTokens, "gen_ai.client.token.usage", HISTOGRAM, "{token}", TOKENS, INPUT,
-        "Number of input and output tokens used."),
-    row(GENERATION, Measure::OutputTokens, "gen_ai.client.token.usage", HISTOGRAM, "{token}", TOKENS, OUTPUT,
-        "Number of input and output tokens used."),
-    row(SERVER, Measure::InputTokens, "gen_ai.server.input_tokens", COUNTER, "{token}", &[], None,
+    of_type("input", row(GENERATION, Measure::InputTokens, "gen_ai.client.token.usage", HISTOGRAM, "{token}", TOKENS,
+        "Number of input and output tokens used.")),
+    of_type("output", row(GENERATION, Measure::OutputTokens, "gen_ai.client.token.usage", HISTOGRAM, "{token}", TOKENS,
+        "Number of input and output tokens used.")),
+    row(SERVER, Measure::InputTokens, "gen_ai.server.input_tokens", COUNTER, "{token}", &[],
         "Input tokens of requests that ended."),
-    row(SERVER, Measure::OutputTokens, "gen_ai.server.output_tokens", COUNTER, "{token}", &[], None,
+    row(SERVER, Measure::OutputTokens, "gen_ai.server.output_tokens", COUNTER, "{token}", &[],
         "Output tokens of requests that ended."),
-    row(STEP, Measure::StepDuration, "llm.engine.step.duration", HISTOGRAM, "s", GAP_S, None,
+    row(STEP, Measure::StepDuration, "llm.engine.step.duration", HISTOGRAM, "s", GAP_S,
         "Time from the beginning of a step to its end."),
-    row(STEP, Measure::StepGap, "llm.engine.step.gap", HISTOGRAM, "s", STEP_GAP_S, None,
+    row(STEP, Measure::StepGap, "llm.engine.step.gap", HISTOGRAM, "s", STEP_GAP_S,
         "Time from the end of a step to the beginning of the next."),
-    row(STEP, Measure::BatchSize, "llm.engine.batch_size", HISTOGRAM, "{request}", POWERS, None,
+    row(STEP, Measure::BatchSize, "llm.engine.batch_size", HISTOGRAM, "{request}", POWERS,
         "Requests in a step."),
-    row(STEP, Measure::BatchSize, "llm.engine.requests_running", GAUGE, "{request}", &[], None,
+    row(STEP, Measure::BatchSize, "llm.engine.requests_running", GAUGE, "{request}", &[],
         "Requests in the last step."),
-    row(STEP, Measure::ScheduledTokens, "llm.engine.scheduled_tokens", HISTOGRAM, "{token}", POWERS, None,
+    row(STEP, Measure::ScheduledTokens, "llm.engine.scheduled_tokens", HISTOGRAM, "{token}", POWERS,
         "Tokens scheduled in a step."),
-    row(STEP, Measure::KvCacheUsage, "llm.engine.kv_cache_usage", GAUGE, "1", &[], None,
+    row(STEP, Measure::KvCacheUsage, "llm.engine.kv_cache_usage", GAUGE, "1", &[],
         "Share of the KV cache in use, 0 to 1."),
-    row(STEP, Measure::Waiting, "llm.engine.requests_waiting", GAUGE, "{request}", &[], None,
+    row(STEP, Measure::Waiting, "llm.engine.requests_waiting", GAUGE, "{request}", &[],
         "Requests that wait to be scheduled."),
-    row(STEP, Measure::Preemptions, "llm.engine.preemptions", COUNTER, "{preemption}", &[], None,
+    row(STEP, Measure::Preemptions, "llm.engine.preemptions", COUNTER, "{preemption}", &[],
         "Requests put back to make room."),
-    row(STEP, Measure::PrefixCacheQueries, "llm.engine.prefix_cache.queries", COUNTER, "{token}", &[], None,
+    row(STEP, Measure::PrefixCacheQueries, "llm.engine.prefix_cache.queries", COUNTER, "{token}", &[],
         "Tokens looked up in the prefix cache."),
-    row(STEP, Measure::PrefixCacheHits, "llm.engine.prefix_cache.hits", COUNTER, "{token}", &[], None,
+    row(STEP, Measure::PrefixCacheHits, "llm.engine.prefix_cache.hits", COUNTER, "{token}", &[],
         "Tokens found in the prefix cache."),
-    row(STEP, Measure::PrefixCacheHitRate, "llm.engine.prefix_cache.hit_rate", GAUGE, "1", &[], None,
+    row(STEP, Measure::PrefixCacheHitRate, "llm.engine.prefix_cache.hit_rate", GAUGE, "1", &[],
         "Found of looked up in the last step that looked up any."),
 ];
