@@ -42,23 +42,30 @@ impl Loop {
         self.last_end = 0;
     }
 
-    /// A step begins: now, and the gap before it. Steps that overlap have none.
-    fn begin(&mut self) -> (u64, Option<u64>) {
+    /// A step begins, of which every `spans`-th has a span. Steps that overlap have no gap.
+    pub fn begin(&mut self, spans: u64) -> Turn {
+        let has_span = spans > 0 && self.begun.is_multiple_of(spans);
         self.begun += 1;
-        let now = ticks::monotonic_nano();
-        let gap = if self.last_end == 0 { None } else { now.checked_sub(self.last_end) };
-        (now, gap)
-    }
-
-    /// Whether the step that begins next is one of every `spans`-th.
-    pub fn wants_span(&self, spans: u64) -> bool {
-        spans > 0 && self.begun.is_multiple_of(spans)
+        let started = ticks::monotonic_nano();
+        let gap = if self.last_end == 0 { None } else { started.checked_sub(self.last_end) };
+        Turn { started, gap, has_span }
     }
 
     /// Steps end in any order.
     pub fn end(&mut self, now: u64) {
         self.last_end = self.last_end.max(now);
     }
+}
+
+/// What the loop says of a step that begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// Monotonic nanoseconds.
+    started: u64,
+    /// Since the step before ended.
+    gap: Option<u64>,
+    /// It has a span.
+    pub has_span: bool,
 }
 
 /// A step under way.
@@ -78,19 +85,13 @@ impl Step {
     pub const NONE: Self =
         Self { span: LiveSpan::NONE, fields: [None; FIELDS.len()], started: 0, gap: None, series: None };
 
-    /// Begins, once; `start` is its span's if it has one.
-    pub fn begin(
-        &mut self,
-        thread: &mut Thread,
-        turn: &mut Loop,
-        series: Arc<Series>,
-        start: Option<&Start<'_>>,
-    ) {
+    /// Begins, with a span if there is a `start` for it.
+    pub fn begin(&mut self, thread: &mut Thread, turn: Turn, series: Arc<Series>, start: Option<&Start<'_>>) {
         if let Some(start) = start {
             self.span = LiveSpan::start(thread, start);
         }
         self.series = Some(series);
-        (self.started, self.gap) = turn.begin();
+        (self.started, self.gap) = (turn.started, turn.gap);
     }
 
     /// It has begun and not ended.

@@ -191,37 +191,44 @@ unsafe extern "C" fn set(this: Object, args: Args, count: ffi::Py_ssize_t, names
 
 unsafe extern "C" fn enter(this: Object, _: Object) -> Object {
     entry(|| {
-        // SAFETY: alive, attached; no Python code runs while either is borrowed.
+        // SAFETY: alive, attached.
         unsafe {
             let session = emit::session();
-            if session != 0 {
-                let recorder = (*this.cast::<StepObject>()).recorder;
-                let name = GivenName::of((*recorder.cast::<RecorderObject>()).name, session)?;
-                let scope = scope_index(session);
-                exclusively(this, |step: &mut StepObject| {
-                    if step.core.is_open() {
-                        return;
-                    }
-                    step.session = session;
-                    exclusively(recorder, |recorder: &mut RecorderObject| {
-                        emit::with(session, |thread| {
-                            let start = Start {
-                                name: name.resolve(thread),
-                                kind: SpanKind::Internal,
-                                scope,
-                                parent: None,
-                                start_unix_nano: None,
-                                ids: None,
-                            };
-                            recorder.state.begin(thread, &mut step.core, &start);
-                        });
-                    });
-                });
+            if session != 0 && !exclusively(this, |step: &mut StepObject| step.core.is_open()) {
+                begin(this, session)?;
             }
             ffi::Py_INCREF(this);
         }
         Ok(this)
     })
+}
+
+unsafe fn begin(this: Object, session: u64) -> Result<(), Raised> {
+    // SAFETY: attached, not inside `emit::with`, alive; one after the other, neither borrowed while the other is.
+    unsafe {
+        let recorder = (*this.cast::<StepObject>()).recorder;
+        let name = GivenName::of((*recorder.cast::<RecorderObject>()).name, session)?;
+        let scope = scope_index(session);
+        let begun = exclusively(recorder, |recorder: &mut RecorderObject| {
+            emit::with(session, |thread| recorder.state.begin(thread))
+        });
+        let Some((turn, series)) = begun else { return Ok(()) };
+        exclusively(this, |step: &mut StepObject| {
+            step.session = session;
+            emit::with(session, |thread| {
+                let start = Start {
+                    name: name.resolve(thread),
+                    kind: SpanKind::Internal,
+                    scope,
+                    parent: None,
+                    start_unix_nano: None,
+                    ids: None,
+                };
+                step.core.begin(thread, turn, series, turn.has_span.then_some(&start));
+            });
+        });
+    }
+    Ok(())
 }
 
 unsafe extern "C" fn exit(this: Object, args: Args, count: ffi::Py_ssize_t, _: Object) -> Object {

@@ -19,10 +19,10 @@ use super::instrument_types::canonical;
 use super::objects::Owned;
 use super::step;
 use crate::attrs::{self, Text, Value};
-use crate::emit::{self, Start};
+use crate::emit;
 use crate::generation::names::{Key, NAMES, Names, Side};
 use crate::generation::series::Series;
-use crate::generation::step::{FIELDS, Loop, Step};
+use crate::generation::step::{FIELDS, Loop, Turn};
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -243,8 +243,8 @@ unsafe extern "C" fn idle(this: Object, _: Object) -> Object {
 }
 
 impl Recorder {
-    /// Begins a step; `start` is its span's if it has one.
-    pub(super) fn begin(&mut self, thread: &mut emit::Thread, step: &mut Step, start: &Start<'_>) {
+    /// A step begins: its turn, and what the session says of the loop's metrics.
+    pub(super) fn begin(&mut self, thread: &mut emit::Thread) -> (Turn, Arc<Series>) {
         let session = thread.intake.session;
         let series = match &self.series {
             Some((known, series)) if *known == session => series.clone(),
@@ -254,7 +254,6 @@ impl Recorder {
                 self.series.insert((session, series)).1.clone()
             }
         };
-        let has_span = self.turn.wants_span(self.spans);
-        step.begin(thread, &mut self.turn, series, has_span.then_some(start));
+        (self.turn.begin(self.spans), series)
     }
 }
