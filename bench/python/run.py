@@ -1,7 +1,7 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|llm|rust …] [--check] [--out FOLDER] [--python
-PYTHON]
+python bench/python/run.py [hot_path|throughput|latency|memory|llm|sls|rust …] [--check] [--out FOLDER]
+[--python PYTHON]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hot_path
 import latency
 import llm
 import memory
+import sls
 import throughput
 from rivals import Missing
 from session import ROOT, Session, WrongResult, options
@@ -26,6 +27,7 @@ PYTHON_BENCHMARKS = {
     "latency": latency.run,
     "memory": memory.run,
     "llm": llm.run,
+    "sls": sls.run,
 }
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import report
-from rivals import FLOOR, OURS, PINNED, ROOT, Missing, interpreters
+from rivals import ALIYUN, FLOOR, OURS, PINNED, ROOT, Missing, interpreters
 from sink import Sink
 
-LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", "prometheus_client", FLOOR]
+LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", "prometheus_client", ALIYUN, FLOOR]
+# What can send logs to Aliyun SLS; the last does nothing else.
+SLS_LIBRARIES = [OURS, "pytracingx 0.3.0", ALIYUN]
 
 
 class WrongResult(Exception):
@@ -41,6 +43,8 @@ class Session:
                     raise
                 print(f"without the {name}: {missing}")
                 self.libraries.remove(name)
+        self.sls_libraries = [name for name in self.libraries if name in SLS_LIBRARIES]
+        self.libraries = [name for name in self.libraries if name != ALIYUN]
 
     @property
     def tracers(self) -> list[str]:
@@ -109,4 +113,4 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-__all__ = ["FLOOR", "LIBRARIES", "OURS", "ROOT", "Session", "WrongResult", "options"]
+__all__ = ["ALIYUN", "FLOOR", "LIBRARIES", "OURS", "ROOT", "Session", "WrongResult", "options"]

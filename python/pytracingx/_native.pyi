@@ -423,7 +423,7 @@ class SlsLogSink:
     """Sends log records to an Aliyun SLS logstore.
 
     Args:
-        endpoint: regional endpoint, `https` unless it says otherwise.
+        endpoint: regional endpoint such as "cn-hangzhou.log.aliyuncs.com", `https` unless it says otherwise.
         project, logstore: where, both of letters, digits, "-" and "_".
         ak_id, ak_secret: access key pair; never printed.
         topic: of every log group. Default "".
@@ -438,6 +438,7 @@ class SlsLogSink:
         batch_max_export: records in one request at most. Default 4096.
         batch_schedule_delay_ms: a record waits at most this long, in milliseconds. Default 3000.
         timeout_ms: one request, in milliseconds. Default 10000.
+        max_export_timeout_ms: a batch with its retries, in milliseconds. Default 300000.
         tags: of every log group.
         attributes: "flat" (default), each under its own key, or "json", all in one field.
         field_names: renames columns; "0.3" restores the columns of pytracingx 0.3.
@@ -465,6 +466,7 @@ class SlsLogSink:
         batch_max_export: int = 4096,
         batch_schedule_delay_ms: int = 3000,
         timeout_ms: int | None = None,
+        max_export_timeout_ms: int | None = None,
         tags: Mapping[str, str] | None = None,
         attributes: Literal["flat", "json"] = "flat",
         field_names: Mapping[str, str] | Literal["0.3"] | None = None,

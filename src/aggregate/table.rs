@@ -8,11 +8,12 @@ use super::observed::Observed;
 use super::routes::{Recorded, Routes};
 use super::series::{OVERFLOW, Series, StreamSeries, Window};
 use super::{Exemplar, Metric};
-use crate::accumulate::{Cell, Folded, overflow_attributes};
+use crate::accumulate::{Cell, Folded, Sum, overflow_attributes};
 use crate::batch::{Lookup, RecordRef};
 use crate::config::Temporality;
 use crate::instruments::{Exemplars, Instrument, Instruments, Stream};
 use crate::record::{Header, Number};
+use crate::tally::Taken;
 
 /// Bytes that cached routes take, of all instruments; beyond, all are forgotten. Programs with attribute sets that
 /// return need far less, and others gain nothing from a cache.
@@ -105,6 +106,17 @@ impl Table {
                     });
                 }
             }
+        }
+    }
+
+    /// Takes what a tally was added to.
+    pub fn add(&mut self, taken: &Taken, lookup: Lookup<'_>) {
+        let recorded = Recorded { binding: taken.binding, items: &[] };
+        if self.entry(taken.instrument, lookup).is_some() {
+            let sum = Cell::Sum(Sum::Int(taken.sum));
+            self.with_series(taken.instrument, recorded, taken.additions, lookup, |series, _| {
+                series.cell.merge(&sum);
+            });
         }
     }
 

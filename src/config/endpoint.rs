@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use zeroize::Zeroize;
+
 use super::{Protocol, Signal};
 use crate::error::Error;
 
@@ -16,7 +18,7 @@ pub struct Endpoint {
     pub host: String,
     /// Port, defaulted by scheme (80, 443) or, without a scheme, by protocol (4317, 4318).
     pub port: u16,
-    /// Path and query as requested, at least `/`. Can hold a token: never printed. gRPC: always `/`.
+    /// Path and query as requested, at least `/`. Can hold a token: never printed, wiped on drop. gRPC: always `/`.
     pub path: String,
 }
 
@@ -29,6 +31,12 @@ pub enum PathRule {
     Base(Signal),
     /// As it is.
     AsIs,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.path.zeroize();
+    }
 }
 
 impl Signal {

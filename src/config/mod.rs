@@ -48,6 +48,18 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Blots itself out of a server's words, for servers quote what they refuse. Keeps the length.
+    pub fn redact(&self, text: &mut [u8]) {
+        let secret = self.0.as_bytes();
+        let mut from = 0;
+        while !secret.is_empty()
+            && let Some(at) = text[from..].windows(secret.len()).position(|window| window == secret)
+        {
+            text[from + at..][..secret.len()].fill(b'*');
+            from += at + secret.len();
+        }
+    }
 }
 
 impl fmt::Debug for Secret {

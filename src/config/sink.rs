@@ -269,6 +269,8 @@ pub struct SlsSinkConfig {
     pub batch: BatchConfig,
     /// One request, milliseconds. Default 10 000.
     pub timeout_ms: u64,
+    /// A batch with all its retries, milliseconds. Default 300 000.
+    pub max_export_timeout_ms: u64,
     /// Tags of every log group.
     pub tags: Vec<(String, String)>,
     /// Layout of attributes.
@@ -281,6 +283,14 @@ pub struct SlsSinkConfig {
     pub filter: Option<LogFilter>,
     /// Share of traces whose records are sent, 0 to 1.
     pub sample_ratio: f64,
+}
+
+/// Such as `cn-hangzhou` or `ap-southeast-1`: nobody's host.
+fn is_region_id(text: &str) -> bool {
+    let words: Vec<_> = text.split('-').collect();
+    let is_word =
+        |word: &&str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    words.len() >= 2 && words[0].len() == 2 && words.iter().all(is_word)
 }
 
 impl SlsSinkConfig {
@@ -301,6 +311,11 @@ impl SlsSinkConfig {
         check::non_empty(endpoint_argument, endpoint)?;
         check::name(project_argument, &project)?;
         check::name(logstore_argument, &logstore)?;
+        if is_region_id(endpoint) {
+            return Err(Error::config(format_args!(
+                "{endpoint_argument} '{endpoint}' is a region, its endpoint is '{endpoint}.log.aliyuncs.com'"
+            )));
+        }
         let scheme = if endpoint.contains("://") { "" } else { "https://" };
         let (endpoint, _) = Endpoint::parse(
             endpoint_argument,
@@ -323,6 +338,7 @@ impl SlsSinkConfig {
             compression: SlsCompression::default(),
             batch: BatchConfig { max_export: 4096, schedule_delay_ms: 3000, max_queue: None },
             timeout_ms: TIMEOUT_MS,
+            max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
             tags: Vec::new(),
             attributes: SlsAttributes::default(),
             field_names: SlsFieldNames::Renamed(Vec::new()),

@@ -12,6 +12,7 @@ use super::request::Scratch;
 use crate::config::{Compression, Protocol};
 use crate::encode::chunk::Part;
 use crate::encode::otlp;
+use crate::stats::SinkProtocol;
 use crate::transport::grpc_status::{classify_otlp_grpc, grpc_code_name};
 use crate::transport::retry::{Backoff, Outcome, classify_otlp_http};
 use crate::transport::{Failure, GRPC_ENCODING, Response, compress};
@@ -68,10 +69,8 @@ pub trait Dialect: Debug + Send {
         result.as_ref().ok().map(|response| Status::Http(response.status))
     }
 
-    /// Requests are gRPC calls.
-    fn is_grpc(&self) -> bool {
-        false
-    }
+    /// What it is.
+    fn protocol(&self) -> SinkProtocol;
 
     /// How long to wait after an answer that [`Dialect::classify`] found worth a repetition; `None`: no repetition.
     /// `random` is any uniformly random number.
@@ -160,8 +159,11 @@ impl Dialect for Otlp {
         }
     }
 
-    fn is_grpc(&self) -> bool {
-        self.protocol == Protocol::Grpc
+    fn protocol(&self) -> SinkProtocol {
+        match self.protocol {
+            Protocol::HttpProtobuf => SinkProtocol::OtlpHttp,
+            Protocol::Grpc => SinkProtocol::OtlpGrpc,
+        }
     }
 
     fn next_wait(&mut self, random: u64) -> Option<Duration> {

@@ -18,6 +18,7 @@ use crate::encode::otlp::metrics::MetricEncoder;
 use crate::instruments::Instruments;
 use crate::observe::Observations;
 use crate::stats::{MeasurementStats, Snapshot};
+use crate::tally::{Taken, Tallies};
 
 /// Observable instruments have so long to answer.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ pub struct Recorded {
     pub instruments: Arc<Instruments>,
     /// Who is asked before a collection.
     pub observations: Arc<Observations>,
+    /// What counters count by themselves.
+    pub tallies: Arc<Tallies>,
     /// Measurements that found their lane full.
     pub folds: Arc<Folds>,
 }
@@ -74,6 +77,8 @@ pub(super) struct Metrics {
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
+    // Empty between collections, kept for its memory.
+    taken: Vec<Taken>,
 }
 
 impl Metrics {
@@ -111,6 +116,7 @@ impl Metrics {
             about_self,
             last_collection: None,
             stats: MeasurementStats::default(),
+            taken: Vec::new(),
         }
     }
 
@@ -227,6 +233,11 @@ impl Metrics {
         if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
             self.stats.late_observations += 1;
         }
+        // Into all tables, for what is taken is taken for all.
+        self.recorded.tallies.take(&mut self.taken);
+        for taken in self.taken.drain(..) {
+            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
+        }
         for (index, reader) in self.readers.iter_mut().enumerate() {
             if collection.readers >> index & 1 == 0 {
                 continue;
@@ -259,7 +270,7 @@ impl Metrics {
         }
     }
 
-    /// The books as of now, but for what recording threads count.
+    /// The books as of now, but for what recording threads count, tallies among it.
     pub(super) fn stats(&mut self) -> MeasurementStats {
         self.stats.conflicts = self.recorded.instruments.conflicts();
         self.stats.overflowed =

@@ -3,7 +3,7 @@
 //! full batch waits.
 //!
 //! ```text
-//!              due: a full batch, an old record, a flush            retryable
+//!     due: a full batch or half a queue, an old record, a flush     retryable
 //!      Idle ────────────────────────────────────────► Sending ─────────────────► BackingOff
 //!       ▲                                              │   ▲                       │     │
 //!       └── delivered, refused; too large: halve it ───┘   └── again, same bytes ──┘     │ `max_export_timeout_ms`
@@ -109,7 +109,7 @@ impl Sink {
             stats: SinkStats {
                 queue_capacity: settings.batch.max_queue.map(|records| records as u64),
                 endpoint: settings.endpoint.clone(),
-                is_grpc: settings.dialect.is_grpc(),
+                protocol: settings.dialect.protocol(),
                 last_error: unsupported,
                 ..SinkStats::default()
             },
@@ -204,12 +204,13 @@ impl Sink {
         true
     }
 
-    /// A batch is worth sending now.
+    /// A batch is worth sending now. A queue that holds less than a full batch is not left to fill up: what comes while
+    /// the request is under way needs the other half.
     fn has_due(&self, now: Instant) -> bool {
         let waiting = self.pending.waiting();
         waiting.records > 0
             && (waiting.records >= self.settings.batch.max_export
-                || waiting.bytes >= self.request_bytes
+                || waiting.bytes >= self.request_bytes.min(self.settings.max_queue_bytes / 2)
                 || self.pending.left() < self.flush_mark
                 || self.batch_due().is_some_and(|due| due <= now))
     }

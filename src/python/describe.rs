@@ -150,6 +150,7 @@ impl Arguments for PySlsLogSink {
         dict.set_item("compression", check::SLS_COMPRESSIONS.name(config.compression))?;
         batch_arguments(&dict, &config.batch)?;
         dict.set_item("timeout_ms", config.timeout_ms)?;
+        dict.set_item("max_export_timeout_ms", config.max_export_timeout_ms)?;
         dict.set_item("tags", pairs(py, &config.tags)?)?;
         dict.set_item("attributes", check::SLS_ATTRIBUTES.name(config.attributes))?;
         match &config.field_names {

@@ -27,6 +27,7 @@ mod generation_begin;
 mod generation_end;
 mod given_attributes;
 mod instrument;
+mod instrument_add;
 mod instrument_many;
 mod instrument_types;
 mod instrument_word;
@@ -42,6 +43,7 @@ mod propagation;
 mod reentry;
 mod sinks;
 mod sls_sink;
+mod small_int;
 mod span;
 mod span_context;
 mod stdlib_handler;
@@ -104,6 +106,7 @@ mod _native {
     #[pymodule_init]
     fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         capi::resolve(module.py())?;
+        small_int::check(module.py())?;
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CONTENT_TYPE;
 use super::sinks::MaybeExchange;
-use crate::config::{MAX_EXPORT_TIMEOUT_MS, Protocol, Resource, SlsSinkConfig, TransportConfig};
+use crate::config::{Protocol, Resource, SlsSinkConfig, TransportConfig};
 use crate::encode::sls::{self, Envelope, Layout};
 use crate::error::Error;
 use crate::exporter::LogForm;
@@ -71,7 +71,7 @@ fn settings(sink: &SlsSinkConfig, dialect: Box<dyn Dialect>) -> Settings {
         endpoint: sink.endpoint.to_string().into(),
         batch: sink.batch.clone(),
         timeout: Duration::from_millis(sink.timeout_ms),
-        max_export_timeout: Duration::from_millis(MAX_EXPORT_TIMEOUT_MS),
+        max_export_timeout: Duration::from_millis(sink.max_export_timeout_ms),
         max_queue_bytes: sink.max_queue_bytes,
         dialect,
         seed: random(),

@@ -67,6 +67,10 @@ impl SlsDestination {
         let is_ipv6 = endpoint.host.parse::<Ipv6Addr>().is_ok();
         let host = match &*endpoint.host {
             address if is_ipv6 => format!("[{address}]"),
+            // As the console shows it.
+            host if host.strip_prefix(&**project).is_some_and(|rest| rest.starts_with('.')) => {
+                host.to_owned()
+            }
             host => format!("{project}.{host}"),
         };
         let name = endpoint.host.trim_end_matches('.');

@@ -5,6 +5,7 @@
 `run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per
   process.
 `recording`   a session of this very process, for tests of what spans hold (recording.py).
+`sls`         the same with an SLS sink, to a server of its own (sls_session.py).
 
     def test_a_span_arrives(collector, run_python):
         run_python('''
@@ -35,6 +36,7 @@ from typing import Any, Protocol
 import pytest
 from otlp_server import OtlpServer
 from recording import Recording
+from sls_session import Session as SlsSession
 
 # A shell without job control starts background jobs with SIGINT ignored, and their children inherit that; with a
 # handler here, children start with the default.
@@ -132,5 +134,13 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
 def recording(collector: OtlpServer) -> Iterator[Recording]:
     """A session of this process, see recording.py."""
     session = Recording(collector)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def sls() -> Iterator[SlsSession]:
+    """A session of this process with an SLS sink, see sls_session.py."""
+    session = SlsSession()
     yield session
     session.close()

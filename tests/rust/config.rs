@@ -13,8 +13,8 @@ const TRACES: PathRule = PathRule::Signal(Signal::Traces);
 
 fn url(text: &str, protocol: Option<Protocol>, insecure: Option<bool>) -> String {
     let (endpoint, protocol) = Endpoint::parse("endpoint", text, protocol, insecure, TRACES).unwrap();
-    let Endpoint { tls, host, port, path } = endpoint;
-    let scheme = if tls { "https" } else { "http" };
+    let Endpoint { tls, host, port, path } = &endpoint;
+    let scheme = if *tls { "https" } else { "http" };
     format!("{protocol:?} {scheme} {host} {port} {path}")
 }
 

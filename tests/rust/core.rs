@@ -7,3 +7,4 @@ mod generation;
 mod lane;
 mod lane_threads;
 mod layering;
+mod tally;

@@ -751,6 +751,10 @@ fn secrets_that_a_server_quotes_are_blotted_out() {
         "{body}"
     );
     assert!(!body.contains("canary"), "{body}");
+
+    config.endpoint.path = "/adapt_canary@arms_canary/api/otlp/traces".into();
+    let (_, body) = status_and_body(post(&mut client(&config), "no token canary@arms_canary"));
+    assert!(body.ends_with("no token ******************") && !body.contains("canary"), "{body}");
 }
 
 // ---- both directions at once ---------------------------------------------------------------------------------------

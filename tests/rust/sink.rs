@@ -509,3 +509,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_queue_smaller_than_a_batch_is_sent_before_it_is_full() {
+    let mut rig = Rig::new(Settings { max_queue_bytes: 8 * RECORD, ..settings() });
+    rig.push(3);
+    rig.step();
+    assert_eq!(rig.requests().len(), 0, "neither old nor half full");
+    rig.push(1);
+    rig.step();
+    assert_eq!(rig.requests(), [[0, 1, 2, 3]]);
+    rig.push(4);
+    rig.step();
+    assert_eq!(rig.dropped(DropReason::QueueFull), 0, "there was room while the first was under way");
+    rig.peer.answer_status(200);
+    rig.peer.answer_status(200);
+    rig.step();
+    assert_eq!((rig.stats().exported, rig.requests().len()), (8, 2));
+
+    let mut rig = Rig::new(Settings { max_queue_bytes: 1, ..settings() });
+    rig.step();
+    assert_eq!((rig.requests().len(), rig.sink.interest(rig.now).wake_at), (0, None));
+}
