@@ -17,7 +17,8 @@ use crate::intern::Scope;
 use crate::record::{InstrumentKind, Number};
 use crate::sys::ticks;
 
-/// Attribute sets that a thread remembers; beyond, it begins anew.
+/// Attribute sets that a thread remembers; beyond, it begins anew, and binds no more of them: what makes so many (a model's
+/// name that a client made up) is not to take the session's room for bindings.
 const MAX_SERIES: usize = 256;
 
 /// One thing or two: the metrics that a measure feeds, the names of a key.
@@ -59,6 +60,8 @@ struct Target {
 #[derive(Debug, Default)]
 struct Known {
     session: u64,
+    /// There were too many.
+    overflowed: bool,
     /// By side, names, and attributes.
     series: HashMap<Box<[u8]>, Arc<Series>, RandomState>,
 }
@@ -73,16 +76,17 @@ impl Series {
         key.extend([side as u8, names as u8]);
         key.extend_from_slice(attributes);
         let series = KNOWN.try_with(|known| known.borrow_mut().find(thread, side, names, &key));
-        let series = series.unwrap_or_else(|_| Arc::new(Self::new(thread, side, names, &key[PREFIX..])));
+        let series =
+            series.unwrap_or_else(|_| Arc::new(Self::new(thread, side, names, &key[PREFIX..], false)));
         thread.return_items(key);
         series
     }
 
-    fn new(thread: &Thread, side: Side, names: Names, attributes: &[u8]) -> Self {
+    fn new(thread: &Thread, side: Side, names: Names, attributes: &[u8], binds: bool) -> Self {
         let mut targets = [const { [const { None }; 2] }; MEASURES];
         if thread.intake.metrics {
             for row in METRICS.iter().filter(|row| row.sides.contains(&side)) {
-                add(&mut targets[row.measure as usize], Target::of(thread, row, attributes));
+                add(&mut targets[row.measure as usize], Target::of(thread, row, attributes, binds));
             }
         }
         let text = |name: &'static str| {
@@ -161,14 +165,17 @@ const PREFIX: usize = 2;
 
 impl Known {
     fn find(&mut self, thread: &Thread, side: Side, names: Names, key: &[u8]) -> Arc<Series> {
-        if self.session != thread.intake.session || self.series.len() >= MAX_SERIES {
-            self.series.clear();
-            self.session = thread.intake.session;
+        if self.session != thread.intake.session {
+            *self = Self { session: thread.intake.session, ..Self::default() };
         }
         if let Some(series) = self.series.get(key) {
             return series.clone();
         }
-        let series = Arc::new(Series::new(thread, side, names, &key[PREFIX..]));
+        if self.series.len() >= MAX_SERIES {
+            self.series.clear();
+            self.overflowed = true;
+        }
+        let series = Arc::new(Series::new(thread, side, names, &key[PREFIX..], !self.overflowed));
         self.series.insert(key.into(), series.clone());
         series
     }
@@ -176,7 +183,7 @@ impl Known {
 
 impl Target {
     /// `None`: nobody wants its measurements.
-    fn of(thread: &Thread, row: &'static Metric, attributes: &[u8]) -> Option<Self> {
+    fn of(thread: &Thread, row: &'static Metric, attributes: &[u8], binds: bool) -> Option<Self> {
         let version = env!("CARGO_PKG_VERSION").into();
         let definition = Definition {
             scope: Scope { name: METER.into(), version, schema_url: String::new() },
@@ -189,10 +196,10 @@ impl Target {
         };
         let instruments = &thread.intake.instruments;
         let instrument = instruments.register(&definition).filter(|known| !known.streams.is_empty())?;
-        let items = with_label(attributes, row.label);
+        let bind = || instruments.bind(instrument.id, &with_label(attributes, row.label));
         Some(Self {
             instrument: instrument.id,
-            binding: instruments.bind(instrument.id, &items).unwrap_or(0),
+            binding: if binds { bind().unwrap_or(0) } else { 0 },
             exemplars: instrument.exemplars,
             is_gauge: row.kind == InstrumentKind::Gauge,
             row,

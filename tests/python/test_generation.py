@@ -640,6 +640,25 @@ def test_metrics_without_a_sampled_span(session: Session) -> None:
     assert session.collector.spans == []
 
 
+def test_more_attribute_sets_than_are_remembered(session: Session) -> None:
+    """Each model keeps its own series, first and second time."""
+    models = [f"model-{number}" for number in range(600)]
+    for model in [*models, *models]:
+        generation = ptx.generation(model=model, input_tokens=1)
+        generation.tokens(2)
+        generation.tokens(3)
+        generation.end()
+    assert ptx.force_flush()
+    for name in ("gen_ai.server.inter_token_latency", "gen_ai.server.request.duration"):
+        points = session.collector.points(name)
+        assert {p["attributes"]["gen_ai.request.model"]: p["count"] for p in points} == dict.fromkeys(
+            models, 2
+        )
+    points = session.collector.points("gen_ai.server.output_tokens")
+    assert {p["attributes"]["gen_ai.request.model"]: p["value"] for p in points} == dict.fromkeys(models, 10)
+    assert len(session.collector.points("gen_ai.client.token.usage")) == 2 * len(models)
+
+
 def test_exemplars_lead_to_the_request(session: Session) -> None:
     with ptx.generation() as generation:
         generation.token()
