@@ -20,7 +20,11 @@ ALIYUN = "aliyun-log-python-sdk"
 
 PINNED = {
     "pytracingx 0.3.0": ["pytracingx==0.3.0"],
-    "opentelemetry-sdk": ["opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2"],
+    "opentelemetry-sdk": [
+        "opentelemetry-sdk==1.45.2",
+        "opentelemetry-exporter-otlp-proto-http==1.45.2",
+        "opentelemetry-exporter-otlp-proto-grpc==1.45.2",
+    ],
     "ddtrace": ["ddtrace==4.16.0"],
     "prometheus_client": ["prometheus-client==0.26.0"],
     ALIYUN: ["aliyun-log-python-sdk==0.9.52"],

@@ -1,7 +1,7 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|llm|sls|rust …] [--check] [--out FOLDER]
-[--python PYTHON]
+python bench/python/run.py [hot_path|throughput|latency|memory|llm|sls|transport|isolation|rust …] [--check]
+[--out FOLDER] [--python PYTHON]
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import hot_path
+import isolation
 import latency
 import llm
 import memory
 import sls
 import throughput
+import transport
 from rivals import Missing
 from session import ROOT, Session, WrongResult, options
 from sink import Sink
@@ -28,6 +30,8 @@ PYTHON_BENCHMARKS = {
     "memory": memory.run,
     "llm": llm.run,
     "sls": sls.run,
+    "transport": transport.run,
+    "isolation": isolation.run,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,18 @@ class Session:
             raise WrongResult(f"{library}, {task}: exit {done.returncode}\n{done.stderr[-4000:]}")
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         result["sink"] = self.sink.stats()
+        return result
+
+    def export(self, library: str, task: str, **parameters: Any) -> dict[str, Any]:
+        """Run a task of exports.py in a fresh process of a library."""
+        script = str(Path(__file__).with_name("exports.py"))
+        command = [self.interpreters[library], script, library, task, json.dumps(parameters)]
+        # The requests library prefers these to the authority that it is given.
+        others = {key: value for key, value in os.environ.items() if not key.endswith("_CA_BUNDLE")}
+        done = subprocess.run(command, env=others, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            raise WrongResult(f"{library}, {task}: exit {done.returncode}\n{done.stderr[-4000:]}")
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
 
     def demand_all(self, library: str, recorded: int, arrived: dict[str, int]) -> None:

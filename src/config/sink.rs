@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Endpoint, LogFilter, PathRule, Secret, check};
+use super::{Endpoint, LogFilter, PathRule, ProxyChoice, Secret, check};
 use crate::error::Error;
 use crate::limits::{LogLimits, SpanLimits};
 
@@ -88,6 +88,8 @@ pub struct TransportConfig {
     pub compression: Compression,
     /// Certificates.
     pub tls: TlsFiles,
+    /// On the way there.
+    pub proxy: ProxyChoice,
     /// Bytes of encoded records that may wait for this sink; above it the newest are dropped. Default 64 MiB.
     pub max_queue_bytes: usize,
 }
@@ -103,6 +105,7 @@ impl TransportConfig {
             max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
             compression: Compression::None,
             tls: TlsFiles::default(),
+            proxy: ProxyChoice::default(),
             max_queue_bytes: MAX_QUEUE_BYTES,
         }
     }
@@ -271,6 +274,8 @@ pub struct SlsSinkConfig {
     pub timeout_ms: u64,
     /// A batch with all its retries, milliseconds. Default 300 000.
     pub max_export_timeout_ms: u64,
+    /// On the way there.
+    pub proxy: ProxyChoice,
     /// Tags of every log group.
     pub tags: Vec<(String, String)>,
     /// Layout of attributes.
@@ -339,6 +344,7 @@ impl SlsSinkConfig {
             batch: BatchConfig { max_export: 4096, schedule_delay_ms: 3000, max_queue: None },
             timeout_ms: TIMEOUT_MS,
             max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
+            proxy: ProxyChoice::default(),
             tags: Vec::new(),
             attributes: SlsAttributes::default(),
             field_names: SlsFieldNames::Renamed(Vec::new()),
@@ -346,5 +352,25 @@ impl SlsSinkConfig {
             filter: None,
             sample_ratio: 1.0,
         })
+    }
+
+    /// Where to connect: the project's own host, or the endpoint's where that is an address or a `localhost`, which have
+    /// no names below them.
+    pub fn project_endpoint(&self) -> Endpoint {
+        let name = self.endpoint.host.trim_end_matches('.');
+        let is_itself =
+            self.endpoint.address().is_some() || name == "localhost" || name.ends_with(".localhost");
+        let mut endpoint = self.endpoint.clone();
+        if !is_itself {
+            endpoint.host = self.project_host().to_ascii_lowercase();
+        }
+        endpoint
+    }
+
+    /// The project's own host name below the endpoint's, which may have been given with it, as the console shows it.
+    pub fn project_host(&self) -> String {
+        let (host, project) = (self.endpoint.global_host(), &*self.project);
+        let has_project = host.strip_prefix(project).is_some_and(|rest| rest.starts_with('.'));
+        if has_project { host.to_owned() } else { format!("{project}.{host}") }
     }
 }

@@ -23,7 +23,7 @@ use super::self_metrics::Operation;
 use crate::encode::chunk::Part;
 use crate::limits::FieldCounts;
 use crate::stats::{DropReason, SinkState, SinkStats};
-use crate::transport::retry::Outcome;
+use crate::transport::retry::{Outcome, spread};
 use crate::transport::{Exchange, Failure, Interest, Response};
 
 /// A single record may make a request larger, up to this (OTLP's limit).
@@ -40,7 +40,8 @@ const UNPREPARED_RETRY: Duration = Duration::from_millis(200);
 const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(300);
 /// Ended requests that are remembered between collections.
 const MOST_OPERATIONS: usize = 1024;
-/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
+/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself. How
+/// many it may build is [`Scratch`]'s to say.
 const REQUESTS_PER_STEP: usize = 16;
 
 /// How far a flush has come with one sink.
@@ -191,7 +192,7 @@ impl Sink {
                 }
             }
             State::Idle => {
-                if !self.has_due(now.instant) {
+                if !self.has_due(now.instant) || !scratch.has_room() {
                     return false;
                 }
                 // Nothing is taken, and no deadline begins, before there is what a request needs.
@@ -319,9 +320,13 @@ impl Sink {
                     self.settings.dialect.reset();
                     return;
                 };
-                let mut wait = wait.max(asked.unwrap_or_default());
+                let asked_and_more = asked.map(|asked| spread(asked, self.next_random()));
+                let mut wait = wait.max(asked_and_more.unwrap_or_default());
                 if let Some(refusals) = &mut self.exit_refusals
-                    && matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_)))
+                    && matches!(
+                        result,
+                        Err(Failure::Resolve(_) | Failure::Connect(_) | Failure::Proxy(_) | Failure::Tls(_))
+                    )
                 {
                     *refusals += 1;
                     wait = wait.min(EXIT_RETRY);

@@ -6,7 +6,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_milliseconds};
 use super::describe::{Arguments, NewArguments, new_arguments};
 use crate::config::check;
-use crate::config::{Secret, SlsCredentials, SlsFieldNames, SlsSinkConfig};
+use crate::config::{ProxyChoice, Secret, SlsCredentials, SlsFieldNames, SlsSinkConfig};
 use crate::encode::sls;
 use crate::error::Error;
 
@@ -37,6 +37,7 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 ///     max_queue_bytes: bytes of encoded records that may wait. Default 64 MiB.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
 ///     sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
+///     proxy: as TraceSink's. Requests to STS and other providers of `credentials` follow the environment.
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -54,11 +55,11 @@ impl PySlsLogSink {
         endpoint, project, logstore, ak_id = None, ak_secret = None, topic = None, source = None, *,
         credentials = None, security_token = None, region = None, compression = None, batch_max_export = None,
         batch_schedule_delay_ms = None, timeout_ms = None, max_export_timeout_ms = None, tags = None, attributes = None,
-        field_names = None, max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0),
+        field_names = None, max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0), proxy = None,
     ), text_signature = "(endpoint, project, logstore, ak_id=None, ak_secret=None, topic='', source='', *, \
         credentials=None, security_token=None, region=None, compression='lz4', batch_max_export=4096, \
         batch_schedule_delay_ms=3000, timeout_ms=None, max_export_timeout_ms=None, tags=None, attributes='flat', \
-        field_names=None, max_queue_bytes=None, log_filter=None, sample_ratio=1.0)")]
+        field_names=None, max_queue_bytes=None, log_filter=None, sample_ratio=1.0, proxy=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         endpoint: Text,
@@ -82,6 +83,7 @@ impl PySlsLogSink {
         max_queue_bytes: Option<Int>,
         log_filter: Option<Text>,
         sample_ratio: Real,
+        proxy: Option<Text>,
     ) -> PyResult<Self> {
         let filled = |text: Option<Text>| text.map(|text| text.0).filter(|text| !text.is_empty());
         let security_token = filled(security_token);
@@ -127,6 +129,7 @@ impl PySlsLogSink {
             max_export_timeout_ms,
             1,
         )?;
+        config.proxy = ProxyChoice::parse("SlsLogSink proxy", proxy.as_ref().map(|text| &*text.0))?;
         config.tags = tags.map(|tags| tags.0).unwrap_or_default();
         config.attributes = choice("attributes", &check::SLS_ATTRIBUTES, attributes)?.unwrap_or_default();
         if let Some(names) = field_names {

@@ -25,7 +25,9 @@ use crate::transport::{Http1, SLS_USER_AGENT};
 /// [`Error::Config`] for what SLS would refuse or no request can carry.
 pub(super) fn http(sink: &SlsSinkConfig) -> Result<Http1, Error> {
     sls::check(sink)?;
-    let transport = TransportConfig::new(SlsDestination::new(sink).endpoint, Protocol::HttpProtobuf);
+    let endpoint = SlsDestination::new(sink).endpoint;
+    let proxy = sink.proxy.clone();
+    let transport = TransportConfig { proxy, ..TransportConfig::new(endpoint, Protocol::HttpProtobuf) };
     Http1::new(&transport, CONTENT_TYPE, SLS_USER_AGENT)
 }
 

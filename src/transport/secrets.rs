@@ -1,6 +1,7 @@
 //! What must not come back: the secrets of a sink's configuration, blotted out of what a server says.
 
-use crate::config::{Secret, TransportConfig};
+use super::proxy;
+use crate::config::{ProxyChoice, Secret, TransportConfig};
 
 /// Shorter words of a header's value or of a path are no secrets, and too likely to occur by chance.
 const MIN_SECRET_BYTES: usize = 8;
@@ -9,14 +10,23 @@ const MIN_SECRET_BYTES: usize = 8;
 pub(super) struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// The endpoint's path and query, what these are made of (ARMS's begins with `/adapt_{token}`), and the last word of
-    /// each header's value.
+    /// The endpoint's path and query, what these are made of (ARMS's begins with `/adapt_{token}`), the last word of each
+    /// header's value, and what a proxy is told.
     pub(super) fn of(config: &TransportConfig) -> Self {
         let path = &config.endpoint.path;
         let parts = path.split(['/', '?', '&', '=']).map(|part| part.strip_prefix("adapt_").unwrap_or(part));
         let headers = config.headers.iter().filter_map(|(_, value)| value.expose().split_whitespace().last());
         let secrets = path.split('?').chain(parts).chain(headers);
-        Self(secrets.filter(|secret| secret.len() >= MIN_SECRET_BYTES).map(Secret::new).collect())
+        let mut secrets: Vec<_> = secrets.map(Secret::new).collect();
+        if let ProxyChoice::Via(proxy) = &config.proxy {
+            let credentials = proxy.credentials.iter().flat_map(|text| text.expose().split(':'));
+            let authorization = proxy::authorization(proxy);
+            let encoded =
+                authorization.as_ref().and_then(|value| value.to_str().ok()?.split(' ').next_back());
+            secrets.extend(credentials.chain(encoded).map(Secret::new));
+        }
+        secrets.retain(|secret| secret.expose().len() >= MIN_SECRET_BYTES);
+        Self(secrets)
     }
 
     /// Servers quote what they refuse. Keeps the length, so that a protobuf body stays one.

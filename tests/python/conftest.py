@@ -42,6 +42,11 @@ from sls_session import Session as SlsSession
 # handler here, children start with the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# No test goes through a proxy of this machine's, nor do the programs that tests start.
+for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    os.environ.pop(name, None)
+    os.environ.pop(name.upper(), None)
+
 PRELUDE = """\
 import json, os, sys, threading, time
 import pytracingx as ptx

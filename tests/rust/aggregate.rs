@@ -813,3 +813,30 @@ fn what_is_bound_takes_bounded_memory() {
     assert!(bound[..16].iter().all(Option::is_some));
     assert_eq!((bound[16], instruments.bind(1, &mebibyte(3))), (None, bound[3]));
 }
+
+#[test]
+fn between_the_steps_of_a_collection_measurements_go_on() {
+    let mut rig = Rig::new(Temporality::Delta);
+    let [first, second] = ["first", "second"].map(|name| rig.instrument(name, Counter));
+    rig.record(&first, Int(1), &[]);
+    rig.record(&second, Int(1), &[]);
+    rig.table.begin_collection(START + 10);
+    let mut sums = Vec::new();
+    let mut step = |rig: &mut Rig| {
+        let lookup = Lookup { strings: &rig.strings, timeline: &rig.timeline };
+        rig.table.collect_next(lookup, &mut |metric| {
+            sums.extend(metric.points.iter().map(|point| (metric.name.to_owned(), point.start_unix_nano)));
+        })
+    };
+    assert!(step(&mut rig) && rig.table.is_collecting());
+    rig.record(&first, Int(20), &[]);
+    rig.record(&second, Int(20), &[]);
+    let third = rig.instrument("third", Counter);
+    rig.record(&third, Int(300), &[]);
+    assert!(step(&mut rig) && !step(&mut rig) && !rig.table.is_collecting());
+    assert_eq!(sums, [("first".to_owned(), START), ("second".to_owned(), START)]);
+    let next = rig.collect(START + 20);
+    let sums: Vec<_> = next.iter().map(|metric| (&*metric.name, metric.numbers()[0].1)).collect();
+    assert_eq!(sums, [("first", Int(20)), ("third", Int(300))], "the second one's 20 were in time");
+    assert!(next.iter().all(|metric| metric.points[0].start == START + 10));
+}
