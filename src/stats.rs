@@ -339,7 +339,7 @@ pub struct LaneStats {
 pub struct MeasurementStats {
     /// Taken.
     pub recorded: u64,
-    /// Of these, folded because the thread's lane was full.
+    /// Of these, folded because the thread's lane was full, or many came at once.
     pub folded: u64,
     /// Of these, those that joined the overflow series of their stream.
     pub overflowed: u64,

@@ -15,6 +15,11 @@ use pytracingx::config::SamplerConfig;
 use pytracingx::emit::{
     self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanIds, Start, StatusUpdate, Thread,
 };
+use pytracingx::generation::arrivals::{EXACT, RUN};
+use pytracingx::generation::names::{Names, Side};
+use pytracingx::generation::series::Series;
+use pytracingx::generation::step::{Loop, Step};
+use pytracingx::generation::{Begin, Generation};
 use pytracingx::ids::{SpanId, TraceId};
 use pytracingx::instruments::Definition;
 use pytracingx::intern::{Interner, Scope};
@@ -191,6 +196,51 @@ fn log(index: usize) {
     });
 }
 
+/// Allocations of a generation's first tokens, of many later ones, and of steps, when all has been done once.
+fn generation() -> [usize; 3] {
+    let start = Start {
+        name: Text::Inline(b"chat"),
+        kind: SpanKind::Server,
+        scope: 0,
+        parent: None,
+        start_unix_nano: None,
+        ids: None,
+    };
+    let begin = Begin {
+        start,
+        operation: b"chat",
+        provider: b"vllm",
+        model: b"qwen3-8b",
+        input_tokens: None,
+        names: Names::Latest,
+        detail: None,
+        detail_if_slower_than_nano: 0,
+    };
+    let mut generation = with(|thread| Generation::begin(thread, &begin));
+    let allocations = |work: &mut dyn FnMut()| {
+        let before = ALLOCATIONS.get();
+        work();
+        ALLOCATIONS.get() - before
+    };
+    let first = allocations(&mut || (0..EXACT).for_each(|_| generation.token()));
+    (0..=RUN).for_each(|_| generation.token());
+    let later = allocations(&mut || (0..20 * RUN).for_each(|_| generation.token()));
+    assert_eq!(generation.tokens(), (EXACT + 21 * RUN + 1) as u64);
+    generation.discard();
+
+    let series = with(|thread| Series::of(thread, Side::Step, Names::Latest, &[]));
+    let mut turns = Loop::default();
+    let mut step = |_| {
+        let mut step = Step::NONE;
+        step.fields[0] = Some(Number::Int(8));
+        let turn = turns.begin(1);
+        with(|thread| step.begin(thread, turn, series.clone(), Some(&begin.start)));
+        turns.end(with(|thread| step.end(thread, None)).expect("it was open"));
+    };
+    step(0);
+    [first, later, allocations(&mut || (0..100).for_each(&mut step))]
+}
+
 fn main() {
     let (intake, mut drainer) = session();
     let instrument = intake.instruments.register(&counter("requests")).expect("room for one").id;
@@ -214,7 +264,7 @@ fn main() {
             recorded.send(()).unwrap();
             is_drained.recv().unwrap();
         }
-        counts
+        (counts, generation())
     });
     let mut batch = Batch::default();
     for round in 0..ROUNDS {
@@ -228,11 +278,13 @@ fn main() {
         batch.clear();
         drained.send(()).unwrap();
     }
-    let counts = recording.join().expect("the recording thread");
+    let (counts, of_a_generation) = recording.join().expect("the recording thread");
     emit::retract();
     assert_eq!(DropCounts::read(&intake.counters.spans_dropped).total(), 0, "spans lost");
     assert_eq!(DropCounts::read(&intake.counters.logs_dropped).total(), 0, "log records lost");
     let (warm_up, later) = counts.split_first().expect("some rounds");
     assert!(*warm_up > 0, "the first round allocates its storage; this counter counts nothing");
     assert!(later.iter().all(|count| *count == 0), "allocations by round of {TREES} requests: {counts:?}");
+    // 64, 128, … 4,096 arrivals.
+    assert_eq!(of_a_generation, [7, 0, 0], "allocations of {EXACT} tokens, of 20 runs more, of 100 steps");
 }

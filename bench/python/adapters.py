@@ -149,6 +149,10 @@ class Adapter:
         """The operations that this library has."""
         raise NotImplementedError
 
+    def llm_loops(self) -> dict[str, Loop]:
+        """The rows of the llm table, see llm_loops.py."""
+        raise NotImplementedError
+
     def three_attributes(self, count: int) -> None:
         """Spans with three attributes: throughput and memory."""
         raise NotImplementedError
@@ -191,6 +195,14 @@ class Pytracingx(Adapter):
             **log_loops(self.ptx.get_logger("bench")),
             STDLIB: stdlib_loop(SLSLoggingHandler()),
         }
+
+    def llm_loops(self) -> dict[str, Loop]:
+        import llm_loops
+
+        if hasattr(self.ptx, "generation"):
+            return llm_loops.native(self.ptx)
+        meter = self.ptx.get_meter("bench")
+        return llm_loops.by_hand(self.ptx.start_span, meter.histogram, lambda name: meter.gauge(name).record)
 
     def three_attributes(self, count: int) -> None:
         spans_with_three_attributes(self.ptx.start_span, count)
@@ -252,7 +264,7 @@ class OpenTelemetry(Adapter):
     def loops(self) -> dict[str, Loop]:
         return {**span_loops(self.tracer.start_as_current_span), **self.metric_loops(), **self.log_loops()}
 
-    def metric_loops(self) -> dict[str, Loop]:
+    def meter(self) -> Any:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -260,7 +272,18 @@ class OpenTelemetry(Adapter):
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{self.endpoint}/v1/metrics"))
         provider = MeterProvider([reader])
         self.providers.append(provider)
-        meter = provider.get_meter("bench")
+        return provider.get_meter("bench")
+
+    def llm_loops(self) -> dict[str, Loop]:
+        import llm_loops
+
+        meter, start_span = self.meter(), self.tracer.start_as_current_span
+        return llm_loops.by_hand(
+            start_span, meter.create_histogram, lambda name: meter.create_gauge(name).set
+        )
+
+    def metric_loops(self) -> dict[str, Loop]:
+        meter = self.meter()
         histogram, gauge = meter.create_histogram("histogram"), meter.create_gauge("gauge")
         return metric_loops(meter.create_counter("counter"), None, histogram, gauge.set)
 

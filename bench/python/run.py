@@ -1,6 +1,6 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|sls|transport|isolation|rust …] [--check]
+python bench/python/run.py [hot_path|throughput|latency|memory|llm|sls|transport|isolation|rust …] [--check]
 [--out FOLDER] [--python PYTHON]
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import hot_path
 import isolation
 import latency
+import llm
 import memory
 import sls
 import throughput
@@ -27,6 +28,7 @@ PYTHON_BENCHMARKS = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "llm": llm.run,
     "sls": sls.run,
     "transport": transport.run,
     "isolation": isolation.run,

@@ -50,6 +50,30 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
     return {"ns": medians, **recorded}
 
 
+def llm(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
+    """Median ns of a token, a step and a generation, and how many spans that were."""
+    from llm_loops import GENERATION, LONG, STEP, TOKEN
+
+    adapter.start(endpoint, every_signal=True)
+    nanoseconds, spans = {}, 0
+    # All repeats of a row fit a ring of ours: what is measured is recording.
+    operations = {TOKEN: count, STEP: count // 10, GENERATION: count // 100}
+    for name, loop in adapter.llm_loops().items():
+        of_one = operations[name]
+        loop(of_one * repeats)
+        gc.collect()
+        time.sleep(SETTLE_S)
+        values = []
+        for _ in range(repeats):
+            began = time.perf_counter_ns()
+            loop(of_one)
+            values.append((time.perf_counter_ns() - began) / of_one)
+        nanoseconds[name] = sorted(values)[len(values) // 2]
+        spans += 2 * repeats * (of_one // LONG if name == TOKEN else of_one)
+    adapter.stop()
+    return {"ns": nanoseconds, "spans": spans}
+
+
 def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
     """Record as fast as one thread can, then deliver everything."""
     adapter.start(endpoint)
@@ -179,7 +203,7 @@ def sls(adapter: SlsAdapter, endpoint: str, count: int, stdlib: int) -> dict[str
     }
 
 
-TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory}
+TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory, "llm": llm}
 
 
 def main() -> None:

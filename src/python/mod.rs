@@ -5,7 +5,8 @@
 //! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
 //! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
-//! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`.
+//! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`; for LLM requests
+//! `generation`, `generation_begin` and `generation_end`, for scheduler steps `step_recorder` and `step`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
@@ -21,6 +22,9 @@ mod error;
 mod exceptions;
 mod fastcall;
 mod freelist;
+mod generation;
+mod generation_begin;
+mod generation_end;
 mod given_attributes;
 mod instrument;
 mod instrument_add;
@@ -45,6 +49,8 @@ mod span_context;
 mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;
+mod step;
+mod step_recorder;
 mod strings;
 mod time;
 mod traced;
@@ -107,6 +113,8 @@ mod _native {
         logger::prepare(module)?;
         stdlib_logging::prepare(module)?;
         instrument_types::prepare(module)?;
+        generation::prepare(module)?;
+        step_recorder::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)
     }

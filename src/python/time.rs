@@ -12,7 +12,7 @@ use crate::emit;
 use crate::sys::ticks;
 
 /// 1973: below it, a number is seconds, milliseconds or microseconds of our days rather than nanoseconds.
-const EARLIEST_UNIX_NANO: i64 = 100_000_000_000_000_000;
+pub(super) const EARLIEST_UNIX_NANO: i64 = 100_000_000_000_000_000;
 
 /// An optional time argument. `None`: not given, or unusable (counted).
 ///
