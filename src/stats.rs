@@ -134,6 +134,12 @@ impl Starts {
         let count = if wanted { &self.wanted } else { &self.sampled_out };
         count.store(count.load(Relaxed) + 1, Relaxed);
     }
+
+    /// Counts many that are wanted; the owning thread only.
+    #[inline]
+    pub fn count_wanted(&self, spans: u64) {
+        self.wanted.store(self.wanted.load(Relaxed) + spans, Relaxed);
+    }
 }
 
 /// The [`Starts`] of all threads of a session.

@@ -93,7 +93,7 @@ impl AttributeList {
 
 /// At least the bytes of an attribute item.
 #[inline]
-fn size_bound(key: Text<'_>, value: Value<'_>) -> usize {
+pub(super) fn size_bound(key: Text<'_>, value: Value<'_>) -> usize {
     let key = if let Text::Inline(key) = key { key.len() } else { 0 };
     let value = match value {
         Value::Str(bytes) | Value::Bytes(bytes) => bytes.len(),

@@ -29,7 +29,8 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::sys::poll::Waker;
 use arena::{Arena, BLOCK_BYTES};
 use doorbell::Doorbell;
-use ring::{MAX_PAYLOAD_BYTES, Reader, Writer};
+pub use ring::MAX_PAYLOAD_BYTES;
+use ring::{Reader, Writer};
 
 /// Lanes of exited threads kept for new ones; more are closed.
 const IDLE_LANES: usize = 64;

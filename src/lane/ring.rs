@@ -81,7 +81,7 @@ pub(crate) struct Reader {
 }
 
 /// Largest payload that travels inside a lane.
-pub(crate) const MAX_PAYLOAD_BYTES: usize = BLOCK_BYTES - HEADER_BYTES - 64;
+pub const MAX_PAYLOAD_BYTES: usize = BLOCK_BYTES - HEADER_BYTES - 64;
 
 /// A new, empty lane. It takes its first block with its first record.
 pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {

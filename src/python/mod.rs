@@ -11,7 +11,10 @@
 mod activation;
 mod arguments;
 mod baggage;
+mod buffer;
 mod capi;
+mod column;
+mod columns;
 mod config;
 mod convert;
 mod credentials;
@@ -34,7 +37,9 @@ mod methods;
 mod number;
 mod objects;
 mod observable;
+mod parent_set;
 mod propagation;
+mod record_spans;
 mod reentry;
 mod sinks;
 mod sls_sink;
@@ -73,6 +78,8 @@ mod _native {
     use super::meter::{Meter, get_meter};
     #[pymodule_export]
     use super::observable::{_observer, _runs_callbacks, Observation, Observer};
+    #[pymodule_export]
+    use super::parent_set::{ParentSet, parent_set};
     #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]

@@ -16,7 +16,7 @@ use super::fastcall::{Raised, Signature, entry, given};
 use super::objects::{Owned, text_of};
 use super::span;
 use super::span_context::{self, SpanContext};
-use super::{current, methods, time};
+use super::{current, methods, record_spans, time};
 use crate::emit::{self, LiveSpan, Start, StatusUpdate};
 use crate::intern::Scope;
 use crate::record::SpanKind;
@@ -84,16 +84,17 @@ Returns:
 Raises:
     ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.";
 
-static METHODS: [MethodDef; 3] = [
+static METHODS: [MethodDef; 4] = [
     MethodDef::fast(c"start_span", start_span, START_SPAN_DOC),
     MethodDef::fast(c"record_span", record_span, RECORD_SPAN_DOC),
+    MethodDef::fast(c"record_spans", record_spans, record_spans::DOC),
     MethodDef::END,
 ];
 
 const DOC: &std::ffi::CStr =
     c"Starts spans under one instrumentation scope. Made by get_tracer(); works before init() and in every session.
 
-As OpenTelemetry's Tracer. The module's own start_span() and record_span() are those of a tracer named 'pytracingx'.";
+As OpenTelemetry's Tracer. The module's own functions of these names are those of a tracer named 'pytracingx'.";
 
 /// Makes the type and the module-level functions. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -122,7 +123,7 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     TYPE.store(tracer_type.clone().into_ptr().cast(), Ordering::Relaxed);
     module.add("Tracer", &tracer_type)?;
     let tracer = new_tracer(module.py(), default_scope())?;
-    for function in ["start_span", "record_span"] {
+    for function in ["start_span", "record_span", "record_spans"] {
         module.add(function, tracer.getattr(function)?)?;
     }
     Ok(())
@@ -370,6 +371,32 @@ unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_
             let context = SpanContext::of(&(*object).live);
             drop(owned);
             Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
+        }
+    })
+}
+
+unsafe extern "C" fn record_spans(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<6> = Signature::new(
+        "record_spans",
+        ["name", "parents", "start_time", "end_time", "attributes", "kind"],
+        6,
+        4,
+    );
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [name, parents, start_time, end_time, attributes, kind] =
+                SIGNATURE.parse(args, count, names)?;
+            let kind = span_kind(kind)?;
+            let session = emit::session();
+            let mut recorded = 0;
+            if session != 0 {
+                let name = GivenName::of(name, session)?;
+                let scope = scope_index(this.cast(), session);
+                let call = record_spans::Call { session, scope, kind, name, constants: &[], dropped: 0 };
+                recorded = record_spans::record(&call, parents, start_time, end_time, attributes)?;
+            }
+            Ok(ffi::PyLong_FromSize_t(recorded))
         }
     })
 }

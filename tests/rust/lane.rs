@@ -41,10 +41,20 @@ pub(crate) fn drain(drainer: &mut Drainer, batch: &mut Batch) -> usize {
 #[derive(Debug, Clone)]
 enum Step {
     Attach,
-    Push { producer: usize, bytes: usize, times: usize },
+    Push {
+        producer: usize,
+        bytes: usize,
+        times: usize,
+    },
     /// As many pushes, published together.
-    Run { producer: usize, bytes: usize, times: usize },
-    Exit { producer: usize },
+    Run {
+        producer: usize,
+        bytes: usize,
+        times: usize,
+    },
+    Exit {
+        producer: usize,
+    },
     Drain,
     Shrink,
 }
