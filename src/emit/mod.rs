@@ -19,7 +19,7 @@ mod measurement;
 mod rows;
 mod span;
 
-pub use attributes::AttributeList;
+pub use attributes::{AttributeList, Constants};
 pub use log::LogRecord;
 pub use measurement::Measurement;
 pub use rows::{Batch, ItemColumn, SpanRows, Times};

@@ -4,7 +4,8 @@
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called per
 //! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
-//! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
+//! `span`, `methods` (the `Span` type), `tracer`, `span_template` and `span_calls`; for
+//! batches of them `record_spans`, `parent_set`, `columns`, `column` and `buffer`; for measurements `instrument` and `instrument_types`, for logs
 //! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
@@ -44,7 +45,9 @@ mod reentry;
 mod sinks;
 mod sls_sink;
 mod span;
+mod span_calls;
 mod span_context;
+mod span_template;
 mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;
@@ -108,6 +111,7 @@ mod _native {
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;
+        span_template::prepare(module)?;
         logger::prepare(module)?;
         stdlib_logging::prepare(module)?;
         instrument_types::prepare(module)?;

@@ -8,11 +8,10 @@ use std::ffi::CStr;
 use pyo3::ffi;
 
 use super::columns;
-use super::convert::GivenName;
 use super::fastcall::Raised;
 use super::parent_set::Parents;
+use super::span_calls::Call;
 use crate::emit::{self, Batch};
-use crate::record::SpanKind;
 use crate::stats::DropReason;
 
 type Object = *mut ffi::PyObject;
@@ -45,18 +44,6 @@ Touches no context; blocks, locks and calls the system as little as start_span()
 cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
 is wanted nothing else is looked at, not even lengths.";
 
-/// What the spans of a call have in common, beside what varies.
-pub(super) struct Call<'a> {
-    pub(super) session: u64,
-    pub(super) scope: u16,
-    pub(super) kind: SpanKind,
-    pub(super) name: GivenName<'a>,
-    /// Attribute items that are known already.
-    pub(super) constants: &'a [u8],
-    /// Attributes given with them that could not be kept.
-    pub(super) dropped: u32,
-}
-
 /// Records a span for each parent. Returns how many were recorded.
 ///
 /// # Safety
@@ -84,8 +71,11 @@ pub(super) unsafe fn record(
         }
         let start = columns::times(&mut rows, start_time, "start_time", count, session)?;
         let end = columns::times(&mut rows, end_time, "end_time", count, session)?;
-        rows.drop_attributes(call.dropped);
-        columns::attributes(&mut rows, attributes, call.constants, count, session)?;
+        let constants = call.constants.map_or(&[][..], |constants| {
+            rows.drop_attributes(constants.dropped());
+            constants.items()
+        });
+        columns::attributes(&mut rows, attributes, constants, count, session)?;
         let wanted = rows.len();
         let recorded = emit::with(session, |thread| {
             let batch =
