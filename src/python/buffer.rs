@@ -1,13 +1,14 @@
 //! Numbers in memory of others: whatever shows a buffer (`array.array`, numpy, `memoryview`) or numpy's array interface.
-//! Copied at once, in any build: buffers themselves are not in the limited API before 3.11, and nothing is to change or
-//! be released while we read. Both are memory of the processor, so there is no GPU to wait for. May run Python code of
-//! the object, so callers are not inside `emit::with`; nothing raises for an `Exception`.
+//! Both are memory of the processor, so there is no GPU to wait for. May run Python code of the object, so callers are
+//! not inside `emit::with`; nothing raises for an `Exception`.
 #![expect(unsafe_code, reason = "written against the C API")]
 
+use std::ffi::CStr;
 use std::ptr;
 
 use pyo3::ffi;
 
+use super::capi::Buffer;
 use super::fastcall::Raised;
 use super::objects::{Owned, swallow, type_has};
 use super::strings::utf8;
@@ -39,16 +40,35 @@ enum Element {
     F64,
 }
 
-/// A copy of the elements, in C order.
+/// Elements in the memory that an object shows: read at once, before other code runs, and given back when dropped (which
+/// may run Python code). Another thread that writes there meanwhile, as numpy does without the interpreter lock, changes
+/// what is read and nothing else.
 pub(super) struct Numbers {
-    /// An exact `bytes` that nobody else has, and what it holds.
-    _owner: Owned,
-    bytes: *const [u8],
+    owner: Owner,
+    address: *const u8,
+    pub(super) len: usize,
+    /// Bytes from one element to the next.
+    stride: isize,
     element: Element,
     /// In the other byte order.
     swapped: bool,
-    /// Of the original; 0 is one number by itself.
+    /// Of the original, whose elements are in C order here; 0 is one number by itself.
     pub(super) dimensions: usize,
+}
+
+enum Owner {
+    Buffer(Buffer),
+    /// The address is good as long as these are: `bytes`, or an array interface (and the array, which the caller holds).
+    Objects(#[expect(dead_code, reason = "keeps it alive")] Owned),
+}
+
+impl Drop for Numbers {
+    fn drop(&mut self) {
+        if let Owner::Buffer(buffer) = &mut self.owner {
+            // SAFETY: attached, as when it was got; once.
+            unsafe { buffer.release() };
+        }
+    }
 }
 
 /// What an object is, as a column of numbers.
@@ -66,53 +86,89 @@ impl Numbers {
     pub(super) unsafe fn of(object: Object) -> Result<Found, Raised> {
         // SAFETY: as promised by the caller.
         unsafe {
-            let view = Owned(ffi::PyMemoryView_FromObject(object));
-            if !view.0.is_null() {
-                return Ok(Self::of_view(view.0)?.map_or(Found::Others, Found::Numbers));
+            if let Some(buffer) = Buffer::of(object) {
+                return Ok(Self::of_buffer(object, buffer)?.map_or(Found::Others, Found::Numbers));
             }
             swallow()?;
             if !type_has(object, c"__array_interface__") {
                 return Ok(Found::Nothing);
             }
             let interface = attribute(object, c"__array_interface__")?;
-            Ok(Self::of_interface(interface.0)?.map_or(Found::Others, Found::Numbers))
+            Ok(Self::of_interface(interface)?.map_or(Found::Others, Found::Numbers))
         }
     }
 
-    unsafe fn of_view(view: Object) -> Result<Option<Self>, Raised> {
-        // SAFETY: attached; a memoryview, whose attributes and methods are the interpreter's own.
+    unsafe fn of_buffer(object: Object, mut buffer: Buffer) -> Result<Option<Self>, Raised> {
+        // SAFETY: attached, alive; the buffer is as its exporter filled it in: a shape and strides of as many dimensions.
         unsafe {
-            let format = attribute(view, c"format")?;
-            let Some(item_bytes) = size(attribute(view, c"itemsize")?.0)? else { return Ok(None) };
-            let Some(dimensions) = size(attribute(view, c"ndim")?.0)? else { return Ok(None) };
-            let Some((element, swapped)) = text(format.0).and_then(|format| element(format, item_bytes))
-            else {
+            let format = if buffer.format.is_null() { c"B" } else { CStr::from_ptr(buffer.format) };
+            let Some((element, swapped)) = element(format.to_bytes(), buffer.item_bytes as usize) else {
+                buffer.release();
                 return Ok(None);
             };
-            let to_bytes = attribute(view, c"tobytes")?;
+            let dimensions = buffer.dimensions.max(0) as usize;
+            if dimensions > 1 {
+                buffer.release();
+                return Self::of_matrix(object, element, swapped, dimensions);
+            }
+            let is_row = dimensions == 1 && !buffer.shape.is_null();
+            let len = if is_row { (*buffer.shape).max(0) as usize } else { 1 };
+            let stride =
+                if is_row && !buffer.strides.is_null() { *buffer.strides } else { buffer.item_bytes };
+            let address = buffer.address.cast_const().cast();
+            Ok(Some(Self {
+                owner: Owner::Buffer(buffer),
+                address,
+                len,
+                stride,
+                element,
+                swapped,
+                dimensions,
+            }))
+        }
+    }
+
+    /// More dimensions, as one: copied.
+    #[cold]
+    unsafe fn of_matrix(
+        object: Object,
+        element: Element,
+        swapped: bool,
+        dimensions: usize,
+    ) -> Result<Option<Self>, Raised> {
+        // SAFETY: attached; a memoryview, whose methods are the interpreter's own, gives exact `bytes`.
+        unsafe {
+            let view = Owned(ffi::PyMemoryView_FromObject(object));
+            let to_bytes =
+                if view.0.is_null() { Owned(ptr::null_mut()) } else { attribute(view.0, c"tobytes")? };
             let bytes = if to_bytes.0.is_null() {
-                ptr::null_mut()
+                Owned(ptr::null_mut())
             } else {
-                ffi::PyObject_CallObject(to_bytes.0, ptr::null_mut())
+                Owned(ffi::PyObject_CallObject(to_bytes.0, ptr::null_mut()))
             };
-            if bytes.is_null() {
-                swallow()?;
+            if bytes.0.is_null() {
+                swallow_if_set()?;
                 return Ok(None);
             }
-            Ok(Some(Self::new(Owned(bytes), element, swapped, dimensions)))
+            let address = ffi::PyBytes_AsString(bytes.0).cast_const().cast();
+            let (len, stride) =
+                (ffi::PyBytes_Size(bytes.0) as usize / element.bytes(), element.bytes() as isize);
+            let owner = Owner::Objects(bytes);
+            Ok(Some(Self { owner, address, len, stride, element, swapped, dimensions }))
         }
     }
 
     /// One dimension of numpy's array interface, version 3. That its address is good is the object's promise, as it is to
     /// numpy.
-    unsafe fn of_interface(interface: Object) -> Result<Option<Self>, Raised> {
+    unsafe fn of_interface(dict: Owned) -> Result<Option<Self>, Raised> {
+        let interface = dict.0;
         // SAFETY: attached; exact types are checked before their contents are read, and what is borrowed is kept alive by
         // the dict, which nothing changes meanwhile: no Python code runs.
         unsafe {
             if interface.is_null() || ffi::PyDict_CheckExact(interface) == 0 {
                 return Ok(None);
             }
-            let get = |key: &std::ffi::CStr| {
+            let get = |key: &CStr| {
                 let value = ffi::PyDict_GetItemString(interface, key.as_ptr());
                 if value.is_null() || value == ffi::Py_None() { None } else { Some(value) }
             };
@@ -144,49 +200,25 @@ impl Numbers {
                 Some(_) => return Ok(None),
             };
             let whole = len.checked_mul(item_bytes).and_then(|bytes| isize::try_from(bytes).ok());
-            let (Some(whole), false) = (whole, address == 0 && len > 0) else { return Ok(None) };
-            let bytes = Owned(ffi::PyBytes_FromStringAndSize(ptr::null(), whole));
-            if bytes.0.is_null() {
-                swallow()?;
+            if whole.is_none() || address == 0 && len > 0 {
                 return Ok(None);
             }
-            let to = ffi::PyBytes_AsString(bytes.0).cast::<u8>();
-            let from = ptr::with_exposed_provenance::<u8>(address);
-            for index in 0..len {
-                let from = from.wrapping_offset(stride.wrapping_mul(index as isize));
-                ptr::copy_nonoverlapping(from, to.add(index * item_bytes), item_bytes);
-            }
-            Ok(Some(Self::new(bytes, element, swapped, 1)))
+            let owner = Owner::Objects(dict);
+            let address = ptr::with_exposed_provenance(address);
+            Ok(Some(Self { owner, address, len, stride, element, swapped, dimensions: 1 }))
         }
-    }
-
-    /// `owner` is an exact `bytes` that nobody else has.
-    unsafe fn new(owner: Owned, element: Element, swapped: bool, dimensions: usize) -> Self {
-        // SAFETY: attached; an exact `bytes`.
-        let bytes = unsafe {
-            let len = ffi::PyBytes_Size(owner.0).max(0) as usize;
-            ptr::slice_from_raw_parts(ffi::PyBytes_AsString(owner.0).cast::<u8>(), len)
-        };
-        Self { _owner: owner, bytes, element, swapped, dimensions }
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: what the owner holds lives as long as it, at the same address, and never changes.
-        unsafe { &*self.bytes }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes().len() / self.element.bytes()
     }
 
     /// The element; zero beyond the end.
     pub(super) fn get(&self, index: usize) -> Cell {
         let size = self.element.bytes();
         let mut bytes = [0; 8];
-        let from = index.saturating_mul(size);
-        let Some(element) = self.bytes().get(from..from.saturating_add(size)) else { return Cell::Int(0) };
-        bytes[..size].copy_from_slice(element);
+        if index >= self.len {
+            return Cell::Int(0);
+        }
+        let from = self.address.wrapping_offset(self.stride.wrapping_mul(index as isize));
+        // SAFETY: an element of the memory that the owner keeps; no element is larger than 8 bytes.
+        unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), size) };
         if self.swapped {
             bytes[..size].reverse();
         }
@@ -215,22 +247,24 @@ impl Numbers {
         match self.element {
             Element::F32 | Element::F64 => Some(true),
             Element::Bool => None,
-            Element::U64 if (0..self.len()).any(|index| matches!(self.get(index), Cell::Large(_))) => None,
+            Element::U64 if (0..self.len).any(|index| matches!(self.get(index), Cell::Large(_))) => None,
             _ => Some(false),
         }
     }
 
-    /// Appends the bits of the elements at `indices`, widened to `i64` or `f64`. All are below [`Numbers::len`].
+    /// Appends the bits of the elements at `indices`, widened to `i64` or `f64`. Those beyond the end are zero.
     pub(super) fn widen(&self, indices: impl Iterator<Item = usize>, out: &mut Vec<u64>) {
-        let bytes = self.bytes();
+        let (address, len) = (self.address, self.len);
         macro_rules! widen {
-            ($type:ty, $wide:expr) => {{
-                let (elements, _) = bytes.as_chunks();
+            ($type:ty, $wide:expr) => {
                 out.extend(indices.map(|index| {
-                    let number = <$type>::from_ne_bytes(elements.get(index).copied().unwrap_or_default());
-                    $wide(number)
+                    if index >= len {
+                        return 0;
+                    }
+                    // SAFETY: an element of the memory that the owner keeps, one behind the other.
+                    $wide(unsafe { address.cast::<$type>().add(index).read_unaligned() })
                 }))
-            }};
+            };
         }
         let bits = |cell| match cell {
             Cell::Double(number) => number.to_bits(),
@@ -239,7 +273,9 @@ impl Numbers {
             Cell::Bool(truth) => u64::from(truth),
         };
         match self.element {
-            _ if self.swapped => out.extend(indices.map(|index| bits(self.get(index)))),
+            _ if self.swapped || self.stride != self.element.bytes() as isize => {
+                out.extend(indices.map(|index| bits(self.get(index))))
+            }
             Element::I64 | Element::U64 | Element::F64 => widen!(u64, |number| number),
             Element::I32 => widen!(i32, |number| i64::from(number) as u64),
             Element::U32 => widen!(u32, u64::from),
@@ -317,7 +353,7 @@ fn element_of_typestr(text: &[u8]) -> Option<(Element, bool)> {
 }
 
 /// An attribute, or null.
-unsafe fn attribute(object: Object, name: &std::ffi::CStr) -> Result<Owned, Raised> {
+unsafe fn attribute(object: Object, name: &CStr) -> Result<Owned, Raised> {
     // SAFETY: attached, alive.
     let value = Owned(unsafe { ffi::PyObject_GetAttrString(object, name.as_ptr()) });
     if value.0.is_null() {

@@ -60,7 +60,7 @@ pub(super) unsafe fn times(
                 return Ok(Times::One(time.unwrap_or_else(ticks::unix_nano)));
             }
             Column::Numbers(column) => {
-                check(column.len(), parents, Text::Inline(name.as_bytes()), session)?;
+                check(column.len, parents, Text::Inline(name.as_bytes()), session)?;
                 let (indices, times) = rows.indices_and_numbers();
                 let mut unusable = 0;
                 let now = ticks::unix_nano();
@@ -205,7 +205,7 @@ unsafe fn attribute(
                 values(rows, key, &sequence.frozen()?)
             }
             Column::Numbers(column) => {
-                check(column.len(), parents, key, session)?;
+                check(column.len, parents, key, session)?;
                 if let (Text::Id(id), Some(is_double)) = (key, column.are_doubles()) {
                     let (indices, numbers) = rows.indices_and_numbers();
                     let from = numbers.len();

@@ -127,7 +127,7 @@ pub(super) unsafe fn numbers(values: Object, mut each: impl FnMut(Option<Number>
         if ffi::PyList_CheckExact(values) == 0 && ffi::PyTuple_CheckExact(values) == 0 {
             match Numbers::of(values)? {
                 Found::Numbers(column) => {
-                    for index in 0..column.len() {
+                    for index in 0..column.len {
                         each(Some(of_cell(column.get(index))));
                     }
                     return Ok(());
