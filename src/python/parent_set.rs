@@ -11,7 +11,7 @@ use pyo3::sync::critical_section::with_critical_section;
 
 use super::current;
 use super::fastcall::Raised;
-use super::objects::{Owned, swallow};
+use super::objects::{Owned, swallow, type_has};
 use crate::emit::{Parent, SpanRows, Thread};
 
 type Object = *mut ffi::PyObject;
@@ -142,13 +142,13 @@ pub(super) fn parent_set<'py>(
 pub(super) enum Parents<'py> {
     Set(Bound<'py, ParentSet>),
     List(Object),
-    /// One that nobody else has, or that nobody can change.
+    /// Null is none.
     Tuple(Owned),
 }
 
 impl Parents<'_> {
     /// # Errors
-    /// `TypeError` when it is nothing that could be iterated over. What raises while it is, has no rows.
+    /// `TypeError` when it is nothing that could be iterated over. What raises while it is iterated over has no rows.
     ///
     /// # Safety
     /// Attached, not inside `emit::with`; `object` is alive as long as the result is used.
@@ -159,22 +159,23 @@ impl Parents<'_> {
             if ffi::PyList_CheckExact(object) != 0 && !cfg!(Py_GIL_DISABLED) {
                 return Ok(Self::List(object));
             }
-            if ffi::PyTuple_CheckExact(object) != 0 {
+            if ffi::PyTuple_Check(object) != 0 {
                 return Ok(Self::Tuple(Owned::new(object)));
             }
             if let Ok(set) = Bound::from_borrowed_ptr(py, object).cast_into::<ParentSet>() {
                 return Ok(Self::Set(set));
             }
-            let rows = Owned(ffi::PySequence_Tuple(object));
+            // A subclass of a list is read as what it holds.
+            let is_list = ffi::PyList_Check(object) != 0;
+            let rows =
+                Owned(if is_list { ffi::PyList_AsTuple(object) } else { ffi::PySequence_Tuple(object) });
             if !rows.0.is_null() {
                 return Ok(Self::Tuple(rows));
             }
             swallow()?;
-            let iterator = Owned(ffi::PyObject_GetIter(object));
-            if !iterator.0.is_null() {
-                return Ok(Self::Tuple(Owned(ffi::PyTuple_New(0))));
+            if type_has(object, c"__iter__") || type_has(object, c"__getitem__") {
+                return Ok(Self::Tuple(rows));
             }
-            swallow()?;
             let kind = Bound::from_borrowed_ptr(py, object).get_type().name()?;
             let text = format!("parents must be a sequence of Span, SpanContext or None, got {kind}");
             Err(PyTypeError::new_err(text).into())
