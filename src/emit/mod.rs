@@ -22,7 +22,7 @@ mod span;
 pub use attributes::{AttributeList, Constants};
 pub use log::LogRecord;
 pub use measurement::Measurement;
-pub use rows::{Batch, ItemColumn, SpanRows, Times};
+pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
 pub use span::{LiveSpan, Parent, Start, StatusUpdate};
 
 use std::cell::{Cell, UnsafeCell};

@@ -15,7 +15,7 @@ use crate::stats::DropReason;
 
 /// What the spans of one call have in common.
 #[derive(Debug, Clone, Copy)]
-pub struct Batch<'a> {
+pub struct SpanBatch<'a> {
     /// Their name.
     pub name: Text<'a>,
     /// Their kind.
@@ -330,7 +330,7 @@ impl Thread {
 
     /// Records a span for each row, or counts it as lost: once the lane is full, all that follow. Returns how many were
     /// recorded.
-    pub fn record_rows(&mut self, batch: &Batch<'_>, table: &mut SpanRows) -> usize {
+    pub fn record_rows(&mut self, batch: &SpanBatch<'_>, table: &mut SpanRows) -> usize {
         let Self { producer, ids, intake, starts, .. } = self;
         let counters = &intake.counters;
         starts.count_wanted(table.len() as u64);

@@ -11,7 +11,7 @@ use super::columns;
 use super::fastcall::Raised;
 use super::parent_set::Parents;
 use super::span_calls::Call;
-use crate::emit::{self, Batch};
+use crate::emit::{self, SpanBatch};
 use crate::stats::DropReason;
 
 type Object = *mut ffi::PyObject;
@@ -79,7 +79,7 @@ pub(super) unsafe fn record(
         let wanted = rows.len();
         let recorded = emit::with(session, |thread| {
             let batch =
-                Batch { name: call.name.resolve(thread), kind: call.kind, scope: call.scope, start, end };
+                SpanBatch { name: call.name.resolve(thread), kind: call.kind, scope: call.scope, start, end };
             let recorded = thread.record_rows(&batch, &mut rows);
             thread.return_rows(rows);
             recorded

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use super::capi::{FastCall, MethodDef};
 use super::convert::{Encoder, GivenName};
 use super::fastcall::{Raised, Signature, entry, from_tuple_and_dict, given};
-use super::objects::{Owned, encode_lossy};
+use super::objects::{Owned, encode_lossy, type_name};
 use super::span_calls::{self, Call, Finished};
 use super::strings::Name;
 use super::{record_spans, span, tracer};
@@ -226,7 +226,8 @@ unsafe extern "C" fn new(_type: *mut ffi::PyTypeObject, args: Object, keywords: 
 #[cold]
 unsafe fn refuse(argument: &str, expected: &str, got: Object) -> Raised {
     // SAFETY: attached, alive.
-    let kind = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), got) }.get_type().to_string();
+    let kind = unsafe { type_name(got) };
+    let kind = String::from_utf8_lossy(&kind);
     PyTypeError::new_err(format!("{argument} must be {expected}, got {kind}")).into()
 }
 
@@ -236,6 +237,7 @@ unsafe extern "C" fn dealloc(object: Object) {
         let template = object.cast::<TemplateObject>();
         if !(*template).source.is_null() {
             let source = Box::from_raw((*template).source);
+            // Relaxed: nobody else has it any more, and letting go of the last reference ordered what they did.
             let mut known = source.known.load(Ordering::Relaxed);
             while !known.is_null() {
                 known = Box::from_raw(known).before;
@@ -265,7 +267,7 @@ impl Source {
     /// What a span of it begins with in the session.
     #[inline]
     fn call(&self, session: u64) -> Option<Call<'_>> {
-        // Acquire: pairs with the exchange in `learn`.
+        // Acquire: pairs with the update in `learn`.
         let known = self.known.load(Ordering::Acquire);
         // SAFETY: null, or from `Box::into_raw` and freed with the template only.
         let known = match unsafe { known.as_ref() }.filter(|known| known.session == session) {
@@ -293,21 +295,14 @@ impl Source {
             let constants = Constants::new(Items::new(&self.items), self.dropped, limit, strings);
             (name.unwrap_or(StrId::NONE), constants)
         })?;
-        let before = self.known.load(Ordering::Acquire);
-        let known = Box::into_raw(Box::new(Known { session, name, constants, before }));
-        // AcqRel: publishes what it points to. Where another thread was faster, ours goes on top of its.
-        while let Err(now) =
+        let known = Box::into_raw(Box::new(Known { session, name, constants, before: ptr::null_mut() }));
+        // AcqRel: publishes what it points to. Where another thread is faster, ours goes on top of its.
+        let exchange = self.known.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| {
             // SAFETY: ours until it is exchanged in.
-            self.known.compare_exchange(
-                unsafe { (*known).before },
-                known,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
-        {
-            // SAFETY: as above.
-            unsafe { (*known).before = now };
-        }
+            unsafe { (*known).before = before };
+            Some(known)
+        });
+        debug_assert!(exchange.is_ok());
         // SAFETY: freed with the template only.
         Some(unsafe { &*known })
     }
