@@ -39,7 +39,7 @@ pub enum DropReason {
     OtherSession,
     /// Recorded while the thread's lane was already gone (thread exit).
     ThreadExit,
-    /// The sink's protocol is not available in this build.
+    /// The sink cannot send: what is wrong, with its files for one, is its `last_error`.
     Unsupported,
     /// Lost when the exporter restarted after a panic: a bug of ours.
     Internal,
@@ -240,7 +240,7 @@ pub enum SinkState {
     BackingOff,
     /// Waiting after several failures in a row: only probes go out.
     CircuitOpen,
-    /// Its protocol is not available in this build.
+    /// It cannot send, or its server does not know this signal: what comes is dropped.
     Unsupported,
 }
 
@@ -262,6 +262,8 @@ impl SinkState {
 pub struct SinkStats {
     /// `scheme://host:port/…`: without the path, which can hold a token.
     pub endpoint: Arc<str>,
+    /// Its requests are gRPC calls.
+    pub is_grpc: bool,
     /// What it is doing.
     pub state: SinkState,
     /// Records that this sink's sampler wanted.

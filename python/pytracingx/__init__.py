@@ -73,6 +73,7 @@ from ._native import (
 TYPE_CHECKING = False  # type checkers take it for typing's, which would cost every process 2 MB
 if TYPE_CHECKING:
     from . import aliyun
+    from ._sigterm import install_sigterm_flush
     from ._traced import traced
 else:
 
@@ -80,6 +81,8 @@ else:
         # Imported when first used: `traced` needs `inspect`, which takes longer than all the rest.
         if name == "traced":
             from ._traced import traced as value
+        elif name == "install_sigterm_flush":
+            from ._sigterm import install_sigterm_flush as value
         elif name == "aliyun":
             import importlib
 
@@ -140,6 +143,7 @@ __all__ = [
     "get_tracer",
     "init",
     "inject_headers",
+    "install_sigterm_flush",
     "is_initialized",
     "new_context",
     "now",

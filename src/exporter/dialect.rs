@@ -9,11 +9,12 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderName, HeaderValue};
 
 use super::request::Scratch;
-use crate::config::Compression;
+use crate::config::{Compression, Protocol};
 use crate::encode::chunk::Part;
 use crate::encode::otlp;
+use crate::transport::grpc_status::{classify_otlp_grpc, grpc_code_name};
 use crate::transport::retry::{Backoff, Outcome, classify_otlp_http};
-use crate::transport::{Failure, Response, compress};
+use crate::transport::{Failure, GRPC_ENCODING, Response, compress};
 
 /// What an OTLP envelope adds around resource and scopes, at most.
 const OTLP_ENVELOPE_BYTES: usize = 64;
@@ -62,6 +63,16 @@ pub trait Dialect: Debug + Send {
     /// What an answer means. May blot out what of it is secret.
     fn classify(&mut self, result: &mut Result<Response, Failure>, now_unix_seconds: u64) -> Outcome;
 
+    /// The status that self-metrics show; `None`: there was no answer.
+    fn status(&self, result: &Result<Response, Failure>) -> Option<Status> {
+        result.as_ref().ok().map(|response| Status::Http(response.status))
+    }
+
+    /// Requests are gRPC calls.
+    fn is_grpc(&self) -> bool {
+        false
+    }
+
     /// How long to wait after an answer that [`Dialect::classify`] found worth a repetition; `None`: no repetition.
     /// `random` is any uniformly random number.
     fn next_wait(&mut self, random: u64) -> Option<Duration>;
@@ -75,13 +86,22 @@ pub trait Dialect: Debug + Send {
     fn reset(&mut self);
 }
 
-/// OTLP over HTTP.
+/// Of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// HTTP's.
+    Http(u16),
+    /// The name of gRPC's code.
+    Grpc(&'static str),
+}
+
+/// OTLP over HTTP or gRPC: the messages are the same.
 #[derive(Debug)]
 pub struct Otlp {
     /// Builds the request from resource and parts, replacing the buffer.
     pub envelope: fn(&[u8], &[Part], &mut Vec<u8>),
-    /// What an answer means.
-    pub classify: fn(&Result<Response, Failure>, u64) -> Outcome,
+    /// How compression is declared, and what an answer means.
+    pub protocol: Protocol,
     /// Encoded resource.
     pub resource: Arc<[u8]>,
     /// Request bodies.
@@ -91,11 +111,11 @@ pub struct Otlp {
 }
 
 impl Default for Otlp {
-    /// An empty resource, no compression.
+    /// HTTP, an empty resource, no compression.
     fn default() -> Self {
         Self {
             envelope: otlp::request,
-            classify: classify_otlp_http,
+            protocol: Protocol::HttpProtobuf,
             resource: Arc::default(),
             compression: Compression::None,
             backoff: Backoff::default(),
@@ -119,12 +139,29 @@ impl Dialect for Otlp {
     }
 
     fn headers(&mut self, body: &Body, _now_unix_seconds: u64) -> Result<Headers, String> {
-        let header = |encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        Ok(body.encoding.map(header).into_iter().collect())
+        let name = match self.protocol {
+            Protocol::HttpProtobuf => CONTENT_ENCODING,
+            Protocol::Grpc => const { HeaderName::from_static(GRPC_ENCODING) },
+        };
+        Ok(body.encoding.map(|encoding| (name, HeaderValue::from_static(encoding))).into_iter().collect())
     }
 
     fn classify(&mut self, result: &mut Result<Response, Failure>, now_unix_seconds: u64) -> Outcome {
-        (self.classify)(result, now_unix_seconds)
+        match self.protocol {
+            Protocol::HttpProtobuf => classify_otlp_http(result, now_unix_seconds),
+            Protocol::Grpc => classify_otlp_grpc(result),
+        }
+    }
+
+    fn status(&self, result: &Result<Response, Failure>) -> Option<Status> {
+        match self.protocol {
+            Protocol::HttpProtobuf => result.as_ref().ok().map(|response| Status::Http(response.status)),
+            Protocol::Grpc => grpc_code_name(result).map(Status::Grpc),
+        }
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.protocol == Protocol::Grpc
     }
 
     fn next_wait(&mut self, random: u64) -> Option<Duration> {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dialect::Status;
 use crate::attrs::{self, Text, Value};
 use crate::batch::Batch;
 use crate::ids::{SpanId, TraceId};
@@ -18,8 +19,8 @@ use crate::stats::{DropReason, SinkStats, Snapshot};
 pub(super) struct Operation {
     /// From the beginning of the request to its answer or failure.
     pub(super) duration: Duration,
-    /// HTTP status of the answer; `None`: there was none.
-    pub(super) status: Option<u16>,
+    /// Of the answer; `None`: there was none.
+    pub(super) status: Option<Status>,
 }
 
 /// See the module documentation.
@@ -34,7 +35,8 @@ pub(super) struct SelfMetrics {
 pub(super) struct Words {
     signal: &'static str,
     unit: &'static str,
-    exporter: &'static str,
+    http_exporter: &'static str,
+    grpc_exporter: &'static str,
     /// Points go to their exporter without one.
     processor: Option<&'static str>,
 }
@@ -42,21 +44,30 @@ pub(super) struct Words {
 pub(super) const SPANS: Words = Words {
     signal: "span",
     unit: "{span}",
-    exporter: "otlp_http_span_exporter",
+    http_exporter: "otlp_http_span_exporter",
+    grpc_exporter: "otlp_grpc_span_exporter",
     processor: Some("batching_span_processor"),
 };
 pub(super) const LOGS: Words = Words {
     signal: "log",
     unit: "{log_record}",
-    exporter: "otlp_http_log_exporter",
+    http_exporter: "otlp_http_log_exporter",
+    grpc_exporter: "otlp_grpc_log_exporter",
     processor: Some("batching_log_processor"),
 };
 pub(super) const POINTS: Words = Words {
     signal: "metric_data_point",
     unit: "{data_point}",
-    exporter: "otlp_http_metric_exporter",
+    http_exporter: "otlp_http_metric_exporter",
+    grpc_exporter: "otlp_grpc_metric_exporter",
     processor: None,
 };
+
+impl Words {
+    fn exporter(&self, sink: &SinkStats) -> &'static str {
+        if sink.is_grpc { self.grpc_exporter } else { self.http_exporter }
+    }
+}
 
 impl SelfMetrics {
     pub(super) fn new(instruments: Arc<Instruments>) -> Self {
@@ -92,15 +103,25 @@ impl SelfMetrics {
         ended: &[Operation],
     ) -> &Batch {
         self.observed.clear();
-        let name = format!("{}/{index}", words.exporter);
+        let exporter = words.exporter(sink);
+        let name = format!("{exporter}/{index}");
         for operation in ended {
-            let mut attributes = component(words.exporter, &name, sink);
-            if let Some(status) = operation.status {
-                attributes.push(("http.response.status_code", Value::Int(status.into())));
+            let mut attributes = component(exporter, &name, sink);
+            match operation.status {
+                Some(Status::Http(status)) => {
+                    attributes.push(("http.response.status_code", Value::Int(status.into())));
+                }
+                Some(Status::Grpc(code)) => {
+                    attributes.push(("rpc.response.status_code", Value::Str(code.as_bytes())));
+                }
+                None => {}
             }
-            let failed = operation.status.is_none_or(|status| status >= 400);
-            let error = operation.status.map_or("no_answer".to_owned(), |status| status.to_string());
-            if failed {
+            let error = match operation.status {
+                Some(Status::Http(status)) => (status >= 400).then(|| status.to_string()),
+                Some(Status::Grpc(code)) => (code != "OK").then(|| code.to_owned()),
+                None => Some("no_answer".to_owned()),
+            };
+            if let Some(error) = &error {
                 attributes.push(("error.type", Value::Str(error.as_bytes())));
             }
             let kind = InstrumentKind::Histogram;
@@ -123,8 +144,9 @@ impl SelfMetrics {
     }
 
     fn sink(&mut self, words: &Words, index: usize, sink: &SinkStats) {
-        let exporter_name = format!("{}/{index}", words.exporter);
-        let exporter = component(words.exporter, &exporter_name, sink);
+        let exporter_type = words.exporter(sink);
+        let exporter_name = format!("{exporter_type}/{index}");
+        let exporter = component(exporter_type, &exporter_name, sink);
         let of_exporter = |what: &str| format!("otel.sdk.exporter.{}.{what}", words.signal);
         self.up_down_counter(&of_exporter("inflight"), words.unit, sink.in_flight_records, &exporter);
         self.counter(&of_exporter("exported"), words.unit, sink.exported, &exporter);

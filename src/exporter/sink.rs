@@ -36,6 +36,8 @@ pub const EXIT_REFUSALS: u32 = 2;
 const EXIT_RETRY: Duration = Duration::from_millis(200);
 /// Between looks for what a request needs and is not there: credentials.
 const UNPREPARED_RETRY: Duration = Duration::from_millis(200);
+/// Between questions to a server that does not know a signal: it may learn it when it is configured anew.
+const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(300);
 /// Ended requests that are remembered between collections.
 const MOST_OPERATIONS: usize = 1024;
 /// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
@@ -75,6 +77,8 @@ pub struct Sink {
     random: u64,
     /// Records up to this count of `pending.entered()` are sent without waiting for a full batch.
     flush_mark: u64,
+    /// The server does not know this signal: until then it is not asked again, and what comes is dropped.
+    unasked_until: Option<Instant>,
     /// While the interpreter exits: connections that failed.
     exit_refusals: Option<u32>,
     /// When the request under way began.
@@ -98,12 +102,14 @@ impl Sink {
             request_bytes: settings.dialect.request_bytes(),
             random: settings.seed,
             flush_mark: 0,
+            unasked_until: None,
             exit_refusals: None,
             began: None,
             operations: None,
             stats: SinkStats {
                 queue_capacity: settings.batch.max_queue.map(|records| records as u64),
                 endpoint: settings.endpoint.clone(),
+                is_grpc: settings.dialect.is_grpc(),
                 last_error: unsupported,
                 ..SinkStats::default()
             },
@@ -131,7 +137,10 @@ impl Sink {
     pub fn push(&mut self, part: &Part, since: Instant) {
         if self.exchange.is_none() {
             self.drop_records(DropReason::Unsupported, part.count());
+        } else if self.unasked_until.is_some_and(|until| since < until) {
+            self.drop_records(DropReason::Refused, part.count());
         } else {
+            self.unasked_until = None;
             let refused = self.pending.push(part, since);
             self.drop_records(DropReason::QueueFull, refused as u64);
         }
@@ -258,7 +267,7 @@ impl Sink {
         if let (Some(operations), Some(began)) = (&mut self.operations, self.began.take())
             && operations.len() < MOST_OPERATIONS
         {
-            let status = result.as_ref().ok().map(|response| response.status);
+            let status = self.settings.dialect.status(result);
             operations.push(Operation { duration: now.instant.duration_since(began), status });
         }
         match self.settings.dialect.classify(result, now.unix_seconds()) {
@@ -278,6 +287,13 @@ impl Sink {
             Outcome::Refused { reason } => {
                 self.fail(&reason);
                 self.finish(DropReason::Refused);
+                self.answered();
+            }
+            Outcome::Unsupported { reason } => {
+                self.fail(&reason);
+                // Nothing will be taken that waits, either.
+                self.abandon(DropReason::Refused);
+                self.unasked_until = Some(after(now.instant, UNSUPPORTED_PAUSE));
                 self.answered();
             }
             Outcome::TooLarge => {
@@ -434,7 +450,7 @@ impl Sink {
         self.stats.held_records_max = most.records as u64;
         self.stats.held_bytes_max = most.bytes as u64;
         self.stats.state = match self.state {
-            _ if self.exchange.is_none() => SinkState::Unsupported,
+            _ if self.exchange.is_none() || self.unasked_until.is_some() => SinkState::Unsupported,
             _ if self.stats.failures_in_a_row >= CIRCUIT_OPENS_AFTER => SinkState::CircuitOpen,
             State::Idle => SinkState::Idle,
             State::Sending => SinkState::Sending,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CONTENT_TYPE, sls};
-use crate::config::{BatchConfig, Config, LogFilter, Protocol, Resource, SlsSinkConfig, TransportConfig};
+use crate::config::{
+    BatchConfig, Config, LogFilter, Protocol, Resource, Signal, SlsSinkConfig, TransportConfig,
+};
 use crate::encode::otlp;
 use crate::error::Error;
 use crate::exporter::dialect::Otlp;
@@ -18,9 +20,9 @@ use crate::log_routes::{LogRoute, LogRoutes};
 use crate::stats::{SinkStats, Snapshot};
 use crate::transport::memory::Memory;
 use crate::transport::sls_credentials::Credentials;
-use crate::transport::{Exchange, Http1, USER_AGENT};
+use crate::transport::{Exchange, Grpc, Http1, USER_AGENT};
 
-/// The way to a sink's endpoint, or why there is none in this build.
+/// The way to a sink's endpoint, or why there is none.
 pub(super) type MaybeExchange = Result<Box<dyn Exchange>, String>;
 
 /// The ways to all endpoints.
@@ -37,23 +39,23 @@ impl Exchanges {
     /// [`Error::Config`] for what the configuration itself could not check: files.
     pub(super) fn of(config: &Config) -> Result<Self, Error> {
         Ok(Self {
-            traces: config.trace_sinks.iter().map(|s| exchange(&s.transport)).collect::<Result<_, _>>()?,
-            metrics: config.metric_sinks.iter().map(|s| exchange(&s.transport)).collect::<Result<_, _>>()?,
-            logs: config.otlp_log_sinks.iter().map(|s| exchange(&s.transport)).collect::<Result<_, _>>()?,
-            sls: config.sls_log_sinks.iter().map(sls_exchange).collect::<Result<_, _>>()?,
+            traces: all(&config.trace_sinks, |sink| exchange(&sink.transport, Signal::Traces))?,
+            metrics: all(&config.metric_sinks, |sink| exchange(&sink.transport, Signal::Metrics))?,
+            logs: all(&config.otlp_log_sinks, |sink| exchange(&sink.transport, Signal::Logs))?,
+            sls: all(&config.sls_log_sinks, sls_exchange)?,
             captured: false,
         })
     }
 
     /// What is wrong with a sink's files is its own `last_error`.
     pub(super) fn where_possible(config: &Config) -> Self {
-        let or_why = |result: Result<_, Error>| result.unwrap_or_else(|error| Err(error.to_string()));
-        let to = |transport| or_why(exchange(transport));
+        let to = |transport, signal| exchange(transport, signal).map_err(|error| error.to_string());
+        let to_sls = |sink| sls_exchange(sink).map_err(|error| error.to_string());
         Self {
-            traces: config.trace_sinks.iter().map(|sink| to(&sink.transport)).collect(),
-            metrics: config.metric_sinks.iter().map(|sink| to(&sink.transport)).collect(),
-            logs: config.otlp_log_sinks.iter().map(|sink| to(&sink.transport)).collect(),
-            sls: config.sls_log_sinks.iter().map(|sink| or_why(sls_exchange(sink))).collect(),
+            traces: config.trace_sinks.iter().map(|sink| to(&sink.transport, Signal::Traces)).collect(),
+            metrics: config.metric_sinks.iter().map(|sink| to(&sink.transport, Signal::Metrics)).collect(),
+            logs: config.otlp_log_sinks.iter().map(|sink| to(&sink.transport, Signal::Logs)).collect(),
+            sls: config.sls_log_sinks.iter().map(to_sls).collect(),
             captured: false,
         }
     }
@@ -88,15 +90,24 @@ impl Captured {
     }
 }
 
-fn exchange(transport: &TransportConfig) -> Result<MaybeExchange, Error> {
+/// # Errors
+/// [`Error::Config`] for headers and files that cannot be used.
+pub(super) fn exchange(transport: &TransportConfig, signal: Signal) -> Result<Box<dyn Exchange>, Error> {
     Ok(match transport.protocol {
-        Protocol::HttpProtobuf => Ok(Box::new(Http1::new(transport, CONTENT_TYPE, USER_AGENT)?)),
-        Protocol::Grpc => Err("the protocol grpc is not available in this build".to_owned()),
+        Protocol::HttpProtobuf => Box::new(Http1::new(transport, CONTENT_TYPE, USER_AGENT)?),
+        Protocol::Grpc => Box::new(Grpc::new(transport, signal, USER_AGENT)?),
     })
 }
 
-fn sls_exchange(sink: &SlsSinkConfig) -> Result<MaybeExchange, Error> {
-    Ok(Ok(Box::new(sls::http(sink)?)))
+fn sls_exchange(sink: &SlsSinkConfig) -> Result<Box<dyn Exchange>, Error> {
+    Ok(Box::new(sls::http(sink)?))
+}
+
+fn all<S>(
+    sinks: &[S],
+    exchange: impl Fn(&S) -> Result<Box<dyn Exchange>, Error>,
+) -> Result<Vec<MaybeExchange>, Error> {
+    sinks.iter().map(|sink| exchange(sink).map(Ok)).collect()
 }
 
 /// What the records of a session belong to, and who signs for each SLS sink, in order.
@@ -108,7 +119,12 @@ pub(super) struct Origin {
 
 pub(super) fn build(config: &Config, exchanges: Exchanges, origin: Origin) -> Sinks {
     let resource: Arc<[u8]> = otlp::resource(&origin.resource).into();
-    let settings = |transport: &TransportConfig, batch| settings(transport, batch, &resource);
+    let settings = |transport: &TransportConfig, batch| {
+        // What answers from memory speaks HTTP.
+        let protocol = if exchanges.captured { Protocol::HttpProtobuf } else { transport.protocol };
+        let (resource, compression) = (resource.clone(), transport.compression);
+        settings(transport, batch, Otlp { protocol, resource, compression, ..Otlp::default() })
+    };
     let traces = config.trace_sinks.iter().zip(exchanges.traces).map(|(sink, exchange)| {
         (sink.limits, Sink::new(settings(&sink.transport, sink.batch.clone()), exchange))
     });
@@ -134,18 +150,14 @@ pub(super) fn build(config: &Config, exchanges: Exchanges, origin: Origin) -> Si
     Sinks { traces: traces.collect(), metrics: metrics.collect(), logs: otlp_logs.chain(sls_logs).collect() }
 }
 
-fn settings(transport: &TransportConfig, batch: BatchConfig, resource: &Arc<[u8]>) -> Settings {
+fn settings(transport: &TransportConfig, batch: BatchConfig, otlp: Otlp) -> Settings {
     Settings {
         endpoint: transport.endpoint.to_string().into(),
         batch,
         timeout: Duration::from_millis(transport.timeout_ms),
         max_export_timeout: Duration::from_millis(transport.max_export_timeout_ms),
         max_queue_bytes: transport.max_queue_bytes,
-        dialect: Box::new(Otlp {
-            resource: resource.clone(),
-            compression: transport.compression,
-            ..Otlp::default()
-        }),
+        dialect: Box::new(otlp),
         seed: IdGenerator::from_entropy().trace_id().low64(),
     }
 }

@@ -245,6 +245,16 @@ impl Conn {
         fd(&self.socket)
     }
 
+    /// The protocol that both sides agreed on in the TLS handshake; `None` without TLS or agreement.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.alpn_protocol()
+    }
+
+    /// Without TLS nothing is agreed on before the first byte.
+    pub(super) fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
     /// Something accepted by [`Conn::write`] is not in the socket yet.
     pub(super) fn has_output(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::answer::{Answer, Finished};
 use super::conn::{Conn, Dialer};
 use super::post::Post;
+use super::secrets::Secrets;
 use super::{Exchange, Failure, Interest, Request, Response};
 use crate::config::TransportConfig;
 use crate::error::Error;
@@ -24,6 +25,7 @@ const FRONT_BYTES: usize = 16 * 1024;
 /// An [`Exchange`] that speaks HTTP/1.1: every request is a POST to the endpoint's path.
 pub struct Http1 {
     post: Post,
+    secrets: Secrets,
     dialer: Dialer,
     conn: Option<Conn>,
     /// When `conn` had its last answer.
@@ -75,6 +77,7 @@ impl Http1 {
     ) -> Result<Self, Error> {
         Ok(Self {
             post: Post::new(config, content_type, user_agent)?,
+            secrets: Secrets::of(config),
             dialer: Dialer::new(config, &[b"http/1.1"])?,
             conn: None,
             idle_since: None,
@@ -89,11 +92,6 @@ impl Http1 {
     #[doc(hidden)]
     pub fn pin_addresses(&mut self, addresses: Vec<SocketAddr>) {
         self.dialer.pin_addresses(addresses);
-    }
-
-    /// Where the last request failed, if it did: `resolve`, `connect`, `tls`, `send` or `receive`.
-    pub fn last_phase(&self) -> &'static str {
-        self.last_phase
     }
 
     /// `Some` ends the request.
@@ -185,7 +183,7 @@ impl Http1 {
         } else if let Some(conn) = self.conn.take() {
             conn.close();
         }
-        self.post.redact(&mut response.body);
+        self.secrets.redact(&mut response.body);
         response
     }
 }
@@ -219,7 +217,7 @@ impl Exchange for Http1 {
             // A dialer that failed is idle again; connections break in it during the handshake only.
             Failure::Io(_) if matches!(flight.stage, Stage::Dialing) => "tls",
             Failure::Io(_) => self.phase(&flight),
-            Failure::Protocol(_) | Failure::Oversized(_) => "receive",
+            Failure::Protocol(_) | Failure::Oversized(_) | Failure::Reset(_) => "receive",
             Failure::Timeout(phase) => phase,
         };
         self.cancel();
@@ -252,6 +250,10 @@ impl Exchange for Http1 {
         };
         let deadline = flight.request.deadline;
         Interest { wake_at: Some(interest.wake_at.map_or(deadline, |at| at.min(deadline))), ..interest }
+    }
+
+    fn last_phase(&self) -> &'static str {
+        self.last_phase
     }
 
     fn cancel(&mut self) {

@@ -82,6 +82,10 @@ impl Exchange for Memory {
         }
     }
 
+    fn last_phase(&self) -> &'static str {
+        "receive"
+    }
+
     fn cancel(&mut self) {
         self.script.lock().cancelled += usize::from(self.deadline.take().is_some());
     }

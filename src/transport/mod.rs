@@ -8,11 +8,17 @@ mod answer;
 mod compress;
 mod conn;
 pub mod fetch;
+mod grpc;
+mod grpc_call;
+pub mod grpc_status;
 mod http1;
+mod http2;
+mod http2_stream;
 pub mod memory;
 mod post;
 mod resolve;
 pub mod retry;
+mod secrets;
 pub mod sls;
 pub mod sls_answer;
 pub mod sls_credentials;
@@ -20,6 +26,8 @@ pub mod sls_sign;
 mod tls;
 
 pub use compress::compress;
+pub use grpc::Grpc;
+pub use grpc_call::GRPC_ENCODING;
 pub use http1::Http1;
 
 use std::fmt;
@@ -53,9 +61,9 @@ pub struct Request {
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// Headers, at most 64 KiB.
+    /// Headers, at most 64 KiB; gRPC: with the trailers after them.
     pub headers: http::HeaderMap,
-    /// Body after decoding, at most 4 MiB.
+    /// Body after decoding, at most 4 MiB; gRPC: the message, or the bytes as they are where they hold none.
     pub body: Vec<u8>,
 }
 
@@ -74,6 +82,8 @@ pub enum Failure {
     Protocol(String),
     /// The answer was beyond the limits: which one. The server may well have taken the request, so never resent.
     Oversized(&'static str),
+    /// The server ended a call over HTTP/2 with this error code instead of an answer.
+    Reset(u32),
     /// `deadline` passed; the phase it passed in (`resolve`, `connect`, `tls`, `send`, `receive`).
     Timeout(&'static str),
 }
@@ -87,6 +97,7 @@ impl fmt::Display for Failure {
             Self::Io(text) => write!(f, "connection lost: {text}"),
             Self::Protocol(text) => write!(f, "not an HTTP answer: {text}"),
             Self::Oversized(limit) => write!(f, "answer refused: {limit}"),
+            Self::Reset(code) => write!(f, "call ended by the server: {}", http2_stream::error_name(*code)),
             Self::Timeout(phase) => write!(f, "timed out ({phase})"),
         }
     }
@@ -137,6 +148,8 @@ pub trait Exchange: Send {
     fn step(&mut self, now: Instant) -> Option<Result<Response, Failure>>;
     /// What to wait for before the next `step`.
     fn interest(&self, now: Instant) -> Interest;
+    /// Where the last request failed, if it did: `resolve`, `connect`, `tls`, `send` or `receive`.
+    fn last_phase(&self) -> &'static str;
     /// Gives the request up and closes the connection.
     fn cancel(&mut self);
 }

@@ -11,9 +11,6 @@ use super::{Failure, Request};
 use crate::config::{Endpoint, TransportConfig};
 use crate::error::Error;
 
-/// Shorter words of a header's value are no secrets, and too likely to occur by chance.
-const MIN_SECRET_BYTES: usize = 8;
-
 /// Headers that follow from the exporter's other settings or from the protocol's framing.
 const RESERVED: [HeaderName; 9] = [
     header::CONNECTION,
@@ -31,7 +28,6 @@ const RESERVED: [HeaderName; 9] = [
 pub(super) struct Post {
     target: http::Uri,
     headers: HeaderMap,
-    secrets: Vec<Vec<u8>>,
 }
 
 impl Post {
@@ -48,7 +44,6 @@ impl Post {
                 "endpoint: its path has characters that a URL cannot have (not shown: it can hold a token)",
             )
         })?;
-        let mut secrets: Vec<_> = path.split('?').map(|part| part.as_bytes().to_vec()).collect();
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, header_value("endpoint", &authority(&config.endpoint))?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
@@ -64,7 +59,6 @@ impl Post {
             let mut value = header_value(&format!("headers: {name:?}"), secret.expose())?;
             value.set_sensitive(true);
             given.try_append(key, value).map_err(too_many)?;
-            secrets.extend(secret.expose().split_whitespace().last().map(|word| word.as_bytes().to_vec()));
         }
         if given.get_all(header::HOST).iter().count() > 1 {
             return Err(Error::config("headers: \"host\" is given more than once"));
@@ -76,8 +70,7 @@ impl Post {
                 headers.try_append(key, value.clone()).map_err(too_many)?;
             }
         }
-        secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
-        Ok(Self { target: target.into(), headers, secrets })
+        Ok(Self { target: target.into(), headers })
     }
 
     /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
@@ -98,18 +91,6 @@ impl Post {
         *message.headers_mut() = headers;
         let call = start(message, &mut head, request.body.len()).map_err(protocol)?;
         Ok((head, call))
-    }
-
-    /// Blots out what is secret in a server's words, for servers quote what they refuse. Keeps the length, so that a
-    /// protobuf body stays one.
-    pub(super) fn redact(&self, body: &mut [u8]) {
-        for secret in &self.secrets {
-            let mut from = 0;
-            while let Some(at) = body[from..].windows(secret.len()).position(|window| window == secret) {
-                body[from + at..][..secret.len()].fill(b'*');
-                from += at + secret.len();
-            }
-        }
     }
 }
 
@@ -132,8 +113,8 @@ fn start(
     }
 }
 
-/// `Host` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
-fn authority(endpoint: &Endpoint) -> String {
+/// `Host` or `:authority` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
+pub(super) fn authority(endpoint: &Endpoint) -> String {
     let host = &endpoint.host;
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let default_port = if endpoint.tls { 443 } else { 80 };
@@ -141,7 +122,7 @@ fn authority(endpoint: &Endpoint) -> String {
 }
 
 /// The value stays out of the error: it can be a secret.
-fn header_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
+pub(super) fn header_value(what: &str, value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
         Error::config(format_args!("{what}: control characters such as CR, LF and NUL are not allowed"))
     })

@@ -5,13 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Failure, Response, one_line};
 
-/// The longest `Retry-After` that is believed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The longest wait that a server is believed to want.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// A refused certificate is a matter of configuration or of a renewal under way: no use asking every second.
 pub(super) const TLS_RETRY: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-const MAX_MESSAGE_CHARS: usize = 256;
+pub(super) const MAX_MESSAGE_CHARS: usize = 256;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,19 +37,18 @@ pub enum Outcome {
         /// The line.
         reason: String,
     },
+    /// Final, and so it would be for whatever follows: the server does not know this signal.
+    Unsupported {
+        /// The line.
+        reason: String,
+    },
 }
 
 /// The meaning of an OTLP/HTTP answer, by the OTLP specification. `now_unix` (seconds) resolves `Retry-After` dates.
 pub fn classify_otlp_http(result: &Result<Response, Failure>, now_unix: u64) -> Outcome {
     let response = match result {
         Ok(response) => response,
-        Err(failure @ Failure::Oversized(_)) => {
-            return Outcome::Refused { reason: failure.to_string() };
-        }
-        Err(failure) => {
-            let after = matches!(failure, Failure::Tls(_)).then_some(TLS_RETRY);
-            return Outcome::Retry { after, reason: failure.to_string() };
-        }
+        Err(failure) => return without_answer(failure),
     };
     match response.status {
         200..=299 => delivered(response),
@@ -63,16 +62,30 @@ pub fn classify_otlp_http(result: &Result<Response, Failure>, now_unix: u64) -> 
     }
 }
 
-/// A body that cannot be read leaves the request delivered: the status alone says so.
+pub(super) fn without_answer(failure: &Failure) -> Outcome {
+    let reason = failure.to_string();
+    match failure {
+        Failure::Oversized(_) => Outcome::Refused { reason },
+        Failure::Tls(_) => Outcome::Retry { after: Some(TLS_RETRY), reason },
+        _ => Outcome::Retry { after: None, reason },
+    }
+}
+
 fn delivered(response: &Response) -> Outcome {
     let declared = content_type(response);
-    let expected = declared.is_none() || is_protobuf(declared);
-    let (rejected, message) =
-        match if expected { partial_success(&response.body) } else { Some((0, String::new())) } {
-            Some((rejected, message)) => (rejected, one_line(&message, MAX_MESSAGE_CHARS)),
-            None if declared.is_none() => (0, String::new()),
-            None => (0, "the answer's body is not an OTLP response".to_owned()),
-        };
+    match (declared, partial_success(&response.body)) {
+        (None, None) => Outcome::Delivered { rejected: 0, message: None },
+        (Some(_), _) if !is_protobuf(declared) => Outcome::Delivered { rejected: 0, message: None },
+        _ => delivered_with(&response.body),
+    }
+}
+
+/// A message that cannot be read leaves the request delivered: the status alone says so.
+pub(super) fn delivered_with(message: &[u8]) -> Outcome {
+    let (rejected, message) = match partial_success(message) {
+        Some((rejected, message)) => (rejected, one_line(&message, MAX_MESSAGE_CHARS)),
+        None => (0, "the answer's body is not an OTLP response".to_owned()),
+    };
     Outcome::Delivered { rejected, message: (!message.is_empty()).then_some(message) }
 }
 
@@ -143,14 +156,17 @@ fn rpc_status_message(body: &[u8]) -> Option<String> {
     message
 }
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     Fixed,
 }
 
 /// Visits a protobuf message's fields in order. `None` at the first that is malformed, or that `visit` refuses.
-fn for_each_field<'a>(mut rest: &'a [u8], mut visit: impl FnMut(u64, Value<'a>) -> Option<()>) -> Option<()> {
+pub(super) fn for_each_field<'a>(
+    mut rest: &'a [u8],
+    mut visit: impl FnMut(u64, Value<'a>) -> Option<()>,
+) -> Option<()> {
     while !rest.is_empty() {
         let tag = varint(&mut rest)?;
         let value = match tag & 7 {

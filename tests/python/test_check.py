@@ -258,15 +258,11 @@ def test_clock_skew(ahead_s: int, check: Any) -> None:
     assert report["clock_skew_s"] == pytest.approx(ahead_s, abs=2)
 
 
-def test_grpc_is_not_there_yet(check: Any) -> None:
-    [report] = check(ptx.TraceSink("http://127.0.0.1:4317", "grpc"))
-    assert report["error"] == "the protocol grpc is not available in this build"
-    assert (report["ok"], report["protocol"], report["phase"], report["latency_ms"]) == (
-        False,
-        "grpc",
-        None,
-        None,
-    )
+def test_grpc_to_a_server_that_speaks_http_1(check: Any) -> None:
+    with listening(answering()) as port:
+        [report] = check(ptx.TraceSink(f"http://127.0.0.1:{port}", "grpc"))
+    assert (report["ok"], report["protocol"], report["phase"]) == (False, "grpc", "receive")
+    assert report["error"].endswith("the server does not speak HTTP/2 on this port")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

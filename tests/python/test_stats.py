@@ -105,20 +105,3 @@ def test_an_endpoint_out_of_reach_is_told_once(run_python: RunPython) -> None:
     lines = done.stderr.splitlines()
     assert len([line for line in lines if "cannot export spans to" in line]) == 1, lines
     assert lines[-1].endswith("lost 1 spans for " + lines[0].split(" ")[5].rstrip(":") + ": shutdown"), lines
-
-
-def test_grpc_is_not_there_yet_and_says_so_once(collector: OtlpServer, run_python: RunPython) -> None:
-    done = run_python("""
-        sinks = [ptx.TraceSink(endpoint, protocol="grpc"), ptx.TraceSink(endpoint, protocol="http")]
-        ptx.init(ptx.Config("svc", sinks=sinks))
-        for _ in range(3):
-            ptx.start_span("op").end()
-            assert ptx.force_flush() is False
-        answer(ptx.stats()["trace_sinks"])
-        assert ptx.shutdown() is True
-    """)
-    grpc, http = done.answer
-    assert grpc["state"] == "unsupported" and grpc["dropped"] == {"unsupported": 3}
-    assert http["exported"] == 3 == len(collector.spans)
-    begun = [line for line in done.stderr.splitlines() if "losing" in line]
-    assert len(begun) == 1 and "grpc" in begun[0], done.stderr

@@ -421,16 +421,6 @@ alone! {
         assert!(shutdown(LONG));
     }
 
-    a_protocol_that_is_not_available_loses_everything_and_says_so {
-        let mut grpc = sink(closed_port());
-        grpc.transport.protocol = Protocol::Grpc;
-        session::init(config(vec![grpc])).unwrap();
-        record(0..7);
-        assert!(!flush(LONG));
-        assert_eq!(stats().trace_sinks[0].dropped.get(DropReason::Unsupported), 7);
-        assert!(shutdown(LONG), "nothing more was lost");
-    }
-
     a_panic_costs_the_records_in_hand_only {
         let bare = Bare::start(1, |_, _, out| {
             static CALLS: AtomicUsize = AtomicUsize::new(0);

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::header::DATE;
 
-use super::{CONTENT_TYPE, SLICE, complete_resource, sls};
+use super::sinks::exchange;
+use super::{SLICE, complete_resource, sls};
 use crate::config::{Config, Protocol, Resource, Signal, SlsSinkConfig, TransportConfig};
 use crate::encode::otlp;
+use crate::error::Error;
 use crate::exporter::dialect::{Body, Dialect, Otlp};
 use crate::exporter::request::{Scratch, after};
 use crate::sys::poll::{PollFd, wait};
 use crate::transport::retry::Outcome;
 use crate::transport::sls_credentials::Credentials;
-use crate::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT};
+use crate::transport::{Exchange, Failure, Request, Response};
 
 /// What a Date header leaves open: it has whole seconds, cut off.
 const DATE_RESOLUTION_S: f64 = 1.0;
@@ -36,7 +38,7 @@ pub struct Report {
     /// Where it ended: `resolve`, `connect`, `tls`, `send`, `receive`, or `done` with a complete answer, whatever that
     /// said. `None`: nothing could be tried.
     pub phase: Option<&'static str>,
-    /// HTTP status of the answer.
+    /// HTTP status of the answer; gRPC's own status is in `error`.
     pub status: Option<u16>,
     /// From the beginning of name resolution to the answer or the failure.
     pub latency: Option<Duration>,
@@ -103,7 +105,7 @@ struct Probe {
     report: Report,
     dialect: Box<dyn Dialect>,
     /// `None` once it is over.
-    exchange: Option<Http1>,
+    exchange: Option<Box<dyn Exchange>>,
     began: Instant,
     began_unix: Duration,
 }
@@ -112,16 +114,11 @@ impl Probe {
     fn otlp(signal: Signal, transport: &TransportConfig, resource: &Arc<[u8]>, until: Instant) -> Self {
         let report = Report::new(signal, transport.endpoint.to_string(), transport.protocol);
         let compression = transport.compression;
-        let mut dialect = Otlp { resource: resource.clone(), compression, ..Otlp::default() };
+        let protocol = transport.protocol;
+        let mut dialect = Otlp { protocol, resource: resource.clone(), compression, ..Otlp::default() };
         let body = dialect.build(&[record::part(signal, None)], &mut Scratch::default());
         let mut probe = Self::new(report, Box::new(dialect));
-        let http = match transport.protocol {
-            Protocol::HttpProtobuf => {
-                Http1::new(transport, CONTENT_TYPE, USER_AGENT).map_err(|error| error.to_string())
-            }
-            Protocol::Grpc => Err("the protocol grpc is not available in this build".to_owned()),
-        };
-        probe.begin(http, &body, transport.timeout_ms, until);
+        probe.begin(exchange(transport, signal), &body, transport.timeout_ms, until);
         probe
     }
 
@@ -132,12 +129,8 @@ impl Probe {
                 let record = record::part(Signal::Logs, Some(layout));
                 let body = dialect.build(&[record], &mut Scratch::default());
                 let mut probe = Self::new(report, Box::new(dialect));
-                probe.begin(
-                    sls::http(sink).map_err(|error| error.to_string()),
-                    &body,
-                    sink.timeout_ms,
-                    until,
-                );
+                let exchange = sls::http(sink).map(|http| Box::new(http) as Box<dyn Exchange>);
+                probe.begin(exchange, &body, sink.timeout_ms, until);
                 probe
             }
             Err(error) => {
@@ -151,12 +144,19 @@ impl Probe {
         Self { report, dialect, exchange: None, began: Instant::now(), began_unix: unix_time() }
     }
 
-    fn begin(&mut self, http: Result<Http1, String>, body: &Body, timeout_ms: u64, until: Instant) {
+    fn begin(
+        &mut self,
+        exchange: Result<Box<dyn Exchange>, Error>,
+        body: &Body,
+        timeout_ms: u64,
+        until: Instant,
+    ) {
         // Reading certificates is no part of the latency.
         (self.began, self.began_unix) = (Instant::now(), unix_time());
         let now_unix = self.began_unix.as_secs();
         let headers = self.dialect.prepare(now_unix).and_then(|()| self.dialect.headers(body, now_unix));
-        match http.and_then(|exchange| Ok((exchange, headers?))) {
+        let exchange = exchange.map_err(|error| error.to_string());
+        match exchange.and_then(|exchange| Ok((exchange, headers?))) {
             Err(error) => self.report.error = Some(error),
             Ok((mut exchange, headers)) => {
                 let deadline = after(self.began, Duration::from_millis(timeout_ms)).min(until);
@@ -189,7 +189,7 @@ impl Probe {
         }
         let (ok, error) = match self.dialect.classify(result, now_unix.as_secs()) {
             Outcome::Delivered { rejected, message } => (rejected == 0, message),
-            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => {
+            Outcome::Retry { reason, .. } | Outcome::Refused { reason } | Outcome::Unsupported { reason } => {
                 let cause = self.dialect.hint();
                 (false, Some(cause.map_or_else(|| reason.clone(), |hint| format!("{hint}: {reason}"))))
             }
