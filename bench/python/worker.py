@@ -15,10 +15,12 @@ import sys
 import time
 from typing import Any
 
-from adapters import ADAPTERS, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
+from adapters import ADAPTERS, BATCH_SIZES, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
 
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
+# Between two bursts of a scheduler's steps.
+PAUSE_S = 0.005
 
 
 def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
@@ -47,6 +49,29 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
         for signal, rows in [("spans", SPANS), ("measurements", MEASUREMENTS), ("logs", LOGS)]
     }
     return {"ns": medians, **recorded}
+
+
+def batch(adapter: Adapter, endpoint: str, bursts: int, steps: int) -> dict[str, Any]:
+    """Median ns per span of each loop over a scheduler's steps, in bursts of so many with pauses between."""
+    adapter.start(endpoint)
+    nanoseconds = {}
+    spans = 0
+    for size in BATCH_SIZES:
+        loops = adapter.batch_loops(size)
+        spans += size
+        for name, loop in loops.items():
+            loop(steps)
+            taken = []
+            for _ in range(bursts):
+                time.sleep(PAUSE_S)
+                began = time.perf_counter_ns()
+                loop(steps)
+                taken.append((time.perf_counter_ns() - began) / steps / size)
+            nanoseconds[name] = sorted(taken)[len(taken) // 2]
+            spans += (bursts + 1) * steps * size
+            time.sleep(SETTLE_S)
+    adapter.stop()
+    return {"ns": nanoseconds, "spans": spans}
 
 
 def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
@@ -164,7 +189,7 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory}
+TASKS = {"hot_path": hot_path, "batch": batch, "throughput": throughput, "latency": latency, "memory": memory}
 
 
 def main() -> None:

@@ -158,6 +158,7 @@ queued_at, started_at = ptx.now() - 1000, ptx.now()
 parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 request = SimpleNamespace(headers={"traceparent": parent}, context=ptx.SpanContext.from_traceparent(parent))
 cache, order = SimpleNamespace(usage=lambda: 0.5), object()
+began, new_tokens, kv_blocks = ptx.now(), [1], [16]
 
 def handle(order):
     with ptx.start_span("POST /orders", {"http.response.status_code": 201}):
@@ -179,7 +180,7 @@ def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPy
         code += "".join(f"{test}()\n" for test in re.findall(r"^def (test_\w+)", block, re.MULTILINE))
         code += "assert ptx.shutdown()\n"
     run_python(code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}, prelude="")
-    assert {"chat", "tokenize", "stream", "queue", "POST /orders"} <= {
+    assert {"chat", "tokenize", "stream", "queue", "decode", "POST /orders"} <= {
         span["name"] for span in collector.spans
     }
     assert {metric["name"] for metric in collector.metrics} == {
