@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from adapters import ADAPTERS, BATCH_SIZES, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
+from adapters import ADAPTERS, BATCH_SIZES, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, Loop, stdlib_loop
 
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
@@ -51,27 +51,36 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
     return {"ns": medians, **recorded}
 
 
-def batch(adapter: Adapter, endpoint: str, bursts: int, steps: int) -> dict[str, Any]:
-    """Median ns per span of each loop over a scheduler's steps, in bursts of so many with pauses between."""
+def batch(adapter: Adapter, endpoint: str, bursts: int, spans: int, alone: int) -> dict[str, Any]:
+    """Median ns per span of each loop over a scheduler's steps: in bursts of so many spans, and of single steps.
+
+    Between bursts, and before each single step, is a pause: the exporter catches up, and caches get cold.
+    """
     adapter.start(endpoint)
-    nanoseconds = {}
-    spans = 0
+    nanoseconds: dict[str, float] = {}
+    single: dict[str, float] = {}
+    recorded = 0
+
+    def timed(loop: Loop, steps: int, size: int, times: int) -> float:
+        taken = []
+        for _ in range(times):
+            time.sleep(PAUSE_S)
+            began = time.perf_counter_ns()
+            loop(steps)
+            taken.append((time.perf_counter_ns() - began) / steps / size)
+        return sorted(taken)[len(taken) // 2]
+
     for size in BATCH_SIZES:
         loops = adapter.batch_loops(size)
-        spans += size
+        steps = max(1, spans // size)
         for name, loop in loops.items():
             loop(steps)
-            taken = []
-            for _ in range(bursts):
-                time.sleep(PAUSE_S)
-                began = time.perf_counter_ns()
-                loop(steps)
-                taken.append((time.perf_counter_ns() - began) / steps / size)
-            nanoseconds[name] = sorted(taken)[len(taken) // 2]
-            spans += (bursts + 1) * steps * size
+            nanoseconds[name] = timed(loop, steps, size, bursts)
+            single[name] = timed(loop, 1, size, alone)
             time.sleep(SETTLE_S)
+        recorded += size + len(loops) * ((bursts + 1) * steps + alone) * size
     adapter.stop()
-    return {"ns": nanoseconds, "spans": spans}
+    return {"ns": nanoseconds, "alone_ns": single, "spans": recorded}
 
 
 def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
