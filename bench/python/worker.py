@@ -52,9 +52,9 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
 
 
 def batch(adapter: Adapter, endpoint: str, bursts: int, spans: int, alone: int) -> dict[str, Any]:
-    """Median ns per span of each loop over a scheduler's steps: in bursts of so many spans, and of single steps.
+    """Median ns per span of each loop over a scheduler's steps: in bursts of so many spans, and alone.
 
-    Between bursts, and before each single step, is a pause: the exporter catches up, and caches get cold.
+    Between bursts, and before each step alone, is a pause: the exporter catches up, and caches get cold.
     """
     adapter.start(endpoint)
     nanoseconds: dict[str, float] = {}

@@ -140,6 +140,9 @@ impl SpanRows {
 
     /// Adds an attribute that is the same in every row: items that are encoded already.
     pub fn add_constant(&mut self, items: &[u8]) {
+        if items.is_empty() {
+            return;
+        }
         let from = self.items.len();
         self.items.extend_from_slice(items);
         match self.parts.last_mut() {
