@@ -311,7 +311,9 @@ impl SpanRows {
                 }
             }
         }
-        cursor.put(&self.extra);
+        if !self.extra.is_empty() {
+            cursor.put(&self.extra);
+        }
     }
 }
 
