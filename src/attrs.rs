@@ -179,8 +179,45 @@ fn len_u32(len: usize) -> u32 {
 #[inline]
 fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = len_u32(bytes.len());
-    put_u32(out, len);
-    out.extend_from_slice(&bytes[..len as usize]);
+    if bytes.len() > SHORT_BYTES {
+        put_u32(out, len);
+        return out.extend_from_slice(&bytes[..len as usize]);
+    }
+    // One copy of constant size, then the rest is taken back.
+    let end = out.len() + 4 + bytes.len();
+    out.extend_from_slice(&[0; 4 + SHORT_BYTES]);
+    if let Some(room) = out.last_chunk_mut::<{ 4 + SHORT_BYTES }>() {
+        room[..4].copy_from_slice(&len.to_ne_bytes());
+        copy_short(&mut room[4..4 + bytes.len()], bytes);
+    }
+    out.truncate(end);
+}
+
+/// Names, keys and values are mostly no longer than this: two overlapping copies of constant size move them, without a
+/// call.
+pub const SHORT_BYTES: usize = 32;
+
+/// Copies bytes to room of the same length; for at most [`SHORT_BYTES`].
+#[inline(always)]
+pub fn copy_short(room: &mut [u8], bytes: &[u8]) {
+    #[inline(always)]
+    fn ends<const N: usize>(room: &mut [u8], bytes: &[u8]) {
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+            room[..N].copy_from_slice(first);
+            room[bytes.len() - N..].copy_from_slice(last);
+        }
+    }
+    match bytes.len() {
+        8..=16 => ends::<8>(room, bytes),
+        17..=SHORT_BYTES => ends::<16>(room, bytes),
+        4..=7 => ends::<4>(room, bytes),
+        len @ 1..=3 => {
+            for at in [0, len / 2, len - 1] {
+                room[at] = bytes[at];
+            }
+        }
+        _ => room.copy_from_slice(bytes),
+    }
 }
 
 #[inline]
@@ -434,6 +471,19 @@ impl<'a> Items<'a> {
     #[inline]
     pub fn attributes(mut self) -> impl Iterator<Item = Attribute<'a>> {
         std::iter::from_fn(move || self.next_attribute())
+    }
+
+    /// The next item if it is a body; `None`, reading nothing, if it is something else or the end.
+    #[inline]
+    pub fn next_body(&mut self) -> Option<Value<'a>> {
+        let mut reader = self.0;
+        if reader.u32()? as u8 != tag::BODY {
+            return None;
+        }
+        let [tag] = reader.array()?;
+        let value = reader.value(tag)?;
+        self.0 = reader;
+        Some(value)
     }
 
     /// The next item if it is an attribute; `None`, reading nothing, if it is something else or the end.

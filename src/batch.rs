@@ -111,6 +111,13 @@ impl Batch {
         self.oversize.insert(ticket, payload);
     }
 
+    /// Takes the payloads that records of this batch refer to.
+    pub fn claim(&mut self, payloads: &mut BTreeMap<u64, Box<[u8]>>) {
+        for ticket in &self.claimed {
+            self.oversize.extend(payloads.remove_entry(ticket));
+        }
+    }
+
     /// Finished spans.
     pub fn spans(&self) -> impl Iterator<Item = RecordRef<'_>> {
         self.spans.iter().map(|at| self.record(*at))

@@ -98,6 +98,15 @@ pub enum Exemplars {
     All,
 }
 
+impl Instrument {
+    /// All that becomes of a measurement is that it is added: to sums, without a time, and it is no example.
+    pub fn only_adds(&self) -> bool {
+        matches!(self.definition.kind, InstrumentKind::Counter | InstrumentKind::UpDownCounter)
+            && self.exemplars == Exemplars::Off
+            && self.streams.iter().all(|stream| matches!(stream.aggregation, Aggregation::Sum { .. }))
+    }
+}
+
 /// A problem with an instrument, told once.
 pub type Warning = String;
 

@@ -20,6 +20,7 @@
 //!                                                 │
 //!   in reach of both sides: intern (names, keys,  │ clock: ticks → Unix time
 //!   scopes), instruments (ids, streams by views), │
+//!   tally (sums that calls keep themselves),      │
 //!   log_routes (which sink wants which record)    │
 //!                                                 │
 //!   a Python worker runs callbacks ◄── observe ◄──┼── asks before a collection, waits a second at most
@@ -32,7 +33,8 @@
 //!   [`mod@intern`]; between the two sides only [`lane`].
 //! - what a call does: [`emit`], and in `python` how it gets there.
 //! - spans: [`emit::LiveSpan`], [`sampler`] (which sinks want a trace).
-//! - metrics: [`instruments`] (what there is, and the streams that views make of it), [`accumulate`] (cells: sums, buckets),
+//! - metrics: [`instruments`] (what there is, and the streams that views make of it), [`tally`] (counters that count by
+//!   themselves), [`accumulate`] (cells: sums, buckets),
 //!   [`aggregate`] (series, temporality, exemplars, points), [`observe`] (instruments that are asked).
 //! - log records: [`log_routes`] (which destination wants which).
 //! - what becomes of a record: [`batch`], [`redact`], [`encode`], [`exporter`], [`transport`].
@@ -48,6 +50,7 @@ pub mod clock;
 pub mod error;
 mod sync;
 pub mod sys;
+pub mod tally;
 
 pub mod attrs;
 pub mod context;

@@ -138,6 +138,22 @@ impl Number {
             Self::Double(value) => value,
         }
     }
+
+    /// [`Header::detail`] and `end` of a measurement: two registers, where an enum of an integer and a double would go
+    /// through memory.
+    #[inline(always)]
+    pub const fn to_bits(self) -> (u8, u64) {
+        match self {
+            Self::Int(value) => (0, value as u64),
+            Self::Double(value) => (1, value.to_bits()),
+        }
+    }
+
+    /// What [`Number::to_bits`] was given.
+    #[inline(always)]
+    pub const fn from_bits(detail: u8, bits: u64) -> Self {
+        if detail == 0 { Self::Int(bits as i64) } else { Self::Double(f64::from_bits(bits)) }
+    }
 }
 
 /// OpenTelemetry's StatusCode with its wire values.
@@ -220,7 +236,7 @@ impl Header {
     /// A measurement's value.
     #[inline]
     pub fn number(&self) -> Number {
-        if self.detail == 0 { Number::Int(self.end as i64) } else { Number::Double(f64::from_bits(self.end)) }
+        Number::from_bits(self.detail, self.end)
     }
 
     /// A measurement's bound attributes, 0 for none.

@@ -262,8 +262,8 @@ impl SinkState {
 pub struct SinkStats {
     /// `scheme://host:port/…`: without the path, which can hold a token.
     pub endpoint: Arc<str>,
-    /// Its requests are gRPC calls.
-    pub is_grpc: bool,
+    /// What it speaks.
+    pub protocol: SinkProtocol,
     /// What it is doing.
     pub state: SinkState,
     /// Records that this sink's sampler wanted.
@@ -298,6 +298,18 @@ pub struct SinkStats {
     pub last_error: Option<Arc<str>>,
     /// SLS sinks only.
     pub fields: Option<FieldCounts>,
+}
+
+/// What a sink speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SinkProtocol {
+    /// OTLP over HTTP.
+    #[default]
+    OtlpHttp,
+    /// OTLP over gRPC.
+    OtlpGrpc,
+    /// Aliyun SLS.
+    Sls,
 }
 
 impl SinkStats {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::thread;
 use pytracingx::lane::model::{self, Outcome};
+use pytracingx::tally::Tally;
 
 /// Runs a model and demands that it explored something.
 fn explore(minimum_executions: usize, body: impl Fn(&Seen) + Sync + Send + 'static) {
@@ -185,5 +186,45 @@ fn no_wake_up_is_lost() {
         if parked && doorbell.is_pressed(&reader) {
             assert!(doorbell.was_rung(), "parked with a pressed lane and nobody rang");
         }
+    });
+}
+
+/// Two threads add to one tally while a third looks: what was taken in between and what is left make the sum, once each,
+/// and of two additions that do not both fit 64 bits one is refused.
+#[test]
+fn additions_side_by_side_are_counted_once_each() {
+    explore(10, |seen| {
+        let tally = Arc::new(Tally::new(1));
+        let add = |values: [i64; 2]| {
+            let tally = tally.clone();
+            thread::spawn(move || values.into_iter().filter(|value| tally.add(*value)).count())
+        };
+        let (first, second) = (add([1, i64::MAX - 9]), add([8, -2]));
+        let (early, additions) = tally.read();
+        seen.while_writing.fetch_add(additions as usize, Ordering::Relaxed);
+        let added = first.join().unwrap() + second.join().unwrap();
+        let (sum, additions) = tally.read();
+        assert_eq!(additions, added as u64);
+        // Only while 8 is in it and -2 is not, the large one finds no room.
+        assert!(
+            sum == i64::MAX - 2 && added == 4 || sum == 7 && added == 3,
+            "{sum} of {added}, {early} before"
+        );
+    });
+}
+
+/// One thread adds while another looks: no look ever shows what was not added, and the last one all of it.
+#[test]
+fn an_addition_is_seen_whole_or_not_at_all() {
+    explore(4, |seen| {
+        let tally = Arc::new(Tally::new(1));
+        let (adding, looking) = (tally.clone(), tally.clone());
+        let writing = thread::spawn(move || assert!(adding.add_alone(3) && adding.add_alone(-5)));
+        let looked = thread::spawn(move || looking.read());
+        let (early, additions) = looked.join().unwrap();
+        assert!([0, 3, -2].contains(&early) && additions <= 2);
+        seen.while_writing.fetch_add(additions as usize, Ordering::Relaxed);
+        writing.join().unwrap();
+        assert_eq!(tally.read(), (-2, 2));
     });
 }

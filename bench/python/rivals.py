@@ -16,13 +16,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OURS = "pytracingx"
 FLOOR = "C floor"
+ALIYUN = "aliyun-log-python-sdk"
 
 PINNED = {
     "pytracingx 0.3.0": ["pytracingx==0.3.0"],
-    "opentelemetry-sdk": ["opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2"],
+    "opentelemetry-sdk": [
+        "opentelemetry-sdk==1.45.2",
+        "opentelemetry-exporter-otlp-proto-http==1.45.2",
+        "opentelemetry-exporter-otlp-proto-grpc==1.45.2",
+    ],
     "ddtrace": ["ddtrace==4.16.0"],
     "prometheus_client": ["prometheus-client==0.26.0"],
+    ALIYUN: ["aliyun-log-python-sdk==0.9.52"],
 }
+# Not on PyPI as a wheel.
+SOURCE_ONLY = ["--no-binary", ALIYUN]
 
 
 class Missing(Exception):
@@ -54,7 +62,7 @@ def venv(folder: Path, python: str, requirements: list[str]) -> str:
         print(f"making a venv for {folder.name}", file=sys.stderr)
         subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
         if requirements:
-            pip(interpreter, "--only-binary", ":all:", *requirements)
+            pip(interpreter, "--only-binary", ":all:", *SOURCE_ONLY, *requirements)
         stamp.write_text(wanted)
     return interpreter
 

@@ -1,7 +1,7 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|batch|throughput|latency|memory|rust …] [--check] [--out FOLDER]
-    [--python PYTHON]
+python bench/python/run.py [hot_path|batch|throughput|latency|memory|sls|transport|isolation|rust …]
+[--check] [--out FOLDER] [--python PYTHON]
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from pathlib import Path
 
 import batch
 import hot_path
+import isolation
 import latency
 import memory
+import sls
 import throughput
+import transport
 from rivals import Missing
 from session import ROOT, Session, WrongResult, options
 from sink import Sink
@@ -26,6 +29,9 @@ PYTHON_BENCHMARKS = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "sls": sls.run,
+    "transport": transport.run,
+    "isolation": isolation.run,
 }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import report
-from rivals import FLOOR, OURS, PINNED, ROOT, Missing, interpreters
+from rivals import ALIYUN, FLOOR, OURS, PINNED, ROOT, Missing, interpreters
 from sink import Sink
 
-LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", "prometheus_client", FLOOR]
+LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", "prometheus_client", ALIYUN, FLOOR]
+# What can send logs to Aliyun SLS; the last does nothing else.
+SLS_LIBRARIES = [OURS, "pytracingx 0.3.0", ALIYUN]
 
 
 class WrongResult(Exception):
@@ -41,6 +44,8 @@ class Session:
                     raise
                 print(f"without the {name}: {missing}")
                 self.libraries.remove(name)
+        self.sls_libraries = [name for name in self.libraries if name in SLS_LIBRARIES]
+        self.libraries = [name for name in self.libraries if name != ALIYUN]
 
     @property
     def tracers(self) -> list[str]:
@@ -61,6 +66,18 @@ class Session:
             raise WrongResult(f"{library}, {task}: exit {done.returncode}\n{done.stderr[-4000:]}")
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         result["sink"] = self.sink.stats()
+        return result
+
+    def export(self, library: str, task: str, **parameters: Any) -> dict[str, Any]:
+        """Run a task of exports.py in a fresh process of a library."""
+        script = str(Path(__file__).with_name("exports.py"))
+        command = [self.interpreters[library], script, library, task, json.dumps(parameters)]
+        # The requests library prefers these to the authority that it is given.
+        others = {key: value for key, value in os.environ.items() if not key.endswith("_CA_BUNDLE")}
+        done = subprocess.run(command, env=others, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            raise WrongResult(f"{library}, {task}: exit {done.returncode}\n{done.stderr[-4000:]}")
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
 
     def demand_all(self, library: str, recorded: int, arrived: dict[str, int]) -> None:
@@ -109,4 +126,4 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-__all__ = ["FLOOR", "LIBRARIES", "OURS", "ROOT", "Session", "WrongResult", "options"]
+__all__ = ["ALIYUN", "FLOOR", "LIBRARIES", "OURS", "ROOT", "Session", "WrongResult", "options"]

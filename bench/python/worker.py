@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from adapters import ADAPTERS, BATCH_SIZES, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, Loop, stdlib_loop
+from sls_adapters import SLS_ADAPTERS, SlsAdapter
 
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
@@ -198,6 +199,20 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def sls(adapter: SlsAdapter, endpoint: str, count: int, stdlib: int) -> dict[str, Any]:
+    """Log as fast as one thread can, then deliver everything; `stdlib`: through Python's logging."""
+    log = adapter.start(endpoint, bool(stdlib))
+    wall, cpu = time.perf_counter(), time.process_time()
+    log(count)
+    recorded = time.perf_counter() - wall
+    adapter.stop()
+    return {
+        "wall_us": recorded / count * 1e6,
+        "cpu_us": (time.process_time() - cpu) / count * 1e6,
+        "delivered_s": time.perf_counter() - wall,
+    }
+
+
 TASKS = {"hot_path": hot_path, "batch": batch, "throughput": throughput, "latency": latency, "memory": memory}
 
 
@@ -206,6 +221,8 @@ def main() -> None:
     numbers = {name: int(value) for name, value in (parameter.split("=") for parameter in parameters)}
     if task == "plain_memory":
         result = plain_memory(**numbers)
+    elif task == "sls":
+        result = sls(SLS_ADAPTERS[library](), endpoint, **numbers)
     else:
         result = TASKS[task](ADAPTERS[library](), endpoint, **numbers)
     sys.stdout.write("\n" + json.dumps(result) + "\n")

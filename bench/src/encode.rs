@@ -35,21 +35,21 @@ use pytracingx::record::{Header, Number, SpanKind, StatusCode, StrId, kind, seve
 
 use crate::measure::{Candidate, Options, Report, compare};
 
-const REQUEST: &str = "ours: encode + request";
-const PROST: &str = "prost: build + encode + drop";
+pub(crate) const REQUEST: &str = "ours: encode + request";
+pub(crate) const PROST: &str = "prost: build + encode + drop";
 
 /// What a benchmark's records look things up in.
-struct Session {
-    strings: Interner,
+pub(crate) struct Session {
+    pub(crate) strings: Interner,
     timeline: Timeline,
 }
 
 impl Session {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { strings: Interner::default(), timeline: Timeline::identity() }
     }
 
-    fn lookup(&self) -> Lookup<'_> {
+    pub(crate) fn lookup(&self) -> Lookup<'_> {
         Lookup { strings: &self.strings, timeline: &self.timeline }
     }
 
@@ -157,7 +157,7 @@ pub fn run_points(options: Options) -> Report {
     against_prost("point", points, options, encode, structs)
 }
 
-fn count(options: Options) -> usize {
+pub(crate) fn count(options: Options) -> usize {
     if options.check { 8 } else { 512 }
 }
 
@@ -236,7 +236,7 @@ fn batch(spans: usize, session: &Session) -> Batch {
 }
 
 /// As [`batch`], with a body.
-fn log_batch(logs: usize, session: &Session) -> Batch {
+pub(crate) fn log_batch(logs: usize, session: &Session) -> Batch {
     let mut ids = IdGenerator::from_seed(std::array::from_fn(|at| at as u8));
     let keys = keys(session);
     let (trace_id, span_id) = (ids.trace_id(), ids.span_id());
@@ -367,6 +367,6 @@ fn key_value(key: String, value: any_value::Value) -> KeyValue {
 }
 
 /// As cheap as a `String` of our bytes can be had.
-fn string(bytes: &[u8]) -> String {
+pub(crate) fn string(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).expect("the batch holds UTF-8").to_owned()
 }

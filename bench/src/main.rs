@@ -12,6 +12,7 @@ mod aggregate;
 mod drain;
 mod emit;
 mod encode;
+mod encode_sls;
 mod measure;
 mod ring;
 
@@ -30,6 +31,7 @@ const BENCHMARKS: &[Benchmark] = &[
     ("encode", encode::run),
     ("encode_logs", encode::run_logs),
     ("encode_points", encode::run_points),
+    ("encode_sls", encode_sls::run),
 ];
 
 fn main() -> ExitCode {

@@ -219,7 +219,7 @@ class _Check(TypedDict):
     endpoint: str
     protocol: Literal["http/protobuf", "grpc"]
     ok: bool
-    phase: Literal["resolve", "connect", "tls", "send", "receive", "done"] | None
+    phase: Literal["resolve", "connect", "proxy", "tls", "send", "receive", "done"] | None
     status: int | None
     latency_ms: float | None
     clock_skew_s: float | None
@@ -303,9 +303,13 @@ class TraceSink:
         client_cert_file: PEM certificate chain for mutual TLS; needs `client_key_file`.
         client_key_file: PEM private key for mutual TLS.
         insecure: no TLS, for endpoints without a scheme. Default: only for loopback hosts.
-        compression: "gzip", "zstd" or "none" (default).
+        compression: "gzip" (of at most 1 MiB a request, else 4), "zstd" or "none" (default).
         max_queue_bytes: bytes of encoded spans that may wait for this sink. Default 64 MiB.
         max_attribute_value_length: characters kept of a string value. Default: Config's.
+        proxy: `http://[user:password@]host[:port]`, the HTTP proxy on the way to the endpoint; "" for none. User and
+            password are percent-encoded and never printed. TLS and gRPC go through a tunnel (CONNECT). Default: what
+            `https_proxy` or `http_proxy` (by the endpoint's scheme), `all_proxy` and `no_proxy` say, in lower or upper
+            case; loopback hosts are reached directly.
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -336,6 +340,7 @@ class TraceSink:
         compression: _Compression | None = None,
         max_queue_bytes: int | None = None,
         max_attribute_value_length: int | None = None,
+        proxy: str | None = None,
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
@@ -348,7 +353,8 @@ class MetricSink:
         export_interval_ms: between collections, in milliseconds. Default 60000.
         export_timeout_ms: a collection's requests with their retries, in milliseconds. Default 30000.
         temporality: "cumulative" (default), "delta" or "lowmemory".
-        raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes: as TraceSink's.
+        raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes, proxy: as
+            TraceSink's.
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -370,6 +376,7 @@ class MetricSink:
         insecure: bool | None = None,
         compression: _Compression | None = None,
         max_queue_bytes: int | None = None,
+        proxy: str | None = None,
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
@@ -380,7 +387,8 @@ class OtlpLogSink:
     Args:
         endpoint, protocol, headers, timeout_ms: as TraceSink's; the path is `/v1/logs`.
         batch_max_queue, batch_max_export, batch_schedule_delay_ms, max_export_timeout_ms: as TraceSink's, in records.
-        raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes: as TraceSink's.
+        raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes, proxy: as
+            TraceSink's.
         log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
         sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
         max_attributes_per_record: attributes kept of a record. Default 128.
@@ -411,6 +419,7 @@ class OtlpLogSink:
         sample_ratio: float = 1.0,
         max_attributes_per_record: int | None = None,
         max_attribute_value_length: int | None = None,
+        proxy: str | None = None,
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
@@ -429,7 +438,7 @@ class SlsLogSink:
     """Sends log records to an Aliyun SLS logstore.
 
     Args:
-        endpoint: regional endpoint, `https` unless it says otherwise.
+        endpoint: regional endpoint such as "cn-hangzhou.log.aliyuncs.com", `https` unless it says otherwise.
         project, logstore: where, both of letters, digits, "-" and "_".
         ak_id, ak_secret: access key pair; never printed.
         topic: of every log group. Default "".
@@ -444,12 +453,14 @@ class SlsLogSink:
         batch_max_export: records in one request at most. Default 4096.
         batch_schedule_delay_ms: a record waits at most this long, in milliseconds. Default 3000.
         timeout_ms: one request, in milliseconds. Default 10000.
+        max_export_timeout_ms: a batch with its retries, in milliseconds. Default 300000.
         tags: of every log group.
         attributes: "flat" (default), each under its own key, or "json", all in one field.
         field_names: renames columns; "0.3" restores the columns of pytracingx 0.3.
         max_queue_bytes: bytes of encoded records that may wait. Default 64 MiB.
         log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
         sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
+        proxy: as TraceSink's. Requests to STS and other providers of `credentials` follow the environment.
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -471,12 +482,14 @@ class SlsLogSink:
         batch_max_export: int = 4096,
         batch_schedule_delay_ms: int = 3000,
         timeout_ms: int | None = None,
+        max_export_timeout_ms: int | None = None,
         tags: Mapping[str, str] | None = None,
         attributes: Literal["flat", "json"] = "flat",
         field_names: Mapping[str, str] | Literal["0.3"] | None = None,
         max_queue_bytes: int | None = None,
         log_filter: str | None = None,
         sample_ratio: float = 1.0,
+        proxy: str | None = None,
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
@@ -1343,8 +1356,8 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
         endpoint: `scheme://host:port/…`.
         protocol: 'http/protobuf' or 'grpc'.
         ok: Whether the server took the record.
-        phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
-            whatever that said. None if nothing could be tried.
+        phase: How far it came: 'resolve', 'connect', 'proxy', 'tls', 'send', 'receive', or 'done' with a complete
+            answer, whatever that said. None if nothing could be tried.
         status: HTTP status, or None without an answer.
         latency_ms: From the beginning of name resolution to the answer or the failure.
         clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole
@@ -2034,7 +2047,8 @@ def _fetch(
     timeout_ms: int,
     proxy: bool,
 ) -> tuple[int, bytes]:
-    """One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
+    """One HTTP request, for a provider: status and body of the answer, whatever it says. `proxy`: through the one that the
+    environment names for the URL, if any. OSError: there is none, in one
     line without anything of the request but its host.
     """
 

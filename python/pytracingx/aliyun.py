@@ -118,7 +118,10 @@ def arms(
     Raises:
         ConfigError: a value that is not allowed.
 
-    ARMS takes plain HTTP; from outside use `internal=True` or a collector if that is not enough.
+    HTTP: port 80, the token in the path, `/adapt_{token}/api/otlp/traces` and `…/metrics`; gRPC: port 8090,
+    the token in the header `Authentication`. Both as Alibaba Cloud's guides for OpenTelemetry have them. Logs
+    go to SLS: SlsLogSink. ARMS takes plain HTTP; from outside use `internal=True` or a collector if that is
+    not enough.
     """
     token = _text("token", token)
     token = token[6:] if token.startswith("adapt_") else token
@@ -166,6 +169,10 @@ def sls_trace(
 
     Raises:
         ConfigError: a value that is not allowed.
+
+    HTTP: `/opentelemetry/v1/traces`, the one path that SLS documents; no path for metrics is known. gRPC:
+    port 10010, always TLS, gzip. The key travels in headers; a temporary key does not work, for no header for
+    its token is documented.
     """
     is_grpc = _is_grpc(protocol)
     project = _text("project", project)

@@ -8,13 +8,15 @@ use super::observed::Observed;
 use super::routes::{Recorded, Routes};
 use super::series::{OVERFLOW, Series, StreamSeries, Window};
 use super::{Exemplar, Metric};
-use crate::accumulate::{Cell, Folded, overflow_attributes};
+use crate::accumulate::{Cell, Folded, Sum, overflow_attributes};
 use crate::batch::{Lookup, RecordRef};
 use crate::config::Temporality;
 use crate::instruments::{Exemplars, Instrument, Instruments, Stream};
 use crate::record::{Header, Number};
+use crate::tally::Taken;
 
-/// Bytes that cached routes take, of all instruments; beyond, all are forgotten. Programs with attribute sets that
+/// Bytes that cached routes take, of all instruments; beyond, those of one instrument after the other are forgotten
+/// (of all at once would take too long). Programs with attribute sets that
 /// return need far less, and others gain nothing from a cache.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -29,11 +31,22 @@ pub struct Table {
     /// By instrument id.
     entries: Vec<Option<Box<Entry>>>,
     cached_bytes: usize,
+    /// Whose routes were forgotten last.
+    forget_next: usize,
     overflowed: u64,
+    /// Begun and not yet at its end.
+    collection: Option<Collection>,
     /// Series of the attribute set in hand. Only filled while a measurement is taken.
     route: Vec<u32>,
     /// The attribute set in hand in canonical form.
     canonical: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Collection {
+    /// Ids of instruments whose turn is still to come, the next one last.
+    order: Vec<u32>,
+    end_unix_nano: u64,
 }
 
 /// An instrument's part of a table.
@@ -58,7 +71,9 @@ impl Table {
             start_unix_nano,
             entries: Vec::new(),
             cached_bytes: 0,
+            forget_next: 0,
             overflowed: 0,
+            collection: None,
             route: Vec::new(),
             canonical: Vec::new(),
         }
@@ -108,21 +123,54 @@ impl Table {
         }
     }
 
+    /// Takes what a tally was added to.
+    pub fn add(&mut self, taken: &Taken, lookup: Lookup<'_>) {
+        let recorded = Recorded { binding: taken.binding, items: &[] };
+        if self.entry(taken.instrument, lookup).is_some() {
+            let sum = Cell::Sum(Sum::Int(taken.sum));
+            self.with_series(taken.instrument, recorded, taken.additions, lookup, |series, _| {
+                series.cell.merge(&sum);
+            });
+        }
+    }
+
     /// Hands out every stream's points, streams of one scope after each other, and begins the next window. The window
     /// ends now, or where it began if the clock was set back. Totals and sync gauges keep being exported (in a delta
     /// table only gauges that were recorded in the window), what is observable only if it was observed in the window.
     pub fn collect(&mut self, now_unix_nano: u64, lookup: Lookup<'_>, each: &mut dyn FnMut(&Metric<'_>)) {
-        self.take_observations(lookup);
+        self.begin_collection(now_unix_nano);
+        while self.collect_next(lookup, each) {}
+    }
+
+    /// The first step of [`Table::collect`], for who has other things to do in between. What is recorded until an
+    /// instrument's turn comes is in this window still.
+    pub fn begin_collection(&mut self, now_unix_nano: u64) {
+        let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
+        order.retain(|id| self.entries[*id as usize].is_some());
+        order.sort_by_key(|id| self.entries[*id as usize].as_ref().map(|entry| entry.scope));
+        order.reverse();
+        self.collection = Some(Collection { order, end_unix_nano: now_unix_nano.max(self.start_unix_nano) });
+    }
+
+    /// Hands out the points of the next instrument of the collection that was begun. False: there is none left, and the
+    /// next window begins.
+    pub fn collect_next(&mut self, lookup: Lookup<'_>, each: &mut dyn FnMut(&Metric<'_>)) -> bool {
+        let Some(Collection { order, end_unix_nano }) = &mut self.collection else { return false };
+        let end_unix_nano = *end_unix_nano;
+        let Some(id) = order.pop() else {
+            self.start_unix_nano = end_unix_nano;
+            self.collection = None;
+            return false;
+        };
+        self.take_observations(id, lookup);
         let window = Window {
             first_unix_nano: self.first_unix_nano,
             start_unix_nano: self.start_unix_nano,
-            end_unix_nano: now_unix_nano.max(self.start_unix_nano),
+            end_unix_nano,
             timeline: lookup.timeline,
         };
-        let mut entries: Vec<&mut Entry> =
-            self.entries.iter_mut().flatten().map(|entry| &mut **entry).collect();
-        entries.sort_by_key(|entry| entry.scope);
-        for Entry { instrument, scope, streams, routes, .. } in entries {
+        if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
+            let Entry { instrument, scope, streams, routes, .. } = &mut **entry;
             for (series, stream) in streams.iter_mut().zip(&instrument.streams) {
                 series.collect(stream, instrument, *scope, window, each);
             }
@@ -130,7 +178,17 @@ impl Table {
                 self.cached_bytes -= routes.forget();
             }
         }
-        self.start_unix_nano = window.end_unix_nano;
+        true
+    }
+
+    /// Begins no window: what was not handed out yet is part of the next collection.
+    pub fn abandon_collection(&mut self) {
+        self.collection = None;
+    }
+
+    /// Between [`Table::begin_collection`] and the last [`Table::collect_next`].
+    pub fn is_collecting(&self) -> bool {
+        self.collection.is_some()
     }
 
     /// Measurements that went to an overflow series.
@@ -218,8 +276,14 @@ impl Table {
 
     #[cold]
     fn forget_routes(&mut self) {
-        for entry in self.entries.iter_mut().flatten() {
-            self.cached_bytes -= entry.routes.forget();
+        for _ in 0..self.entries.len() {
+            if self.cached_bytes <= CACHE_BYTES {
+                break;
+            }
+            self.forget_next = (self.forget_next + 1) % self.entries.len();
+            if let Some(entry) = &mut self.entries[self.forget_next] {
+                self.cached_bytes -= entry.routes.forget();
+            }
         }
     }
 
@@ -240,22 +304,22 @@ impl Table {
         }
     }
 
-    /// Puts what was observed into series.
-    fn take_observations(&mut self, lookup: Lookup<'_>) {
-        for id in 0..self.entries.len() as u32 {
-            let Some(Some(entry)) = self.entries.get_mut(id as usize) else { continue };
-            let Some(observed) = entry.observed.as_mut().map(Observed::take) else { continue };
-            for (attributes, total) in &observed.sets {
-                let recorded = Recorded { binding: 0, items: attributes };
-                self.with_series(id, recorded, 1, lookup, |series, _| series.cell.record(*total, 0));
-            }
-            if let Some((sum, count)) = observed.overflow {
-                let attributes = overflow_attributes();
-                let recorded = Recorded { binding: 0, items: &attributes };
-                self.with_series(id, recorded, count, lookup, |series, _| {
-                    series.cell.record(sum.value(), 0);
-                });
-            }
+    /// Puts what was observed of an instrument into series.
+    fn take_observations(&mut self, id: u32, lookup: Lookup<'_>) {
+        let entry = self.entries.get_mut(id as usize).and_then(Option::as_deref_mut);
+        let Some(observed) = entry.and_then(|entry| entry.observed.as_mut()).map(Observed::take) else {
+            return;
+        };
+        for (attributes, total) in &observed.sets {
+            let recorded = Recorded { binding: 0, items: attributes };
+            self.with_series(id, recorded, 1, lookup, |series, _| series.cell.record(*total, 0));
+        }
+        if let Some((sum, count)) = observed.overflow {
+            let attributes = overflow_attributes();
+            let recorded = Recorded { binding: 0, items: &attributes };
+            self.with_series(id, recorded, count, lookup, |series, _| {
+                series.cell.record(sum.value(), 0);
+            });
         }
     }
 }

@@ -1,12 +1,9 @@
-//! What is allowed: names of choices, ranges of numbers, headers, certificate files. Every refusal is an
+//! What is allowed: names of choices, ranges of numbers, headers. Every refusal is an
 //! [`Error::Config`] that names the argument, the value and what is allowed; a secret's value is never in it.
-
-use std::fmt;
-use std::path::Path;
 
 use super::{
     Compression, ConsoleFormat, ExemplarFilter, HistogramAggregation, Level, Propagator, Protocol,
-    RedactAction, SamplerConfig, Secret, SlsAttributes, SlsCompression, Temporality, TlsFiles,
+    RedactAction, SamplerConfig, Secret, SlsAttributes, SlsCompression, Temporality,
 };
 use crate::error::Error;
 use crate::record::InstrumentKind;
@@ -340,55 +337,4 @@ pub fn headers(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Vec<
         Ok((name, Secret::new(value)))
     };
     pairs.into_iter().map(header).collect()
-}
-
-/// What a certificate file holds.
-pub const CERTIFICATE: &str = "BEGIN CERTIFICATE-----";
-/// What a key file holds (PKCS#8, PKCS#1 or SEC1).
-pub const PRIVATE_KEY: &str = "PRIVATE KEY-----";
-
-/// Certificate files: readable, of the right kind, and a client certificate never without its key. The files are read
-/// again, and parsed, when a session starts.
-///
-/// # Errors
-/// The argument, the file and what is wrong with it. Nothing of a file's content.
-pub fn tls_files(files: &TlsFiles) -> Result<(), Error> {
-    let files_by_argument = [
-        ("ca_file", &files.ca_file, CERTIFICATE),
-        ("client_cert_file", &files.client_cert_file, CERTIFICATE),
-        ("client_key_file", &files.client_key_file, PRIVATE_KEY),
-    ];
-    for (argument, path, marker) in files_by_argument {
-        path.as_deref().map_or(Ok(()), |path| pem_file(argument, path, marker))?;
-    }
-    client_pair(files)
-}
-
-/// One file of [`tls_files`]: the place where deeper validation would go.
-///
-/// # Errors
-/// It cannot be read, or has no such PEM block.
-pub fn pem_file(argument: &str, path: &Path, marker: &str) -> Result<(), Error> {
-    let refuse = |what: &dyn fmt::Display| {
-        Err(Error::config(format_args!("{argument}: '{}' {what}", shown(&path.to_string_lossy()))))
-    };
-    match std::fs::read(path) {
-        Err(error) => refuse(&format_args!("cannot be read: {error}")),
-        Ok(bytes) if !String::from_utf8_lossy(&bytes).contains(marker) => {
-            refuse(&format_args!("holds no PEM block '{marker}'"))
-        }
-        Ok(_) => Ok(()),
-    }
-}
-
-/// A client certificate and its key come together.
-///
-/// # Errors
-/// One of the two is missing.
-pub fn client_pair(files: &TlsFiles) -> Result<(), Error> {
-    match (&files.client_cert_file, &files.client_key_file) {
-        (Some(_), None) => Err(Error::config("client_cert_file needs client_key_file beside it, got none")),
-        (None, Some(_)) => Err(Error::config("client_key_file needs client_cert_file beside it, got none")),
-        _ => Ok(()),
-    }
 }

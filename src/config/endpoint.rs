@@ -1,8 +1,11 @@
 //! Endpoints: from what a user writes to scheme, host, port and path. Pure. A path or a user part can hold a token, so
 //! neither `Display`, nor `Debug`, nor an error text shows one: `scheme://host:port/…`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+
+use zeroize::Zeroize;
 
 use super::{Protocol, Signal};
 use crate::error::Error;
@@ -12,11 +15,11 @@ use crate::error::Error;
 pub struct Endpoint {
     /// TLS or not.
     pub tls: bool,
-    /// Host name in lower case, or IP literal (no brackets).
+    /// Host name in lower case, or IP literal (no brackets), an IPv6 one possibly with a zone (`fe80::1%eth0`).
     pub host: String,
     /// Port, defaulted by scheme (80, 443) or, without a scheme, by protocol (4317, 4318).
     pub port: u16,
-    /// Path and query as requested, at least `/`. Can hold a token: never printed. gRPC: always `/`.
+    /// Path and query as requested, at least `/`. Can hold a token: never printed, wiped on drop. gRPC: always `/`.
     pub path: String,
 }
 
@@ -29,6 +32,12 @@ pub enum PathRule {
     Base(Signal),
     /// As it is.
     AsIs,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.path.zeroize();
+    }
 }
 
 impl Signal {
@@ -120,13 +129,30 @@ impl Endpoint {
         format!("{}{path}", self.origin())
     }
 
+    /// The host without an IPv6 zone, which has a meaning on this machine only: for certificates and other machines.
+    pub fn global_host(&self) -> &str {
+        self.host.split('%').next().unwrap_or(&self.host)
+    }
+
+    /// The host, if it is an IP literal.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.global_host().parse().ok()
+    }
+
+    /// `host:port` for other machines, IPv6 in brackets.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", bracketed(self.global_host()), self.port)
+    }
+
+    /// [`Endpoint::authority`] without the scheme's own port: `Host`.
+    pub fn host_header(&self) -> String {
+        let default_port = if self.tls { 443 } else { 80 };
+        if self.port == default_port { bracketed(self.global_host()).into_owned() } else { self.authority() }
+    }
+
     fn origin(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
-        if self.host.contains(':') {
-            format!("{scheme}://[{}]:{}", self.host, self.port)
-        } else {
-            format!("{scheme}://{}:{}", self.host, self.port)
-        }
+        format!("{scheme}://{}:{}", bracketed(&self.host).replace('%', "%25"), self.port)
     }
 }
 
@@ -158,7 +184,12 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+/// An IPv6 address as it stands in a URL.
+pub(super) fn bracketed(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
+}
+
+pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match authority.rfind(']') {
         Some(end) => (&authority[..=end], &authority[end + 1..]),
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -175,10 +206,20 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     }
 }
 
-fn check_host(host: &str) -> Result<String, &'static str> {
+pub(super) fn check_host(host: &str) -> Result<String, &'static str> {
     if let Some(literal) = host.strip_prefix('[') {
-        let address = literal.strip_suffix(']').and_then(|text| text.parse::<Ipv6Addr>().ok());
-        return address.map(|ip| ip.to_string()).ok_or("must have an IPv6 address in its brackets: [::1]");
+        let text = literal.strip_suffix(']').unwrap_or_default();
+        // RFC 6874 wants %25; most people write the bare %.
+        let (address, zone) = text
+            .split_once('%')
+            .map_or((text, None), |(address, zone)| (address, Some(zone.strip_prefix("25").unwrap_or(zone))));
+        let address = address.parse::<Ipv6Addr>();
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+        return match (address, zone) {
+            (Ok(ip), None) => Ok(ip.to_string()),
+            (Ok(ip), Some(zone)) if !zone.is_empty() && zone.bytes().all(plain) => Ok(format!("{ip}%{zone}")),
+            _ => Err("must have an IPv6 address in its brackets: [::1]"),
+        };
     }
     if !host.is_ascii() {
         return Err("must have an ASCII host; write an international name in its 'xn--' form");
@@ -198,12 +239,12 @@ fn check_host(host: &str) -> Result<String, &'static str> {
 
 fn is_loopback(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
-    host.parse::<IpAddr>()
-        .map_or(name == "localhost" || name.ends_with(".localhost"), |address| address.is_loopback())
+    let address = host.split('%').next().unwrap_or(host).parse::<IpAddr>();
+    address.map_or(name == "localhost" || name.ends_with(".localhost"), |address| address.is_loopback())
 }
 
 /// What of a refused endpoint may be shown: nothing after the authority, nothing at all once there may be a password.
-fn redacted(text: &str) -> String {
+pub(super) fn redacted(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
     let separator = if scheme.is_empty() { "" } else { "://" };
     let scheme = super::check::shown(scheme);

@@ -7,8 +7,10 @@ use super::variables::{Environment, specific};
 use super::{
     BatchConfig, Config, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, PathRule, Propagator,
     Protocol, Resource, ResourceValue, SamplerConfig, Secret, Signal, SlsCredentials, SlsSinkConfig,
-    TlsFiles, TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
+    TraceSinkConfig, TransportConfig, UNKNOWN_SERVICE,
 };
+#[cfg(feature = "net")]
+use super::{TlsFiles, certificates};
 use crate::limits::{LogLimits, SpanLimits};
 
 const ACCESS_KEY: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
@@ -55,8 +57,8 @@ impl Config {
     }
 
     /// What the environment adds to an explicit configuration: resource attributes that have no argument,
-    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `RUST_LOG` where no filter is given, and `OTEL_METRIC_EXPORT_INTERVAL` for
-    /// the console where there is no metric sink. Merging twice changes nothing.
+    /// `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `RUST_LOG` where no filter is given, `OTEL_METRIC_EXPORT_INTERVAL` for
+    /// the console where there is no metric sink, and [`Proxies`](super::Proxies) of sinks that name none. Merging twice changes nothing.
     pub fn merge_env(&mut self, variable: impl Fn(&str) -> Option<String>) {
         let mut env = Environment { variable: &variable, warnings: Vec::new() };
         if let Some(name) = env.text("OTEL_SERVICE_NAME") {
@@ -76,6 +78,7 @@ impl Config {
         if let Some(interval_ms) = env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1) {
             self.metric_interval_ms = interval_ms;
         }
+        self.settle_proxies(&mut env);
         env.warnings.into_iter().for_each(|line| self.warn(line));
     }
 }
@@ -170,18 +173,27 @@ impl Environment<'_> {
         transport.compression = self
             .of_signal(signal, "COMPRESSION", |env, name| env.choice(name, &check::COMPRESSIONS))
             .unwrap_or_default();
-        let certificate = |env: &mut Self, name: &str| env.pem_file(name, check::CERTIFICATE);
-        transport.tls = TlsFiles {
-            ca_file: self.of_signal(signal, "CERTIFICATE", certificate),
-            client_cert_file: self.of_signal(signal, "CLIENT_CERTIFICATE", certificate),
-            client_key_file: self
-                .of_signal(signal, "CLIENT_KEY", |env, name| env.pem_file(name, check::PRIVATE_KEY)),
-        };
-        if let Err(error) = check::client_pair(&transport.tls) {
-            self.warn(format!("OTEL_EXPORTER_OTLP_CLIENT_…: {error}; ignored"));
-            (transport.tls.client_cert_file, transport.tls.client_key_file) = (None, None);
+        #[cfg(feature = "net")]
+        {
+            transport.tls = self.tls_files(signal);
         }
         transport
+    }
+
+    #[cfg(feature = "net")]
+    fn tls_files(&mut self, signal: Signal) -> TlsFiles {
+        let mut files = TlsFiles {
+            ca_file: self.of_signal(signal, "CERTIFICATE", |env, name| env.file(name, certificates::roots)),
+            client_cert_file: self
+                .of_signal(signal, "CLIENT_CERTIFICATE", |env, name| env.file(name, certificates::chain)),
+            client_key_file: self
+                .of_signal(signal, "CLIENT_KEY", |env, name| env.file(name, certificates::key)),
+        };
+        if let Err(error) = certificates::client(&files) {
+            self.warn(format!("OTEL_EXPORTER_OTLP_CLIENT_…: {error}; ignored"));
+            (files.client_cert_file, files.client_key_file) = (None, None);
+        }
+        files
     }
 
     fn endpoint(&mut self, signal: Signal, protocol: Protocol, insecure: Option<bool>) -> Endpoint {

@@ -1,11 +1,13 @@
 //! What a session is told: plain data, validated where it is built. Every field names its unit; nothing here is read
-//! by recording threads. Building a value reads no environment and, certificates aside ([`check::tls_files`]), no
-//! file; the environment's reader is handed the variables it may see.
+//! by recording threads. Building a value reads no environment and, certificates aside, no file; the environment's reader is handed the variables it may see.
 
+#[cfg(feature = "net")]
+pub mod certificates;
 pub mod check;
 mod endpoint;
 mod environment;
 mod filter;
+mod proxy;
 mod sink;
 mod variables;
 mod view;
@@ -16,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use endpoint::{Endpoint, PathRule};
 pub use filter::{EVERY_LOGGER, Level, LogFilter};
+pub use proxy::{Proxies, Proxy, ProxyChoice};
 pub use sink::*;
 pub use view::*;
 
@@ -47,6 +50,18 @@ impl Secret {
     /// The secret itself, for the wire.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Blots itself out of a server's words, for servers quote what they refuse. Keeps the length.
+    pub fn redact(&self, text: &mut [u8]) {
+        let secret = self.0.as_bytes();
+        let mut from = 0;
+        while !secret.is_empty()
+            && let Some(at) = memchr::memmem::find(&text[from..], secret)
+        {
+            text[from + at..][..secret.len()].fill(b'*');
+            from += at + secret.len();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Endpoint, LogFilter, PathRule, Secret, check};
+use super::{Endpoint, LogFilter, PathRule, ProxyChoice, Secret, check};
 use crate::error::Error;
 use crate::limits::{LogLimits, SpanLimits};
 
@@ -88,6 +88,8 @@ pub struct TransportConfig {
     pub compression: Compression,
     /// Certificates.
     pub tls: TlsFiles,
+    /// On the way there.
+    pub proxy: ProxyChoice,
     /// Bytes of encoded records that may wait for this sink; above it the newest are dropped. Default 64 MiB.
     pub max_queue_bytes: usize,
 }
@@ -103,6 +105,7 @@ impl TransportConfig {
             max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
             compression: Compression::None,
             tls: TlsFiles::default(),
+            proxy: ProxyChoice::default(),
             max_queue_bytes: MAX_QUEUE_BYTES,
         }
     }
@@ -269,6 +272,10 @@ pub struct SlsSinkConfig {
     pub batch: BatchConfig,
     /// One request, milliseconds. Default 10 000.
     pub timeout_ms: u64,
+    /// A batch with all its retries, milliseconds. Default 300 000.
+    pub max_export_timeout_ms: u64,
+    /// On the way there.
+    pub proxy: ProxyChoice,
     /// Tags of every log group.
     pub tags: Vec<(String, String)>,
     /// Layout of attributes.
@@ -281,6 +288,14 @@ pub struct SlsSinkConfig {
     pub filter: Option<LogFilter>,
     /// Share of traces whose records are sent, 0 to 1.
     pub sample_ratio: f64,
+}
+
+/// Such as `cn-hangzhou` or `ap-southeast-1`: nobody's host.
+fn is_region_id(text: &str) -> bool {
+    let words: Vec<_> = text.split('-').collect();
+    let is_word =
+        |word: &&str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    words.len() >= 2 && words[0].len() == 2 && words.iter().all(is_word)
 }
 
 impl SlsSinkConfig {
@@ -301,6 +316,11 @@ impl SlsSinkConfig {
         check::non_empty(endpoint_argument, endpoint)?;
         check::name(project_argument, &project)?;
         check::name(logstore_argument, &logstore)?;
+        if is_region_id(endpoint) {
+            return Err(Error::config(format_args!(
+                "{endpoint_argument} '{endpoint}' is a region, its endpoint is '{endpoint}.log.aliyuncs.com'"
+            )));
+        }
         let scheme = if endpoint.contains("://") { "" } else { "https://" };
         let (endpoint, _) = Endpoint::parse(
             endpoint_argument,
@@ -323,6 +343,8 @@ impl SlsSinkConfig {
             compression: SlsCompression::default(),
             batch: BatchConfig { max_export: 4096, schedule_delay_ms: 3000, max_queue: None },
             timeout_ms: TIMEOUT_MS,
+            max_export_timeout_ms: MAX_EXPORT_TIMEOUT_MS,
+            proxy: ProxyChoice::default(),
             tags: Vec::new(),
             attributes: SlsAttributes::default(),
             field_names: SlsFieldNames::Renamed(Vec::new()),
@@ -330,5 +352,25 @@ impl SlsSinkConfig {
             filter: None,
             sample_ratio: 1.0,
         })
+    }
+
+    /// Where to connect: the project's own host, or the endpoint's where that is an address or a `localhost`, which have
+    /// no names below them.
+    pub fn project_endpoint(&self) -> Endpoint {
+        let name = self.endpoint.host.trim_end_matches('.');
+        let is_itself =
+            self.endpoint.address().is_some() || name == "localhost" || name.ends_with(".localhost");
+        let mut endpoint = self.endpoint.clone();
+        if !is_itself {
+            endpoint.host = self.project_host().to_ascii_lowercase();
+        }
+        endpoint
+    }
+
+    /// The project's own host name below the endpoint's, which may have been given with it, as the console shows it.
+    pub fn project_host(&self) -> String {
+        let (host, project) = (self.endpoint.global_host(), &*self.project);
+        let has_project = host.strip_prefix(project).is_some_and(|rest| rest.starts_with('.'));
+        if has_project { host.to_owned() } else { format!("{project}.{host}") }
     }
 }

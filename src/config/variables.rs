@@ -1,11 +1,14 @@
 //! Reading one variable: trimmed, empty meaning unset, and a line about each value that cannot be used.
 
-use std::path::PathBuf;
+#[cfg(feature = "net")]
+use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
 use super::check::{self, Choice, shown};
-use super::{Secret, Signal};
+use super::{Proxy, Secret, Signal};
+#[cfg(feature = "net")]
+use crate::error::Error;
 
 /// The variables, and what was odd about them.
 pub(super) struct Environment<'a> {
@@ -107,10 +110,22 @@ impl Environment<'_> {
         headers
     }
 
-    pub(super) fn pem_file(&mut self, name: &str, marker: &str) -> Option<PathBuf> {
+    pub(super) fn proxy(&mut self, name: &str) -> Option<Proxy> {
+        let text = self.text(name)?;
+        let proxy = Proxy::parse(name, &text);
+        proxy.map_err(|error| self.warn(format!("{error}; ignored"))).ok()
+    }
+
+    /// A file that `read` can use.
+    #[cfg(feature = "net")]
+    pub(super) fn file<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str, &Path) -> Result<T, Error>,
+    ) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(name)?);
-        match check::pem_file(name, &path, marker) {
-            Ok(()) => Some(path),
+        match read(name, &path) {
+            Ok(_) => Some(path),
             Err(error) => {
                 self.warn(format!("{error}; ignored"));
                 None

@@ -27,10 +27,7 @@ impl Thread {
     /// Records a measurement with its attribute items (empty with a binding). Never loses it.
     #[inline(always)]
     pub fn measure(&mut self, measurement: &Measurement, attributes: &[u8]) {
-        let (detail, bits) = match measurement.value {
-            Number::Int(value) => (0, value as u64),
-            Number::Double(value) => (1, value.to_bits()),
-        };
+        let (detail, bits) = measurement.value.to_bits();
         let header = Header {
             kind: kind::MEASUREMENT,
             detail,

@@ -42,6 +42,7 @@ use crate::record::Header;
 use crate::sampler::Sampler;
 use crate::stats::{DropReason, RecordingCounters, Starts};
 use crate::sys;
+use crate::tally::{Tallies, Tally};
 use span::Storage;
 
 /// What recording threads of one session share. Immutable but for its counters; built by the session.
@@ -71,6 +72,8 @@ pub struct Intake {
     pub instruments: Arc<Instruments>,
     /// How the exporter asks observable instruments.
     pub observations: Arc<Observations>,
+    /// What counters count by themselves.
+    pub tallies: Arc<Tallies>,
     /// Where measurements go while a lane is full.
     pub folds: Arc<Folds>,
     /// What was lost or odd.
@@ -93,6 +96,7 @@ impl Intake {
             metrics: false,
             instruments: Arc::default(),
             observations: Arc::default(),
+            tallies: Arc::default(),
             folds: Arc::default(),
             counters: Arc::default(),
         }
@@ -227,6 +231,14 @@ pub fn session() -> u64 {
         0 => revived(),
         session => session,
     }
+}
+
+/// Adds to a tally of the session that the call under way records into. False, adding nothing: it is another's, or its sum
+/// would leave 64 bits. `alone`: something keeps all such calls apart.
+#[inline(always)]
+pub fn add(tally: &Tally, value: i64, alone: bool) -> bool {
+    // No tally has the id 0, so this is never so with recording off, nor in a forked child before its session.
+    tally.session() == sys::fork::session() && if alone { tally.add_alone(value) } else { tally.add(value) }
 }
 
 /// Runs `f` with the calling thread's state in `session`. `None`: that is not the current session (any more), or the

@@ -95,3 +95,32 @@ impl Part {
         })
     }
 }
+
+/// Up to so much encoded records go through memory that is kept, and are copied to a chunk of their exact size: a fresh
+/// allocation of the size that they may have costs more in page faults at each batch, several times the encoding.
+const SCRATCH_BYTES: usize = 1 << 20;
+
+/// Memory that an encoder writes to, kept between batches unless one was large.
+#[derive(Debug, Default)]
+pub struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// To write to, empty. `expected_bytes`: a guess of how much.
+    pub fn take(&mut self, expected_bytes: usize) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.0);
+        bytes.clear();
+        bytes.reserve_exact(expected_bytes.min(SCRATCH_BYTES));
+        bytes
+    }
+
+    /// What was written, in memory of its size.
+    pub fn keep(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if bytes.capacity() > SCRATCH_BYTES {
+            bytes.shrink_to_fit();
+            return bytes;
+        }
+        let exact = bytes.as_slice().into();
+        self.0 = bytes;
+        exact
+    }
+}

@@ -5,6 +5,9 @@
 //! length that the caller expects and [`close`] fills it in, moving the body by a byte or two when the guess was wrong;
 //! a pass that only computes sizes would read every item twice.
 
+use crate::attrs;
+pub use crate::attrs::SHORT_BYTES;
+
 /// Wire type of int32, int64, uint32, bool and enum fields.
 pub const VARINT: u8 = 0;
 /// Wire type of fixed64 and double fields.
@@ -81,9 +84,6 @@ pub fn put_prefix<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize
     out.truncate(end);
 }
 
-/// Names and keys are mostly no longer than this: two overlapping copies of constant size move them, without a call.
-pub const SHORT_BYTES: usize = 32;
-
 /// Appends bytes.
 #[inline]
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -108,20 +108,7 @@ pub fn window(out: &mut Vec<u8>) -> &mut [u8; WINDOW_BYTES] {
 /// Copies at most [`SHORT_BYTES`] into a window.
 #[inline(always)]
 pub fn copy_short(window: &mut [u8; WINDOW_BYTES], at: usize, bytes: &[u8]) {
-    #[inline(always)]
-    fn ends<const N: usize>(room: &mut [u8], bytes: &[u8]) {
-        if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
-            room[..N].copy_from_slice(first);
-            room[bytes.len() - N..].copy_from_slice(last);
-        }
-    }
-    let room = &mut window[at..at + bytes.len()];
-    match bytes.len() {
-        8..=16 => ends::<8>(room, bytes),
-        17..=SHORT_BYTES => ends::<16>(room, bytes),
-        4..=7 => ends::<4>(room, bytes),
-        _ => room.copy_from_slice(bytes),
-    }
+    attrs::copy_short(&mut window[at..at + bytes.len()], bytes);
 }
 
 /// Appends a one-byte tag and a varint.

@@ -12,6 +12,7 @@ use super::request::Scratch;
 use crate::config::{Compression, Protocol};
 use crate::encode::chunk::Part;
 use crate::encode::otlp;
+use crate::stats::SinkProtocol;
 use crate::transport::grpc_status::{classify_otlp_grpc, grpc_code_name};
 use crate::transport::retry::{Backoff, Outcome, classify_otlp_http};
 use crate::transport::{Failure, GRPC_ENCODING, Response, compress};
@@ -20,6 +21,16 @@ use crate::transport::{Failure, GRPC_ENCODING, Response, compress};
 const OTLP_ENVELOPE_BYTES: usize = 64;
 /// A request holds fewer bytes before compression (gRPC servers take 4 MiB by default).
 pub const OTLP_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// The same with gzip, which takes 12 ms for a mebibyte that is hard to compress, and every other sink waits for it.
+const GZIP_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// How large an OTLP request may be before compression.
+pub fn otlp_request_bytes(compression: Compression) -> usize {
+    match compression {
+        Compression::Gzip => GZIP_REQUEST_BYTES,
+        Compression::None | Compression::Zstd => OTLP_REQUEST_BYTES,
+    }
+}
 
 /// A body before it is signed or labelled: what all its attempts have in common.
 #[derive(Debug, Clone)]
@@ -68,10 +79,8 @@ pub trait Dialect: Debug + Send {
         result.as_ref().ok().map(|response| Status::Http(response.status))
     }
 
-    /// Requests are gRPC calls.
-    fn is_grpc(&self) -> bool {
-        false
-    }
+    /// What it is.
+    fn protocol(&self) -> SinkProtocol;
 
     /// How long to wait after an answer that [`Dialect::classify`] found worth a repetition; `None`: no repetition.
     /// `random` is any uniformly random number.
@@ -125,7 +134,7 @@ impl Default for Otlp {
 
 impl Dialect for Otlp {
     fn request_bytes(&self) -> usize {
-        OTLP_REQUEST_BYTES
+        otlp_request_bytes(self.compression)
     }
 
     fn envelope_bytes(&self) -> usize {
@@ -134,8 +143,12 @@ impl Dialect for Otlp {
 
     fn build(&mut self, parts: &[Part], scratch: &mut Scratch) -> Body {
         (self.envelope)(&self.resource, parts, &mut scratch.plain);
-        let encoding = compress(self.compression, &scratch.plain, &mut scratch.body);
-        Body { bytes: Arc::from(&scratch.body[..]), plain_bytes: scratch.plain.len(), encoding }
+        let encoding = match self.compression {
+            Compression::None => None,
+            method => compress(method, &scratch.plain, &mut scratch.body),
+        };
+        let bytes = Arc::from(if encoding.is_some() { &scratch.body[..] } else { &scratch.plain[..] });
+        Body { bytes, plain_bytes: scratch.plain.len(), encoding }
     }
 
     fn headers(&mut self, body: &Body, _now_unix_seconds: u64) -> Result<Headers, String> {
@@ -160,8 +173,11 @@ impl Dialect for Otlp {
         }
     }
 
-    fn is_grpc(&self) -> bool {
-        self.protocol == Protocol::Grpc
+    fn protocol(&self) -> SinkProtocol {
+        match self.protocol {
+            Protocol::HttpProtobuf => SinkProtocol::OtlpHttp,
+            Protocol::Grpc => SinkProtocol::OtlpGrpc,
+        }
     }
 
     fn next_wait(&mut self, random: u64) -> Option<Duration> {

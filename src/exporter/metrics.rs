@@ -1,6 +1,7 @@
 //! Metrics on their way to their sinks: measurements go into one series table for each distinct (temporality, interval)
 //! at once; when a collection is due, observable instruments are asked, and what every table then has is encoded and
-//! handed to its sinks. A worker that does not answer in time costs its own values only.
+//! handed to its sinks, over several turns if that is much. A worker that does not answer in time costs its own values
+//! only.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use super::request::{Now, after};
 use super::select::{expect, push};
 use super::self_metrics::{LOGS, POINTS, SPANS, SelfMetrics};
 use super::sink::Sink;
-use crate::accumulate::Folds;
+use crate::accumulate::{Folded, Folds};
 use crate::aggregate::Table;
 use crate::batch::{Batch, Lookup};
 use crate::config::Temporality;
@@ -18,9 +19,13 @@ use crate::encode::otlp::metrics::MetricEncoder;
 use crate::instruments::Instruments;
 use crate::observe::Observations;
 use crate::stats::{MeasurementStats, Snapshot};
+use crate::tally::{Taken, Tallies};
 
 /// Observable instruments have so long to answer.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
+
+/// Attribute sets taken between two looks at the clock.
+const FOLDS_AT_ONCE: usize = 1024;
 
 /// What the recording side shares with the exporter.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct Recorded {
     pub instruments: Arc<Instruments>,
     /// Who is asked before a collection.
     pub observations: Arc<Observations>,
+    /// What counters count by themselves.
+    pub tallies: Arc<Tallies>,
     /// Measurements that found their lane full.
     pub folds: Arc<Folds>,
 }
@@ -54,12 +61,14 @@ struct Reader {
 
 #[derive(Debug, Clone, Copy)]
 struct Collection {
-    /// Readers, a bit each.
+    /// Readers whose tables are still to be collected, a bit each.
     readers: u32,
     /// The worker's round to wait for; `None`: there is no worker.
     round: Option<u64>,
     deadline: Instant,
     began: Instant,
+    /// Of all points, once nothing is waited for any more.
+    unix_nano: Option<u64>,
 }
 
 /// See the module documentation.
@@ -68,12 +77,16 @@ pub(super) struct Metrics {
     recorded: Recorded,
     readers: Vec<Reader>,
     underway: Option<Collection>,
+    /// Fetched, not yet taken into the tables.
+    folded: Vec<Folded>,
     encoder: MetricEncoder,
     /// What the SDK says about itself, if anybody wants to know.
     about_self: Option<SelfMetrics>,
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
+    // Empty between collections, kept for its memory.
+    taken: Vec<Taken>,
 }
 
 impl Metrics {
@@ -107,14 +120,16 @@ impl Metrics {
             recorded,
             readers,
             underway: None,
+            folded: Vec::new(),
             encoder: MetricEncoder::default(),
             about_self,
             last_collection: None,
             stats: MeasurementStats::default(),
+            taken: Vec::new(),
         }
     }
 
-    /// Takes a batch's measurements, and what was folded since the last time.
+    /// Takes a batch's measurements.
     pub(super) fn take(&mut self, batch: &Batch, lookup: Lookup<'_>) {
         for reader in &mut self.readers {
             for record in batch.measurements() {
@@ -122,15 +137,37 @@ impl Metrics {
             }
         }
         self.stats.recorded += batch.measurement_count() as u64;
-        for fold in self.recorded.folds.all() {
-            let folded = fold.take();
-            for reader in &mut self.readers {
-                reader.table.fold(&folded, lookup);
+    }
+
+    /// Fetches what was folded because a lane was full. Right after a drain: it is newer than what that brought, and
+    /// older than what the next one will.
+    pub(super) fn fetch_folds(&mut self) {
+        let folded = self.recorded.folds.all().into_iter().map(|fold| fold.take());
+        self.folded.extend(folded.filter(|folded| !folded.entries.is_empty()));
+    }
+
+    /// Takes what was fetched, after all that the drain brought, until the time is up.
+    pub(super) fn take_folds(&mut self, until: Instant, lookup: Lookup<'_>) {
+        while let Some(Folded { entries: rest }) = self.folded.last_mut() {
+            let some = Folded { entries: rest.split_off(rest.len().saturating_sub(FOLDS_AT_ONCE)) };
+            if rest.is_empty() {
+                self.folded.pop();
             }
-            let count = folded.entries.iter().map(|entry| entry.count).sum::<u64>();
+            for reader in &mut self.readers {
+                reader.table.fold(&some, lookup);
+            }
+            let count = some.entries.iter().map(|entry| entry.count).sum::<u64>();
             self.stats.folded += count;
             self.stats.recorded += count;
+            if Instant::now() >= until {
+                break;
+            }
         }
+    }
+
+    /// All that was fetched is taken.
+    pub(super) fn has_no_folds(&self) -> bool {
+        self.folded.is_empty()
     }
 
     /// A collection of all readers begins, or the one under way becomes one: for a flush until `deadline`. `observe`
@@ -177,6 +214,7 @@ impl Metrics {
             round: (observe && observations.is_attended()).then(|| observations.ask()),
             deadline: after(now, time.min(OBSERVE_FOR)),
             began: now,
+            unix_nano: None,
         }
     }
 
@@ -194,7 +232,8 @@ impl Metrics {
         self.underway.is_none()
     }
 
-    /// Takes what the books of all sinks (of traces, metrics and logs) say into the tables. Before [`Metrics::collect`].
+    /// Takes what the books of all sinks (of traces, metrics and logs) say into the tables.
+    /// Before [`Metrics::begin_handing_out`].
     pub(super) fn observe_self(&mut self, snapshot: &Snapshot, sinks: [&mut [Sink]; 3], lookup: Lookup<'_>) {
         let Some(about_self) = &mut self.about_self else { return };
         let readers = &mut self.readers;
@@ -215,21 +254,42 @@ impl Metrics {
         }
     }
 
-    /// Hands what the tables of the collection under way have to their sinks and the console.
+    /// The collection under way waits for nothing more: from now on [`Metrics::collect`] hands it out.
+    pub(super) fn begin_handing_out(&mut self, now: Now, lookup: Lookup<'_>) {
+        let Some(collection) = &mut self.underway else { return };
+        collection.unix_nano = Some(now.unix_nano);
+        if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
+            self.stats.late_observations += 1;
+        }
+        // Into all tables, for what is taken is taken for all.
+        self.recorded.tallies.take(&mut self.taken);
+        for taken in self.taken.drain(..) {
+            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
+        }
+    }
+
+    /// A collection is being handed out.
+    pub(super) fn is_handing_out(&self) -> bool {
+        self.underway.is_some_and(|collection| collection.unix_nano.is_some())
+    }
+
+    /// Hands what the tables of the collection under way have to their sinks and the console, an instrument after the
+    /// other, until the time is up; what is then left follows at the next call.
     pub(super) fn collect(
         &mut self,
-        now: Now,
+        now: Instant,
+        until: Instant,
         lookup: Lookup<'_>,
         console: &mut Console,
         sinks: &mut [Sink],
     ) {
-        let Some(collection) = self.underway.take() else { return };
-        if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
-            self.stats.late_observations += 1;
-        }
-        for (index, reader) in self.readers.iter_mut().enumerate() {
-            if collection.readers >> index & 1 == 0 {
-                continue;
+        let Some(Collection { readers, unix_nano: Some(unix_nano), began, .. }) = &mut self.underway else {
+            return;
+        };
+        while *readers != 0 {
+            let reader = &mut self.readers[readers.trailing_zeros() as usize];
+            if !reader.table.is_collecting() {
+                reader.table.begin_collection(*unix_nano);
             }
             let (encoder, shown) = (&mut self.encoder, reader.console);
             let wanted = reader.sinks != 0;
@@ -241,14 +301,23 @@ impl Metrics {
                     console.add_metric(metric, lookup);
                 }
             };
-            reader.table.collect(now.unix_nano, lookup, &mut each);
+            while reader.table.collect_next(lookup, &mut each) {
+                if Instant::now() >= until {
+                    break;
+                }
+            }
             let chunk = self.encoder.finish();
             if !chunk.is_empty() {
                 expect(&[(reader.sinks, chunk.count(0..chunk.len()))], sinks);
-                push(chunk, reader.sinks, now.instant, sinks);
+                push(chunk, reader.sinks, now, sinks);
             }
+            if reader.table.is_collecting() {
+                return;
+            }
+            *readers &= *readers - 1;
         }
-        self.last_collection = Some(collection.began.elapsed());
+        self.last_collection = Some(began.elapsed());
+        self.underway = None;
     }
 
     /// When to come back, if not sooner.
@@ -259,7 +328,7 @@ impl Metrics {
         }
     }
 
-    /// The books as of now, but for what recording threads count.
+    /// The books as of now, but for what recording threads count, tallies among it.
     pub(super) fn stats(&mut self) -> MeasurementStats {
         self.stats.conflicts = self.recorded.instruments.conflicts();
         self.stats.overflowed =
@@ -276,5 +345,6 @@ impl Metrics {
     pub(super) fn recover(&mut self) {
         self.encoder = MetricEncoder::default();
         self.underway = None;
+        self.readers.iter_mut().for_each(|reader| reader.table.abandon_collection());
     }
 }

@@ -14,6 +14,7 @@
 //! Each drain is bounded by the lanes' own memory, each step by a number of requests, so under constant load every
 //! sink has its turn.
 
+mod backlog;
 pub mod console;
 pub mod dialect;
 pub mod flush;
@@ -30,7 +31,6 @@ mod traces;
 pub use logs::LogForm;
 pub use metrics::{Reading, Recorded};
 
-use std::cell::RefCell;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use self::backlog::Backlog;
 use self::console::Console;
 use self::flush::{Ask, Asks, Flush, Goal};
 use self::logs::Logs;
@@ -45,7 +46,7 @@ use self::metrics::Metrics;
 use self::request::{Now, Scratch, after};
 use self::sink::Sink;
 use self::traces::Traces;
-use crate::batch::{Batch, Lookup};
+use crate::batch::Lookup;
 use crate::clock::Timeline;
 use crate::diagnostics::Diagnostics;
 use crate::intern::Interner;
@@ -72,6 +73,9 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// After so long without records, memory is given back.
 const SHRINK_AFTER: Duration = Duration::from_secs(5);
+/// Handing records over takes so much of a turn, and a batch or an instrument more at most; the rest follows in the
+/// next, so that no sink waits for the records of others.
+const WORK_PER_TURN: Duration = Duration::from_millis(10);
 /// Between a panic and the next turn.
 const PANIC_PAUSE: Duration = Duration::from_millis(50);
 
@@ -192,8 +196,10 @@ struct Exporter<'a> {
     streaming: bool,
     shrunk: bool,
     ending: bool,
+    backlog: Backlog,
+    /// Steps first.
+    first_sink: usize,
     // Empty between turns, kept for their memory.
-    batch: Batch,
     fds: Vec<PollFd>,
     /// Index into `fds` of each sink's descriptor.
     sink_fds: Vec<Option<usize>>,
@@ -237,7 +243,8 @@ impl<'a> Exporter<'a> {
             streaming: false,
             shrunk: false,
             ending: false,
-            batch: Batch::default(),
+            backlog: Backlog::new(now.instant),
+            first_sink: 0,
             fds: Vec::new(),
             sink_fds: Vec::new(),
             scratch: Scratch::default(),
@@ -269,7 +276,6 @@ impl<'a> Exporter<'a> {
 
     fn recover(&mut self) {
         self.stats.exporter_restarts += 1;
-        self.batch = Batch::default();
         self.traces.recover();
         self.metrics.recover();
         self.logs.recover();
@@ -283,26 +289,49 @@ impl<'a> Exporter<'a> {
     fn turn(&mut self) -> Flow {
         self.wait();
         let now = read_clocks();
-        self.take_asks(now.instant);
-        self.metrics.begin_due(now.instant);
-        // Before the drain: what was recorded for the collection is then in it.
-        let collect = self.metrics.is_ready(now.instant);
-        self.drain(now.instant);
-        if collect {
-            self.collect(now);
+        let until = now.instant + WORK_PER_TURN;
+        if self.has_caught_up() {
+            if !self.metrics.is_handing_out() {
+                self.take_asks(now.instant);
+                self.metrics.begin_due(now.instant);
+                // Before the drain: what was recorded for the collection is then in it.
+                if self.metrics.is_ready(now.instant) {
+                    self.observe_self();
+                    let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
+                    self.metrics.begin_handing_out(now, lookup);
+                }
+            }
+            self.drain(now.instant);
         }
-        if self.metrics.is_idle() {
-            for (ask, lost) in mem::take(&mut self.waiting) {
-                self.flushes.push(Flush::begin(ask, &mut self.sinks, &lost, now.instant));
+        self.hand_over(until);
+        if self.has_caught_up() {
+            self.collect(now.instant, until);
+            if self.metrics.is_idle() {
+                for (ask, lost) in mem::take(&mut self.waiting) {
+                    self.flushes.push(Flush::begin(ask, &mut self.sinks, &lost, now.instant));
+                }
             }
         }
-        for (sink, fd) in self.sinks.iter_mut().zip(&self.sink_fds) {
-            sink.step(now, fd.is_some_and(|index| self.fds[index].ready), &mut self.scratch);
-        }
+        self.step_sinks(now);
         self.publish(now.instant, false);
         self.console.step(now.instant);
         self.shrink_when_idle(now.instant);
         self.answer(now.instant)
+    }
+
+    /// The first one that finds no room for its body comes first in the next turn.
+    fn step_sinks(&mut self, now: Now) {
+        self.scratch.begin_turn();
+        let count = self.sinks.len();
+        let (first, mut first_refused) = (self.first_sink, None);
+        for index in (first..count).chain(0..first) {
+            let ready = self.sink_fds[index].is_some_and(|fd| self.fds[fd].ready);
+            self.sinks[index].step(now, ready, &mut self.scratch);
+            if self.scratch.take_refused() {
+                first_refused.get_or_insert(index);
+            }
+        }
+        self.first_sink = first_refused.unwrap_or_default();
     }
 
     /// A flush begins with a collection; one that ends the session finds the observable instruments asked.
@@ -341,7 +370,9 @@ impl<'a> Exporter<'a> {
         for flush in &self.flushes {
             due = due.min(flush.ask.deadline);
         }
-        let timeout = if self.streaming {
+        let timeout = if !self.has_caught_up() || self.metrics.is_handing_out() {
+            Duration::ZERO
+        } else if self.streaming {
             STREAM_PERIOD
         } else if self.drainer.park() {
             due.saturating_duration_since(now)
@@ -371,42 +402,66 @@ impl<'a> Exporter<'a> {
         shortest_delay.map_or(period, |delay| period.min((delay / 2).max(SHORTEST_PERIOD)))
     }
 
+    /// Takes all that the lanes have. Only once what they had before is handed over.
     fn drain(&mut self, now: Instant) {
-        debug_assert!(self.batch.is_empty());
         let since = mem::replace(&mut self.last_drain, now);
-        let batch = RefCell::new(&mut self.batch);
-        let bytes = self.drainer.drain(&mut |run| batch.borrow_mut().extend(run), &mut |ticket, payload| {
-            batch.borrow_mut().add_oversize(ticket, payload);
-        });
+        let bytes = self.backlog.drain(&mut self.drainer, since);
+        self.metrics.fetch_folds();
         self.streaming = bytes >= STREAM_BYTES;
-        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        if self.batch.is_empty() {
-            self.metrics.take(&self.batch, lookup);
-            return;
+        if bytes > 0 {
+            (self.last_record, self.shrunk) = (now, false);
+            self.timeline.refresh();
         }
-        (self.last_record, self.shrunk) = (now, false);
-        self.spans_drained += self.batch.span_count() as u64;
-        self.logs_drained += self.batch.log_count() as u64;
-        self.timeline.refresh();
-        if let Some(redactor) = &mut self.redactor {
-            redactor.apply(&mut self.batch, &self.strings);
-        }
-        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        let [traces, metrics] = self.ends;
-        self.traces.hand_over(&self.batch, lookup, since, &mut self.sinks[..traces]);
-        self.logs.hand_over(&self.batch, lookup, since, &mut self.sinks[metrics..]);
-        self.metrics.take(&self.batch, lookup);
-        self.console.add_records(&self.batch, |index| self.logs.is_for_console(index), lookup);
-        self.batch.clear();
     }
 
-    fn collect(&mut self, now: Now) {
-        let [end_of_traces, end_of_metrics] = self.ends;
+    /// Hands over what was drained, batch by batch, until the time is up; what is then left follows in the next turn.
+    fn hand_over(&mut self, until: Instant) {
+        while let Some((mut batch, since)) = self.backlog.next() {
+            self.spans_drained += batch.span_count() as u64;
+            self.logs_drained += batch.log_count() as u64;
+            if let Some(redactor) = &mut self.redactor {
+                redactor.apply(&mut batch, &self.strings);
+            }
+            let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
+            let [traces, metrics] = self.ends;
+            self.traces.hand_over(&batch, lookup, since, &mut self.sinks[..traces]);
+            self.logs.hand_over(&batch, lookup, since, &mut self.sinks[metrics..]);
+            self.metrics.take(&batch, lookup);
+            self.console.add_records(&batch, |index| self.logs.is_for_console(index), lookup);
+            self.backlog.give_back(batch);
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        if self.backlog.is_empty() {
+            self.metrics.take_folds(until, Lookup { strings: &self.strings, timeline: &self.timeline });
+        }
+    }
+
+    /// All that was drained is handed over.
+    fn has_caught_up(&self) -> bool {
+        self.backlog.is_empty() && self.metrics.has_no_folds()
+    }
+
+    /// However long it takes.
+    fn catch_up(&mut self, now: Instant) {
+        while !self.has_caught_up() {
+            self.hand_over(now);
+        }
+    }
+
+    fn observe_self(&mut self) {
+        let [traces, metrics] = self.ends;
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        let (others, logs) = self.sinks.split_at_mut(end_of_metrics);
-        let (traces, metrics) = others.split_at_mut(end_of_traces);
-        self.metrics.observe_self(&self.stats, [traces, &mut *metrics, logs], lookup);
-        self.metrics.collect(now, lookup, &mut self.console, metrics);
+        let (others, logs) = self.sinks.split_at_mut(metrics);
+        let (traces, metrics) = others.split_at_mut(traces);
+        self.metrics.observe_self(&self.stats, [traces, metrics, logs], lookup);
+    }
+
+    fn collect(&mut self, now: Instant, until: Instant) {
+        let [traces, metrics] = self.ends;
+        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
+        self.metrics.collect(now, until, lookup, &mut self.console, &mut self.sinks[traces..metrics]);
     }
 
     fn publish(&mut self, now: Instant, last: bool) {
@@ -435,7 +490,7 @@ impl<'a> Exporter<'a> {
     fn shrink_when_idle(&mut self, now: Instant) {
         if !self.shrunk && now.saturating_duration_since(self.last_record) >= SHRINK_AFTER {
             self.drainer.shrink();
-            self.batch.shrink();
+            self.backlog.shrink();
             self.scratch = Scratch::default();
             self.shrunk = true;
         }
@@ -464,7 +519,9 @@ impl<'a> Exporter<'a> {
     /// Whatever is left, and what was recorded while recording was being turned off, is counted as lost.
     fn end(&mut self, verdict: bool, now: Instant) {
         self.ending = true;
+        self.catch_up(now);
         self.drain(now);
+        self.catch_up(now);
         for sink in &mut self.sinks {
             sink.abandon(DropReason::Shutdown);
         }

@@ -9,6 +9,9 @@ use crate::config::BatchConfig;
 use crate::encode::chunk::Part;
 use crate::transport::Request;
 
+/// Bodies that all sinks together build in one turn, before compression; one of them may exceed it.
+const BODIES_PER_TURN_BYTES: usize = 1024 * 1024;
+
 /// The time of a turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
@@ -44,13 +47,41 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// Memory for building requests, shared by all sinks of a loop.
-#[derive(Debug, Default)]
+/// Memory for building requests, shared by all sinks of a loop, and what of that work a turn of the loop still has room
+/// for.
+#[derive(Debug)]
 pub struct Scratch {
     /// The request before compression.
     pub(super) plain: Vec<u8>,
     /// After it.
     pub(super) body: Vec<u8>,
+    room_bytes: usize,
+    refused: bool,
+}
+
+impl Default for Scratch {
+    /// Room for everything, until [`Scratch::begin_turn`].
+    fn default() -> Self {
+        Self { plain: Vec::new(), body: Vec::new(), room_bytes: usize::MAX, refused: false }
+    }
+}
+
+impl Scratch {
+    /// Room for a mebibyte.
+    pub fn begin_turn(&mut self) {
+        (self.room_bytes, self.refused) = (BODIES_PER_TURN_BYTES, false);
+    }
+
+    /// Whether another body may be built now: while there is any room, however large it will be.
+    pub(super) fn has_room(&mut self) -> bool {
+        self.refused |= self.room_bytes == 0;
+        self.room_bytes > 0
+    }
+
+    /// Somebody found no room since the last call.
+    pub(super) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
+    }
 }
 
 /// A batch on its way: what a retry sends again.
@@ -66,6 +97,7 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn build(settings: &mut Settings, parts: &[Part], now: Now, scratch: &mut Scratch) -> Self {
         let body = settings.dialect.build(parts, scratch);
+        scratch.room_bytes = scratch.room_bytes.saturating_sub(body.plain_bytes);
         Self { body, sent: false, give_up: after(now.instant, settings.max_export_timeout) }
     }
 

@@ -12,7 +12,7 @@ use crate::ids::{SpanId, TraceId};
 use crate::instruments::{Definition, Instruments};
 use crate::intern::Scope;
 use crate::record::{Header, InstrumentKind, StrId, kind};
-use crate::stats::{DropReason, SinkStats, Snapshot};
+use crate::stats::{DropReason, SinkProtocol, SinkStats, Snapshot};
 
 /// A request to a sink that has ended.
 #[derive(Debug, Clone)]
@@ -65,7 +65,12 @@ pub(super) const POINTS: Words = Words {
 
 impl Words {
     fn exporter(&self, sink: &SinkStats) -> &'static str {
-        if sink.is_grpc { self.grpc_exporter } else { self.http_exporter }
+        match sink.protocol {
+            SinkProtocol::OtlpHttp => self.http_exporter,
+            SinkProtocol::OtlpGrpc => self.grpc_exporter,
+            // Not OTLP's, so the name is ours to give.
+            SinkProtocol::Sls => "aliyun_sls_log_exporter",
+        }
     }
 }
 

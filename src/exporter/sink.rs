@@ -3,7 +3,7 @@
 //! full batch waits.
 //!
 //! ```text
-//!              due: a full batch, an old record, a flush            retryable
+//!     due: a full batch or half a queue, an old record, a flush     retryable
 //!      Idle ────────────────────────────────────────► Sending ─────────────────► BackingOff
 //!       ▲                                              │   ▲                       │     │
 //!       └── delivered, refused; too large: halve it ───┘   └── again, same bytes ──┘     │ `max_export_timeout_ms`
@@ -23,7 +23,7 @@ use super::self_metrics::Operation;
 use crate::encode::chunk::Part;
 use crate::limits::FieldCounts;
 use crate::stats::{DropReason, SinkState, SinkStats};
-use crate::transport::retry::Outcome;
+use crate::transport::retry::{Outcome, spread};
 use crate::transport::{Exchange, Failure, Interest, Response};
 
 /// A single record may make a request larger, up to this (OTLP's limit).
@@ -40,7 +40,8 @@ const UNPREPARED_RETRY: Duration = Duration::from_millis(200);
 const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(300);
 /// Ended requests that are remembered between collections.
 const MOST_OPERATIONS: usize = 1024;
-/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself.
+/// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself. How
+/// many it may build is [`Scratch`]'s to say.
 const REQUESTS_PER_STEP: usize = 16;
 
 /// How far a flush has come with one sink.
@@ -109,7 +110,7 @@ impl Sink {
             stats: SinkStats {
                 queue_capacity: settings.batch.max_queue.map(|records| records as u64),
                 endpoint: settings.endpoint.clone(),
-                is_grpc: settings.dialect.is_grpc(),
+                protocol: settings.dialect.protocol(),
                 last_error: unsupported,
                 ..SinkStats::default()
             },
@@ -191,7 +192,7 @@ impl Sink {
                 }
             }
             State::Idle => {
-                if !self.has_due(now.instant) {
+                if !self.has_due(now.instant) || !scratch.has_room() {
                     return false;
                 }
                 // Nothing is taken, and no deadline begins, before there is what a request needs.
@@ -204,12 +205,13 @@ impl Sink {
         true
     }
 
-    /// A batch is worth sending now.
+    /// A batch is worth sending now. A queue that holds less than a full batch is not left to fill up: what comes while
+    /// the request is under way needs the other half.
     fn has_due(&self, now: Instant) -> bool {
         let waiting = self.pending.waiting();
         waiting.records > 0
             && (waiting.records >= self.settings.batch.max_export
-                || waiting.bytes >= self.request_bytes
+                || waiting.bytes >= self.request_bytes.min(self.settings.max_queue_bytes / 2)
                 || self.pending.left() < self.flush_mark
                 || self.batch_due().is_some_and(|due| due <= now))
     }
@@ -318,9 +320,13 @@ impl Sink {
                     self.settings.dialect.reset();
                     return;
                 };
-                let mut wait = wait.max(asked.unwrap_or_default());
+                let asked_and_more = asked.map(|asked| spread(asked, self.next_random()));
+                let mut wait = wait.max(asked_and_more.unwrap_or_default());
                 if let Some(refusals) = &mut self.exit_refusals
-                    && matches!(result, Err(Failure::Connect(_) | Failure::Resolve(_) | Failure::Tls(_)))
+                    && matches!(
+                        result,
+                        Err(Failure::Resolve(_) | Failure::Connect(_) | Failure::Proxy(_) | Failure::Tls(_))
+                    )
                 {
                     *refusals += 1;
                     wait = wait.min(EXIT_RETRY);

@@ -9,6 +9,7 @@ use super::request::Scratch;
 use crate::config::SlsCompression;
 use crate::encode::chunk::Part;
 use crate::encode::sls::{Envelope, MAX_GROUP_BYTES, PackIds, sls_request};
+use crate::stats::SinkProtocol;
 use crate::transport::retry::Outcome;
 use crate::transport::sls::{SlsDestination, compress_sls};
 use crate::transport::sls_answer::{Cause, SlsAnswer, SlsBackoff, classify_sls};
@@ -61,6 +62,10 @@ impl Sls {
 }
 
 impl Dialect for Sls {
+    fn protocol(&self) -> SinkProtocol {
+        SinkProtocol::Sls
+    }
+
     fn request_bytes(&self) -> usize {
         REQUEST_BYTES
     }

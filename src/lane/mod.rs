@@ -292,6 +292,10 @@ impl Drainer {
     /// their blocks, and forgets closed lanes. Then hands out oversized payloads as (ticket, payload): all that those
     /// records refer to, possibly some whose record follows in the next drain. Returns the bytes of the runs.
     pub fn drain(&mut self, run: &mut dyn FnMut(&[u8]), oversize: &mut dyn FnMut(u64, Box<[u8]>)) -> usize {
+        #[cfg(not(loom))]
+        if self.most_blocks == 0 && !self.lanes.registered.is_empty() {
+            self.lanes.arena.warm_up();
+        }
         while let Some(reader) = self.lanes.registered.pop() {
             self.readers.push(reader);
         }

@@ -17,6 +17,7 @@ use super::objects::{
     Elements, Entries, MAX_ELEMENTS, encode_lossy, int_text, is_tensor, numpy_scalar, str_of, text_of,
     type_name,
 };
+use super::small_int::small_int;
 use super::strings::{self, Name, name, utf8};
 use crate::attrs::{self, MAX_DEPTH, Text, Value, tag};
 use crate::emit::Thread;
@@ -31,28 +32,40 @@ const MAX_VALUE_BYTES: usize = 64 << 20;
 /// Attached; `object` is alive as long as the result is used.
 #[inline]
 pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>> {
+    // SAFETY: as promised by the caller.
+    unsafe { with_simple(object, |value| value) }
+}
+
+/// [`simple`], for what is done with the value at once: each kind has its own copy of `take`, so that no value is put
+/// together in memory only to be read there, in other pieces, which stalls the processor.
+#[inline(always)]
+unsafe fn with_simple<'a, R>(object: *mut ffi::PyObject, take: impl FnOnce(Value<'a>) -> R) -> Option<R> {
     // SAFETY: attached, alive; each conversion is for the exact type checked before it.
     unsafe {
         if ffi::PyUnicode_CheckExact(object) != 0 {
-            return utf8(object).map(Value::Str);
+            return utf8(object).map(|text| take(Value::Str(text)));
+        }
+        if let Some(value) = small_int(object) {
+            return Some(take(Value::Int(value)));
         }
         if ffi::PyLong_CheckExact(object) != 0 {
             let mut overflow: c_int = 0;
             let value = ffi::PyLong_AsLongLongAndOverflow(object, &mut overflow);
-            return (overflow == 0).then_some(Value::Int(value));
+            return if overflow == 0 { Some(take(Value::Int(value))) } else { None };
         }
         if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(Value::Double(ffi::PyFloat_AsDouble(object)));
+            return Some(take(Value::Double(ffi::PyFloat_AsDouble(object))));
         }
         if object == ffi::Py_True() {
-            return Some(Value::Bool(true));
+            return Some(take(Value::Bool(true)));
         }
         if object == ffi::Py_False() {
-            return Some(Value::Bool(false));
+            return Some(take(Value::Bool(false)));
         }
         if ffi::PyBytes_CheckExact(object) != 0 {
             let len = ffi::PyBytes_Size(object) as usize;
-            return Some(Value::Bytes(std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), len)));
+            let bytes = std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), len);
+            return Some(take(Value::Bytes(bytes)));
         }
         None
     }
@@ -85,8 +98,7 @@ impl<'a> Simple<'a> {
                     continue;
                 }
                 let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
-                let Some(value) = simple(value) else { return false };
-                if self.0.try_push((key, value)).is_err() {
+                if self.0.is_full() || with_simple(value, |value| self.0.push((key, value))).is_none() {
                     return false;
                 }
             }

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::arguments::{Pairs, Text};
-use crate::config::Secret;
+use crate::config::{Endpoint, PathRule, Protocol, Proxies, Secret};
 use crate::emit::{self, Intake};
 use crate::session;
 use crate::transport::fetch::{Question, fetch};
@@ -87,7 +87,8 @@ impl CredentialRequests {
     }
 }
 
-/// One HTTP request, for a provider: status and body of the answer, whatever it says. OSError: there is none, in one
+/// One HTTP request, for a provider: status and body of the answer, whatever it says. `proxy`: through the one that the
+/// environment names for the URL, if any. OSError: there is none, in one
 /// line without anything of the request but its host.
 #[pyfunction]
 pub(super) fn _fetch<'py>(
@@ -100,6 +101,10 @@ pub(super) fn _fetch<'py>(
     proxy: bool,
 ) -> PyResult<(u16, Bound<'py, PyBytes>)> {
     let timeout = Duration::from_millis(timeout_ms);
+    let proxies = proxy.then(|| Proxies::from_env(|name| std::env::var(name).ok()).0);
+    let endpoint = Endpoint::parse("url", &url.0, Some(Protocol::HttpProtobuf), None, PathRule::AsIs);
+    let (endpoint, _) = endpoint.map_err(|error| PyOSError::new_err(error.to_string()))?;
+    let proxy = proxies.as_ref().and_then(|proxies| proxies.towards(&endpoint));
     let question = Question { method: &method.0, url: &url.0, headers: &headers.0, body, timeout, proxy };
     let (status, body) = py.detach(|| fetch(&question)).map_err(PyOSError::new_err)?;
     Ok((status, PyBytes::new(py, &body)))

@@ -7,8 +7,8 @@ use super::arguments::resource_value_to_py;
 use super::sls_sink::PySlsLogSink;
 use crate::config::check;
 use crate::config::{
-    BatchConfig, Config, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, Secret, SlsCredentials,
-    SlsFieldNames, TlsFiles, TraceSinkConfig, TransportConfig,
+    BatchConfig, Config, Endpoint, LogFilter, MetricSinkConfig, OtlpLogSinkConfig, ProxyChoice, Secret,
+    SlsCredentials, SlsFieldNames, TlsFiles, TraceSinkConfig, TransportConfig,
 };
 
 /// What `__getnewargs_ex__` returns.
@@ -70,7 +70,18 @@ impl Arguments for TransportConfig {
         dict.set_item("client_cert_file", client_cert_file.as_ref().map(|path| path.as_os_str()))?;
         dict.set_item("client_key_file", client_key_file.as_ref().map(|path| path.as_os_str()))?;
         dict.set_item("max_queue_bytes", self.max_queue_bytes)?;
+        dict.set_item("proxy", proxy(&self.proxy, expose))?;
         Ok(dict)
+    }
+}
+
+/// As `proxy=` has it; `None` as long as the environment has not been asked.
+fn proxy(choice: &ProxyChoice, expose: bool) -> Option<String> {
+    match choice {
+        ProxyChoice::Environment => None,
+        ProxyChoice::Direct => Some(String::new()),
+        ProxyChoice::Via(proxy) if expose => Some(proxy.expose()),
+        ProxyChoice::Via(proxy) => Some(proxy.to_string()),
     }
 }
 
@@ -150,6 +161,8 @@ impl Arguments for PySlsLogSink {
         dict.set_item("compression", check::SLS_COMPRESSIONS.name(config.compression))?;
         batch_arguments(&dict, &config.batch)?;
         dict.set_item("timeout_ms", config.timeout_ms)?;
+        dict.set_item("max_export_timeout_ms", config.max_export_timeout_ms)?;
+        dict.set_item("proxy", proxy(&config.proxy, expose))?;
         dict.set_item("tags", pairs(py, &config.tags)?)?;
         dict.set_item("attributes", check::SLS_ATTRIBUTES.name(config.attributes))?;
         match &config.field_names {

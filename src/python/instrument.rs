@@ -1,18 +1,19 @@
 //! What instruments do: `add`, `record` and `record_many`, of themselves and of bound handles, and the recording of
 //! observations. Against the C API for the same reasons as [`super::span`]: a call converts its arguments, then pushes
-//! one record. With nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but
+//! one record; what only adds a small int to a counter, bound or without attributes, adds it to a tally instead. With nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but
 //! for calls with the wrong arguments. The types are in [`super::instrument_types`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::fastcall::{Raised, Signature, entry, given, none};
 use super::given_attributes::GivenAttributes;
+use super::instrument_add::ALONE;
 use super::instrument_types::is_of_kind;
 use super::instrument_word::Word;
 use super::{current, number};
@@ -21,6 +22,7 @@ use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
 use crate::record::{InstrumentKind, Number};
 use crate::sys::ticks;
+use crate::tally::Tally;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -44,12 +46,16 @@ pub(super) struct InstrumentObject {
     pub(super) word: AtomicU64,
     /// From `Box::into_raw`. Never null once constructed, never changed.
     pub(super) source: *mut Source,
+    /// From `Arc::into_raw`, or null: of the session that the instrument was used in last and had one.
+    pub(super) tally: AtomicPtr<Tally>,
 }
 
 pub(super) struct Source {
     pub(super) definition: Arc<Definition>,
     /// Of a bound handle: canonical items with inline keys.
     pub(super) attributes: Option<Box<[u8]>>,
+    /// Tallies that calls under way may still look at; only where calls run side by side.
+    retired: Mutex<Vec<Arc<Tally>>>,
 }
 
 /// What the session says of the instrument, asked at its first use there.
@@ -70,25 +76,52 @@ unsafe fn register(object: *mut InstrumentObject, session: u64) -> Word {
     // SAFETY: alive; the source is never changed.
     unsafe {
         let source = &*(*object).source;
-        let Some(word) = emit::with(session, |thread| source.register(&thread.intake)) else {
+        let Some((word, tally)) = emit::with(session, |thread| source.register(&thread.intake)) else {
             return Word::NOTHING;
         };
+        if let Some(tally) = tally {
+            let tally = Arc::into_raw(tally).cast_mut();
+            // AcqRel: whoever loads the pointer, here too, sees what it points to.
+            source.retire((*object).tally.swap(tally, Ordering::AcqRel));
+        }
         (*object).word.store(word.0, Ordering::Relaxed);
         word
     }
 }
 
 impl Source {
-    fn register(&self, intake: &Intake) -> Word {
-        let nothing = Word::new(intake.session, 0, Exemplars::Off, 0);
+    pub(super) fn new(definition: Arc<Definition>, attributes: Option<Box<[u8]>>) -> Self {
+        Self { definition, attributes, retired: Mutex::default() }
+    }
+
+    /// Lets go of an earlier session's tally, which may be null.
+    unsafe fn retire(&self, tally: *mut Tally) {
+        if tally.is_null() {
+            return;
+        }
+        // SAFETY: from `Arc::into_raw`, and the object's no more.
+        let tally = unsafe { Arc::from_raw(tally) };
+        if !ALONE {
+            self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
+        }
+    }
+
+    fn register(&self, intake: &Intake) -> (Word, Option<Arc<Tally>>) {
+        let nothing = (Word::new(intake.session, 0, Exemplars::Off, 0), None);
         if !intake.metrics {
             return nothing;
         }
         match intake.instruments.register(&self.definition) {
             Some(instrument) if !instrument.streams.is_empty() => {
                 let attributes = self.attributes.as_deref().filter(|items| !items.is_empty());
-                let binding = attributes.and_then(|items| intake.instruments.bind(instrument.id, items));
-                Word::new(intake.session, instrument.id, instrument.exemplars, binding.unwrap_or(0))
+                let bound = attributes.map(|items| intake.instruments.bind(instrument.id, items));
+                // What is bound beyond the limits sends its attributes with each measurement.
+                let binding = bound.unwrap_or(Some(0));
+                let tally = binding
+                    .filter(|_| instrument.only_adds())
+                    .map(|binding| intake.tallies.get(intake.session, instrument.id, binding));
+                let (session, binding) = (intake.session, binding.unwrap_or(0));
+                (Word::new(session, instrument.id, instrument.exemplars, binding), tally)
             }
             _ => nothing,
         }
@@ -140,7 +173,7 @@ const fn has_time<const KIND: u8>() -> bool {
 
 /// Without attributes; time and span only where somebody asks for them.
 #[inline(always)]
-pub(super) unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) -> Measurement {
+pub(super) unsafe fn at_this_point(word: Word, value: Number, timed: bool) -> Measurement {
     let mut measurement = Measurement {
         instrument: word.instrument(),
         binding: word.binding(),
@@ -148,7 +181,7 @@ pub(super) unsafe fn at_this_point<const KIND: u8>(word: Word, value: Number) ->
         span: SpanIds::default(),
         ticks: 0,
     };
-    if has_time::<KIND>() {
+    if timed {
         measurement.ticks = ticks::now();
     }
     if !word.wants(Exemplars::Off) {
@@ -175,16 +208,24 @@ unsafe fn note_span(measurement: &mut Measurement, always: bool) {
     }
 }
 
-/// With attributes. Apart, because what they are converted into is large.
+/// With attributes. Apart, because what they are converted into is large. `value`: see [`Number::to_bits`].
 #[inline(never)]
-unsafe fn record_with(measurement: &Measurement, attributes: Object, session: u64) -> Result<(), Raised> {
+unsafe fn record_with(
+    word: Word,
+    (detail, bits): (u8, u64),
+    timed: bool,
+    attributes: Object,
+    session: u64,
+) -> Result<(), Raised> {
+    // SAFETY: attached, not inside `emit::with`.
+    let measurement = unsafe { at_this_point(word, Number::from_bits(detail, bits), timed) };
     let mut given = GivenAttributes::default();
     // SAFETY: attached, not inside `emit::with`; alive as long as the call.
     unsafe { given.fill(attributes, session, MAX_ATTRIBUTES)? };
     emit::with(session, |thread| {
         let mut items = thread.take_items();
         given.put(&mut items, MAX_ATTRIBUTES, thread);
-        thread.measure(measurement, &items);
+        thread.measure(&measurement, &items);
         thread.return_items(items);
     });
     Ok(())
@@ -211,8 +252,7 @@ unsafe fn record_any<const KIND: u8>(
             },
         };
         if given(attributes) {
-            let measurement = at_this_point::<KIND>(word, value);
-            return record_with(&measurement, attributes, session);
+            return record_with(word, value.to_bits(), has_time::<KIND>(), attributes, session);
         }
         record_without::<KIND>(word, value, &[], session);
         Ok(())
@@ -240,10 +280,11 @@ unsafe fn record_without<const KIND: u8>(word: Word, value: Number, items: &[u8]
 #[inline(never)]
 unsafe fn record_at_length<const KIND: u8>(word: Word, value: Number, items: &[u8], session: u64) {
     // SAFETY: attached, not inside `emit::with`.
-    let measurement = unsafe { at_this_point::<KIND>(word, value) };
+    let measurement = unsafe { at_this_point(word, value, has_time::<KIND>()) };
     emit::with(session, |thread| thread.measure(&measurement, items));
 }
 
+#[inline(never)]
 pub(super) unsafe extern "C" fn record<const KIND: u8>(
     this: Object,
     args: Args,
@@ -271,6 +312,7 @@ pub(super) unsafe extern "C" fn record<const KIND: u8>(
 }
 
 /// The same of a bound handle.
+#[inline(never)]
 pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
     this: Object,
     args: Args,

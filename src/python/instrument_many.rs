@@ -75,7 +75,7 @@ unsafe fn record_all(
         given.fill(attributes, session, MAX_ATTRIBUTES)?;
         let mut items = unregistered(object, word).to_vec();
         emit::with(session, |thread| given.put(&mut items, MAX_ATTRIBUTES, thread));
-        let any = at_this_point::<HISTOGRAM>(word, Number::Int(0));
+        let any = at_this_point(word, Number::Int(0), false);
         let mut chunk = ArrayVec::<Number, CHUNK>::new();
         let flush = |chunk: &mut ArrayVec<Number, CHUNK>| {
             emit::with(session, |thread| {

@@ -18,6 +18,7 @@ use super::instrument::{
     COUNTER, GAUGE, HISTOGRAM, InstrumentObject, MAX_ATTRIBUTES, OBSERVABLE_COUNTER, OBSERVABLE_GAUGE,
     OBSERVABLE_UP_DOWN_COUNTER, Source, UP_DOWN_COUNTER, record, record_bound,
 };
+use super::instrument_add::{add, add_bound};
 use super::instrument_many::{record_many, record_many_bound};
 use crate::attrs::{self, Attribute, Items, Text};
 use crate::emit::AttributeList;
@@ -194,9 +195,9 @@ Args:
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     use capi::MethodDef as Def;
     static METHODS: [[Def; 4]; 8] = [
-        [Def::fast(c"add", record::<COUNTER>, ADD), Def::fast(c"bind", bind, BIND), Def::END, Def::END],
+        [Def::fast(c"add", add::<COUNTER>, ADD), Def::fast(c"bind", bind, BIND), Def::END, Def::END],
         [
-            Def::fast(c"add", record::<UP_DOWN_COUNTER>, ADD_ANY),
+            Def::fast(c"add", add::<UP_DOWN_COUNTER>, ADD_ANY),
             Def::fast(c"bind", bind, BIND),
             Def::END,
             Def::END,
@@ -213,8 +214,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
             Def::fast(c"bind", bind, BIND),
             Def::END,
         ],
-        [Def::fast(c"add", record_bound::<COUNTER>, BOUND_ADD), Def::END, Def::END, Def::END],
-        [Def::fast(c"add", record_bound::<UP_DOWN_COUNTER>, BOUND_ADD_ANY), Def::END, Def::END, Def::END],
+        [Def::fast(c"add", add_bound::<COUNTER>, BOUND_ADD), Def::END, Def::END, Def::END],
+        [Def::fast(c"add", add_bound::<UP_DOWN_COUNTER>, BOUND_ADD_ANY), Def::END, Def::END, Def::END],
         [
             Def::fast(c"record", record_bound::<HISTOGRAM>, BOUND_RECORD),
             Def::fast(c"record_many", record_many_bound, BOUND_RECORD_MANY),
@@ -293,17 +294,21 @@ pub(super) fn new(
         }
         let instrument = object.cast::<InstrumentObject>();
         (&raw mut (*instrument).word).write(AtomicU64::new(0));
-        (&raw mut (*instrument).source).write(Box::into_raw(Box::new(Source { definition, attributes })));
+        (&raw mut (*instrument).source).write(Box::into_raw(Box::new(Source::new(definition, attributes))));
+        (&raw mut (*instrument).tally).write(AtomicPtr::new(ptr::null_mut()));
         Ok(Bound::from_owned_ptr(py, object))
     }
 }
 
 unsafe extern "C" fn dealloc(object: Object) {
-    // SAFETY: called once with the last reference gone; `source` came from `Box::into_raw`.
+    // SAFETY: called once with the last reference gone; `source` came from `Box::into_raw`, `tally` from `Arc::into_raw`.
     unsafe {
         let instrument = object.cast::<InstrumentObject>();
         if !(*instrument).source.is_null() {
             drop(Box::from_raw((*instrument).source));
+            // Relaxed: nobody else has the object any more.
+            let tally = (*instrument).tally.load(Ordering::Relaxed);
+            drop((!tally.is_null()).then(|| Arc::from_raw(tally)));
         }
         let instrument_type = ffi::Py_TYPE(object);
         let free: unsafe extern "C" fn(*mut c_void) =

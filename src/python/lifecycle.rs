@@ -122,8 +122,8 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 ///     endpoint: `scheme://host:port/…`.
 ///     protocol: 'http/protobuf' or 'grpc'.
 ///     ok: Whether the server took the record.
-///     phase: How far it came: 'resolve', 'connect', 'tls', 'send', 'receive', or 'done' with a complete answer,
-///         whatever that said. None if nothing could be tried.
+///     phase: How far it came: 'resolve', 'connect', 'proxy', 'tls', 'send', 'receive', or 'done' with a complete
+///         answer, whatever that said. None if nothing could be tried.
 ///     status: HTTP status, or None without an answer.
 ///     latency_ms: From the beginning of name resolution to the answer or the failure.
 ///     clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole

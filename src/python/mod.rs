@@ -27,6 +27,7 @@ mod fastcall;
 mod freelist;
 mod given_attributes;
 mod instrument;
+mod instrument_add;
 mod instrument_many;
 mod instrument_types;
 mod instrument_word;
@@ -44,6 +45,7 @@ mod record_spans;
 mod reentry;
 mod sinks;
 mod sls_sink;
+mod small_int;
 mod span;
 mod span_calls;
 mod span_context;
@@ -108,6 +110,7 @@ mod _native {
     #[pymodule_init]
     fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         capi::resolve(module.py())?;
+        small_int::check(module.py())?;
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;

@@ -10,6 +10,7 @@ use pyo3::ffi;
 use super::buffer::{Cell, Found, Numbers};
 use super::fastcall::Raised;
 use super::objects::{Owned, is_tensor, numpy_scalar, swallow, type_has};
+use super::small_int::small_int;
 use crate::record::Number;
 
 type Object = *mut ffi::PyObject;
@@ -22,6 +23,9 @@ type Object = *mut ffi::PyObject;
 pub(super) unsafe fn exact(object: Object) -> Option<Number> {
     // SAFETY: attached, alive; each conversion is for the exact type checked before it.
     unsafe {
+        if let Some(value) = small_int(object) {
+            return Some(Number::Int(value));
+        }
         if ffi::PyLong_CheckExact(object) != 0 {
             return Some(int(object));
         }

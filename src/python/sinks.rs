@@ -7,11 +7,12 @@ use pyo3::prelude::*;
 
 use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_milliseconds};
 use super::describe::{Arguments, NewArguments, new_arguments, repr};
-use crate::config::check;
 use crate::config::{
     BatchConfig, Compression, Endpoint, METRIC_EXPORT_INTERVAL_MS, METRIC_EXPORT_TIMEOUT_MS,
-    MetricSinkConfig, OtlpLogSinkConfig, PathRule, Signal, TlsFiles, TraceSinkConfig, TransportConfig,
+    MetricSinkConfig, OtlpLogSinkConfig, PathRule, ProxyChoice, Signal, TlsFiles, TraceSinkConfig,
+    TransportConfig,
 };
+use crate::config::{certificates, check};
 use crate::error::Error;
 use crate::limits::{LogLimits, SpanLimits};
 
@@ -69,9 +70,13 @@ impl PyRawOtlp {
 ///     client_cert_file: PEM certificate chain for mutual TLS; needs `client_key_file`.
 ///     client_key_file: PEM private key for mutual TLS.
 ///     insecure: no TLS, for endpoints without a scheme. Default: only for loopback hosts.
-///     compression: "gzip", "zstd" or "none" (default).
+///     compression: "gzip" (of at most 1 MiB a request, else 4), "zstd" or "none" (default).
 ///     max_queue_bytes: bytes of encoded spans that may wait for this sink. Default 64 MiB.
 ///     max_attribute_value_length: characters kept of a string value. Default: Config's.
+///     proxy: `http://[user:password@]host[:port]`, the HTTP proxy on the way to the endpoint; "" for none. User and
+///         password are percent-encoded and never printed. TLS and gRPC go through a tunnel (CONNECT). Default: what
+///         `https_proxy` or `http_proxy` (by the endpoint's scheme), `all_proxy` and `no_proxy` say, in lower or upper
+///         case; loopback hosts are reached directly.
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -87,7 +92,7 @@ impl PyTraceSink {
         max_export_timeout_ms = None, max_attributes_per_span = None, max_events_per_span = None,
         max_links_per_span = None, max_attributes_per_event = None, max_attributes_per_link = None,
         raw_otlp = None, *, ca_file = None, client_cert_file = None, client_key_file = None, insecure = None,
-        compression = None, max_queue_bytes = None, max_attribute_value_length = None,
+        compression = None, max_queue_bytes = None, max_attribute_value_length = None, proxy = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
@@ -114,9 +119,11 @@ impl PyTraceSink {
         compression: Option<Text>,
         max_queue_bytes: Option<Int>,
         max_attribute_value_length: Option<Int>,
+        proxy: Option<Text>,
     ) -> PyResult<Self> {
         let tls = TlsFiles { ca_file, client_cert_file, client_key_file };
-        let destination = Destination { signal: Signal::Traces, endpoint, protocol, headers, insecure, tls };
+        let destination =
+            Destination { signal: Signal::Traces, endpoint, protocol, headers, insecure, tls, proxy };
         let mut transport = destination.transport("TraceSink")?;
         set_milliseconds(&mut transport.timeout_ms, "timeout_ms", timeout_ms, 1)?;
         set_milliseconds(
@@ -156,7 +163,8 @@ impl PyTraceSink {
 ///     export_interval_ms: between collections, in milliseconds. Default 60000.
 ///     export_timeout_ms: a collection's requests with their retries, in milliseconds. Default 30000.
 ///     temporality: "cumulative" (default), "delta" or "lowmemory".
-///     raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes: as TraceSink's.
+///     raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes, proxy: as
+///         TraceSink's.
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -170,7 +178,7 @@ impl PyMetricSink {
         endpoint, protocol = None, headers = None, timeout_ms = None, export_interval_ms = None,
         export_timeout_ms = None, temporality = None, raw_otlp = None, *, ca_file = None,
         client_cert_file = None, client_key_file = None, insecure = None, compression = None,
-        max_queue_bytes = None,
+        max_queue_bytes = None, proxy = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
@@ -188,9 +196,11 @@ impl PyMetricSink {
         insecure: Option<bool>,
         compression: Option<Text>,
         max_queue_bytes: Option<Int>,
+        proxy: Option<Text>,
     ) -> PyResult<Self> {
         let tls = TlsFiles { ca_file, client_cert_file, client_key_file };
-        let destination = Destination { signal: Signal::Metrics, endpoint, protocol, headers, insecure, tls };
+        let destination =
+            Destination { signal: Signal::Metrics, endpoint, protocol, headers, insecure, tls, proxy };
         let mut transport = destination.transport("MetricSink")?;
         set_milliseconds(&mut transport.timeout_ms, "timeout_ms", timeout_ms, 1)?;
         transport.max_export_timeout_ms = METRIC_EXPORT_TIMEOUT_MS;
@@ -217,7 +227,8 @@ impl PyMetricSink {
 /// Args:
 ///     endpoint, protocol, headers, timeout_ms: as TraceSink's; the path is `/v1/logs`.
 ///     batch_max_queue, batch_max_export, batch_schedule_delay_ms, max_export_timeout_ms: as TraceSink's, in records.
-///     raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes: as TraceSink's.
+///     raw_otlp, ca_file, client_cert_file, client_key_file, insecure, compression, max_queue_bytes, proxy: as
+///         TraceSink's.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
 ///     sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
 ///     max_attributes_per_record: attributes kept of a record. Default 128.
@@ -236,12 +247,12 @@ impl PyOtlpLogSink {
         batch_max_export = None, batch_schedule_delay_ms = None, max_export_timeout_ms = None, raw_otlp = None,
         *, ca_file = None, client_cert_file = None, client_key_file = None, insecure = None, compression = None,
         max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0), max_attributes_per_record = None,
-        max_attribute_value_length = None,
+        max_attribute_value_length = None, proxy = None,
     ), text_signature = "(endpoint, protocol=None, headers=None, timeout_ms=None, batch_max_queue=None, \
         batch_max_export=None, batch_schedule_delay_ms=None, max_export_timeout_ms=None, raw_otlp=None, *, \
         ca_file=None, client_cert_file=None, client_key_file=None, insecure=None, compression=None, \
         max_queue_bytes=None, log_filter=None, sample_ratio=1.0, max_attributes_per_record=None, \
-        max_attribute_value_length=None)")]
+        max_attribute_value_length=None, proxy=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         endpoint: Text,
@@ -263,9 +274,11 @@ impl PyOtlpLogSink {
         sample_ratio: Real,
         max_attributes_per_record: Option<Int>,
         max_attribute_value_length: Option<Int>,
+        proxy: Option<Text>,
     ) -> PyResult<Self> {
         let tls = TlsFiles { ca_file, client_cert_file, client_key_file };
-        let destination = Destination { signal: Signal::Logs, endpoint, protocol, headers, insecure, tls };
+        let destination =
+            Destination { signal: Signal::Logs, endpoint, protocol, headers, insecure, tls, proxy };
         let mut transport = destination.transport("OtlpLogSink")?;
         set_milliseconds(&mut transport.timeout_ms, "timeout_ms", timeout_ms, 1)?;
         set_milliseconds(
@@ -302,6 +315,7 @@ struct Destination {
     headers: Option<Pairs>,
     insecure: Option<bool>,
     tls: TlsFiles,
+    proxy: Option<Text>,
 }
 
 impl Destination {
@@ -314,8 +328,10 @@ impl Destination {
             Endpoint::parse(&argument, &self.endpoint.0, protocol, self.insecure, rule)?;
         let mut transport = TransportConfig::new(endpoint, protocol);
         transport.headers = check::headers(self.headers.map(|pairs| pairs.0).unwrap_or_default())?;
-        check::tls_files(&self.tls)?;
+        certificates::check(&self.tls)?;
         transport.tls = self.tls;
+        transport.proxy =
+            ProxyChoice::parse(&format!("{sink} proxy"), self.proxy.as_ref().map(|text| &*text.0))?;
         Ok(transport)
     }
 }

@@ -6,7 +6,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::arguments::{Int, Pairs, Real, Text, batch, choice, filter, set, set_milliseconds};
 use super::describe::{Arguments, NewArguments, new_arguments};
 use crate::config::check;
-use crate::config::{Secret, SlsCredentials, SlsFieldNames, SlsSinkConfig};
+use crate::config::{ProxyChoice, Secret, SlsCredentials, SlsFieldNames, SlsSinkConfig};
 use crate::encode::sls;
 use crate::error::Error;
 
@@ -15,7 +15,7 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 /// Sends log records to an Aliyun SLS logstore.
 ///
 /// Args:
-///     endpoint: regional endpoint, `https` unless it says otherwise.
+///     endpoint: regional endpoint such as "cn-hangzhou.log.aliyuncs.com", `https` unless it says otherwise.
 ///     project, logstore: where, both of letters, digits, "-" and "_".
 ///     ak_id, ak_secret: access key pair; never printed.
 ///     topic: of every log group. Default "".
@@ -30,12 +30,14 @@ const SLS_PLACE: [&str; 3] = ["SlsLogSink endpoint", "SlsLogSink project", "SlsL
 ///     batch_max_export: records in one request at most. Default 4096.
 ///     batch_schedule_delay_ms: a record waits at most this long, in milliseconds. Default 3000.
 ///     timeout_ms: one request, in milliseconds. Default 10000.
+///     max_export_timeout_ms: a batch with its retries, in milliseconds. Default 300000.
 ///     tags: of every log group.
 ///     attributes: "flat" (default), each under its own key, or "json", all in one field.
 ///     field_names: renames columns; "0.3" restores the columns of pytracingx 0.3.
 ///     max_queue_bytes: bytes of encoded records that may wait. Default 64 MiB.
 ///     log_filter: "info,noisy.lib=warn" by logger-name prefix. Default: Config's.
 ///     sample_ratio: share of traces whose records are sent, 0 to 1. Default 1.0.
+///     proxy: as TraceSink's. Requests to STS and other providers of `credentials` follow the environment.
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
@@ -52,12 +54,12 @@ impl PySlsLogSink {
     #[pyo3(signature = (
         endpoint, project, logstore, ak_id = None, ak_secret = None, topic = None, source = None, *,
         credentials = None, security_token = None, region = None, compression = None, batch_max_export = None,
-        batch_schedule_delay_ms = None, timeout_ms = None, tags = None, attributes = None, field_names = None,
-        max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0),
+        batch_schedule_delay_ms = None, timeout_ms = None, max_export_timeout_ms = None, tags = None, attributes = None,
+        field_names = None, max_queue_bytes = None, log_filter = None, sample_ratio = Real(1.0), proxy = None,
     ), text_signature = "(endpoint, project, logstore, ak_id=None, ak_secret=None, topic='', source='', *, \
         credentials=None, security_token=None, region=None, compression='lz4', batch_max_export=4096, \
-        batch_schedule_delay_ms=3000, timeout_ms=None, tags=None, attributes='flat', field_names=None, \
-        max_queue_bytes=None, log_filter=None, sample_ratio=1.0)")]
+        batch_schedule_delay_ms=3000, timeout_ms=None, max_export_timeout_ms=None, tags=None, attributes='flat', \
+        field_names=None, max_queue_bytes=None, log_filter=None, sample_ratio=1.0, proxy=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         endpoint: Text,
@@ -74,14 +76,23 @@ impl PySlsLogSink {
         batch_max_export: Option<Int>,
         batch_schedule_delay_ms: Option<Int>,
         timeout_ms: Option<Int>,
+        max_export_timeout_ms: Option<Int>,
         tags: Option<Pairs>,
         attributes: Option<Text>,
         field_names: Option<Bound<'_, PyAny>>,
         max_queue_bytes: Option<Int>,
         log_filter: Option<Text>,
         sample_ratio: Real,
+        proxy: Option<Text>,
     ) -> PyResult<Self> {
         let filled = |text: Option<Text>| text.map(|text| text.0).filter(|text| !text.is_empty());
+        let security_token = filled(security_token);
+        if credentials.is_some() && security_token.is_some() {
+            return Err(Error::config(
+                "SlsLogSink security_token belongs to ak_id and ak_secret; credentials returns its own",
+            )
+            .into());
+        }
         let provided = match (filled(ak_id), filled(ak_secret), &credentials) {
             (None, None, Some(provider)) if provider.is_callable() => SlsCredentials::Provider,
             (_, _, Some(_)) => {
@@ -93,7 +104,7 @@ impl PySlsLogSink {
             (Some(ak_id), Some(ak_secret), None) => SlsCredentials::Static {
                 ak_id: Secret::new(ak_id),
                 ak_secret: Secret::new(ak_secret),
-                security_token: filled(security_token).map(Secret::new),
+                security_token: security_token.map(Secret::new),
             },
             _ => {
                 // The place is checked first, so that an error names the first bad argument.
@@ -112,6 +123,13 @@ impl PySlsLogSink {
             choice("compression", &check::SLS_COMPRESSIONS, compression)?.unwrap_or_default();
         config.batch = batch(config.batch, None, batch_max_export, batch_schedule_delay_ms)?;
         set_milliseconds(&mut config.timeout_ms, "timeout_ms", timeout_ms, 1)?;
+        set_milliseconds(
+            &mut config.max_export_timeout_ms,
+            "max_export_timeout_ms",
+            max_export_timeout_ms,
+            1,
+        )?;
+        config.proxy = ProxyChoice::parse("SlsLogSink proxy", proxy.as_ref().map(|text| &*text.0))?;
         config.tags = tags.map(|tags| tags.0).unwrap_or_default();
         config.attributes = choice("attributes", &check::SLS_ATTRIBUTES, attributes)?.unwrap_or_default();
         if let Some(names) = field_names {

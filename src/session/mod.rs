@@ -270,6 +270,7 @@ impl Session {
             recorded: Recorded {
                 instruments: intake.instruments.clone(),
                 observations: intake.observations.clone(),
+                tallies: intake.tallies.clone(),
                 folds: intake.folds.clone(),
             },
             sinks: Box::new(move || {
@@ -322,6 +323,7 @@ impl Session {
         let logs_drained = stats.logs_recorded - stats.logs_dropped.total();
         stats.logs_dropped = DropCounts::read(&counters.logs_dropped);
         stats.logs_recorded = logs_drained + stats.logs_dropped.total();
+        stats.measurements.recorded += running.intake.tallies.additions();
         stats.measurements.negative = counters.negative_measurements.get();
         stats.measurements.not_finite = counters.not_finite_measurements.get();
         stats.measurements.not_a_number = counters.not_numbers.get();

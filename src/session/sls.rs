@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CONTENT_TYPE;
 use super::sinks::MaybeExchange;
-use crate::config::{MAX_EXPORT_TIMEOUT_MS, Protocol, Resource, SlsSinkConfig, TransportConfig};
+use crate::config::{Protocol, Resource, SlsSinkConfig, TransportConfig};
 use crate::encode::sls::{self, Envelope, Layout};
 use crate::error::Error;
 use crate::exporter::LogForm;
@@ -25,7 +25,9 @@ use crate::transport::{Http1, SLS_USER_AGENT};
 /// [`Error::Config`] for what SLS would refuse or no request can carry.
 pub(super) fn http(sink: &SlsSinkConfig) -> Result<Http1, Error> {
     sls::check(sink)?;
-    let transport = TransportConfig::new(SlsDestination::new(sink).endpoint, Protocol::HttpProtobuf);
+    let endpoint = SlsDestination::new(sink).endpoint;
+    let proxy = sink.proxy.clone();
+    let transport = TransportConfig { proxy, ..TransportConfig::new(endpoint, Protocol::HttpProtobuf) };
     Http1::new(&transport, CONTENT_TYPE, SLS_USER_AGENT)
 }
 
@@ -71,7 +73,7 @@ fn settings(sink: &SlsSinkConfig, dialect: Box<dyn Dialect>) -> Settings {
         endpoint: sink.endpoint.to_string().into(),
         batch: sink.batch.clone(),
         timeout: Duration::from_millis(sink.timeout_ms),
-        max_export_timeout: Duration::from_millis(MAX_EXPORT_TIMEOUT_MS),
+        max_export_timeout: Duration::from_millis(sink.max_export_timeout_ms),
         max_queue_bytes: sink.max_queue_bytes,
         dialect,
         seed: random(),

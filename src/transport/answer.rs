@@ -129,7 +129,7 @@ impl Answer {
 }
 
 /// The final head, past any number of 1xx answers within the limit. `None`: not all there yet.
-fn read_head(
+pub(super) fn read_head(
     call: &mut Call<RecvResponse>,
     input: &mut Vec<u8>,
     header_bytes: &mut usize,

@@ -6,12 +6,16 @@ use std::io::Write;
 use crate::config::Compression;
 
 pub(super) const LEVEL: u32 = 1;
+/// A larger body, which only a single record of that size makes, goes as it is: nothing else happens on the thread
+/// meanwhile, and 64 MiB take most of a second.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Replaces `out` with the compressed `body` and returns the `content-encoding` to declare. `None`: `out` is the body
-/// as it is, because that was asked for or because the compressor had no memory.
+/// as it is, because that was asked for, or it is larger than 4 MiB, or the compressor had no memory.
 pub fn compress(method: Compression, body: &[u8], out: &mut Vec<u8>) -> Option<&'static str> {
     out.clear();
     let encoded = match method {
+        _ if body.len() > MAX_BYTES => None,
         Compression::None => None,
         Compression::Gzip => gzip(body, out).then_some("gzip"),
         Compression::Zstd => zstd(body, out).then_some("zstd"),

@@ -1,19 +1,20 @@
-//! From an endpoint to a connection that carries bytes: resolve, connect, TLS. Shared by everything that speaks over
+//! From an endpoint to a connection that carries bytes: resolve, connect, a proxy's tunnel, TLS. Shared by everything that speaks over
 //! sockets. Every step moves as far as it can without waiting; none blocks, and the bytes taken in one step are bounded
 //! by the caller's budget, so a peer that sends without end cannot hold the thread.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::proxy::{Opening, Route};
 use super::resolve::Resolver;
+use super::socket::{Outgoing, connected, fd, io_failure, open, would_block};
 use super::{Failure, Interest, one_line, tls};
-use crate::config::TransportConfig;
+use crate::config::{Endpoint, TransportConfig};
 use crate::error::Error;
 use crate::sys::Fd;
 
@@ -22,7 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Makes connections to one endpoint, one at a time.
 pub(super) struct Dialer {
-    host: String,
+    endpoint: Endpoint,
+    route: Route,
+    /// Of the proxy, if there is one.
     resolver: Resolver,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     state: State,
@@ -32,6 +35,7 @@ enum State {
     Idle,
     Resolving,
     Connecting(Attempt),
+    Tunneling(TcpStream, Box<Opening>),
     Handshaking(Conn),
 }
 
@@ -50,17 +54,20 @@ impl Dialer {
     /// # Errors
     /// [`Error::Config`] for an unusable file, or a host that no certificate can name.
     pub(super) fn new(config: &TransportConfig, alpn: &[&[u8]]) -> Result<Self, Error> {
-        let endpoint = &config.endpoint;
-        let host = endpoint.host.clone();
+        let endpoint = config.endpoint.clone();
         let tls = if endpoint.tls {
-            let name = ServerName::try_from(host.clone()).map_err(|_| {
+            let host = endpoint.global_host();
+            let name = ServerName::try_from(host.to_owned()).map_err(|_| {
                 Error::config(format_args!("endpoint: host {host:?} is not a name that TLS can verify"))
             })?;
             Some((tls::client_config(&config.tls, alpn)?, name))
         } else {
             None
         };
-        Ok(Self { resolver: Resolver::new(&host, endpoint.port), host, tls, state: State::Idle })
+        let route = Route::of(config);
+        let (host, port) =
+            route.proxy().map_or((&endpoint.host, endpoint.port), |proxy| (&proxy.host, proxy.port));
+        Ok(Self { resolver: Resolver::new(host, port), endpoint, route, tls, state: State::Idle })
     }
 
     /// See [`super::Http1::pin_addresses`].
@@ -83,19 +90,32 @@ impl Dialer {
         match self.state {
             State::Idle | State::Resolving => "resolve",
             State::Connecting(_) => "connect",
+            State::Tunneling(..) => "proxy",
             State::Handshaking(_) => "tls",
         }
     }
 
-    /// What to wait for. Resolving waits for the resolver's wake-up, not for time.
+    /// What to wait for. Resolving waits for the resolver's wake-up, and for time only where there is something to fall
+    /// back on.
     pub(super) fn interest(&self) -> Interest {
         match &self.state {
             State::Idle => Interest::default(),
-            State::Resolving => Interest { fd: self.resolver.fd(), readable: true, ..Interest::default() },
+            State::Resolving => Interest {
+                fd: self.resolver.fd(),
+                readable: true,
+                wake_at: self.resolver.wake_at(),
+                ..Interest::default()
+            },
             State::Connecting(attempt) => Interest {
                 fd: Some(fd(&attempt.socket)),
                 writable: true,
                 wake_at: Some(attempt.give_up_at),
+                ..Interest::default()
+            },
+            State::Tunneling(socket, opening) => Interest {
+                fd: Some(fd(socket)),
+                readable: true,
+                writable: opening.has_output(),
                 ..Interest::default()
             },
             State::Handshaking(conn) => Interest {
@@ -126,8 +146,8 @@ impl Dialer {
                     Err(failure) => break Err(failure),
                 },
                 State::Connecting(attempt) => match connected(&attempt.socket) {
-                    Ok(true) => match self.secure(attempt.socket) {
-                        Ok(conn) => self.state = State::Handshaking(conn),
+                    Ok(true) => match self.reached(attempt.socket) {
+                        Ok(state) => self.state = state,
                         Err(failure) => break Err(failure),
                     },
                     Ok(false) if now < attempt.give_up_at => {
@@ -143,6 +163,17 @@ impl Dialer {
                             Err(failure) => break Err(failure),
                         }
                     }
+                },
+                State::Tunneling(socket, mut opening) => match self.tunnel(&socket, &mut opening, budget) {
+                    Ok(true) => match self.secure(socket) {
+                        Ok(conn) => self.state = State::Handshaking(conn),
+                        Err(failure) => break Err(failure),
+                    },
+                    Ok(false) => {
+                        self.state = State::Tunneling(socket, opening);
+                        return None;
+                    }
+                    Err(failure) => break Err(failure),
                 },
                 State::Handshaking(mut conn) => match conn.handshake(budget) {
                     Ok(true) => break Ok(conn),
@@ -184,11 +215,29 @@ impl Dialer {
 
     fn describe(&self, address: SocketAddr, reason: &str) -> String {
         let reason = one_line(reason, 200);
-        if address.ip().to_string() == self.host {
-            format!("{address}: {reason}")
+        let (whose, host) = match self.route.proxy() {
+            Some(proxy) => ("proxy ", &proxy.host),
+            None => ("", &self.endpoint.host),
+        };
+        if address.ip().to_string() == *host {
+            format!("{whose}{address}: {reason}")
         } else {
-            format!("{} ({address}): {reason}", self.host)
+            format!("{whose}{host} ({address}): {reason}")
         }
+    }
+
+    /// The other end of the socket is there: the endpoint, or a proxy.
+    fn reached(&self, socket: TcpStream) -> Result<State, Failure> {
+        Ok(match &self.route {
+            Route::Tunneled(proxy) => {
+                State::Tunneling(socket, Box::new(Opening::new(proxy, &self.endpoint)?))
+            }
+            Route::Direct | Route::Forwarded(_) => State::Handshaking(self.secure(socket)?),
+        })
+    }
+
+    fn tunnel(&self, socket: &TcpStream, opening: &mut Opening, budget: &mut usize) -> Result<bool, Failure> {
+        self.route.proxy().map_or(Ok(true), |proxy| opening.step(proxy, socket, budget))
     }
 
     fn secure(&self, socket: TcpStream) -> Result<Conn, Failure> {
@@ -200,36 +249,6 @@ impl Dialer {
             None => None,
         };
         Ok(Conn { socket, tls })
-    }
-}
-
-/// A socket on its way to `address`: closed in programs that this process starts, no delayed small writes.
-fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        #[cfg(unix)]
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(socket.into())
-}
-
-/// A connect is over when it has failed or the socket has a peer: writable alone can be spurious.
-fn connected(socket: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
-    match socket.peer_addr() {
-        // A free port of the local range can connect to itself.
-        Ok(peer) if socket.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-        // What the BSDs and macOS say for a socket that failed to connect.
-        Err(error) => Err(error),
     }
 }
 
@@ -352,42 +371,6 @@ fn receive(
     Ok(count)
 }
 
-/// `Ok(None)` where the socket would have blocked. An interruption counts as that too: poll comes right back.
-fn would_block(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes with `send` only: std's vectored write is `writev`, which raises SIGPIPE on a closed connection.
-struct Outgoing<'a>(&'a TcpStream);
-
-impl Write for Outgoing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&mut &*self.0).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn io_failure(error: io::Error) -> Failure {
-    Failure::Io(one_line(&error.to_string(), 200))
-}
-
 fn tls_failure(error: rustls::Error) -> Failure {
     Failure::Tls(one_line(&error.to_string(), 200))
-}
-
-#[cfg(unix)]
-fn fd(socket: &TcpStream) -> Fd {
-    std::os::fd::AsRawFd::as_raw_fd(socket)
-}
-
-#[cfg(windows)]
-fn fd(socket: &TcpStream) -> Fd {
-    std::os::windows::io::AsRawSocket::as_raw_socket(socket)
 }

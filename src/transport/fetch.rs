@@ -8,6 +8,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 
 use super::{USER_AGENT, one_line};
+use crate::config;
 
 /// Longer answers are errors: credentials take a few kilobytes.
 const MAX_BODY_BYTES: u64 = 64 << 10;
@@ -26,8 +27,8 @@ pub struct Question<'a> {
     pub body: &'a [u8],
     /// From name resolution to the last byte.
     pub timeout: Duration,
-    /// Through the proxy that the environment names, if any.
-    pub proxy: bool,
+    /// On the way there, if any.
+    pub proxy: Option<&'a config::Proxy>,
 }
 
 /// Status and body of the answer. Verifies certificates by the system's roots, or the bundled ones where there are none.
@@ -49,7 +50,7 @@ pub fn fetch(question: &Question<'_>) -> Result<(u16, Vec<u8>), String> {
         .max_redirects(0)
         .http_status_as_error(false)
         .user_agent(USER_AGENT)
-        .proxy(if question.proxy { Proxy::try_from_env() } else { None });
+        .proxy(question.proxy.map(|proxy| Proxy::new(&proxy.expose())).transpose().map_err(told)?);
     if question.url.starts_with("https:") {
         config = config.tls_config(TlsConfig::builder().root_certs(system_roots()).build());
     }

@@ -238,6 +238,7 @@ impl Exchange for Grpc {
         self.last_phase = match &failure {
             Failure::Resolve(_) => "resolve",
             Failure::Connect(_) => "connect",
+            Failure::Proxy(_) => "proxy",
             Failure::Tls(_) => "tls",
             // A dialer that failed is idle again; connections break in it during the handshake only.
             Failure::Io(_) if flight.stage == Stage::Dialing => "tls",

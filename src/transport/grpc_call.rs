@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 
 use super::http2::Field;
 use super::http2_stream::Stream;
-use super::post::{authority, header_value};
+use super::post::header_value;
 use super::secrets::Secrets;
 use super::{Failure, Request, Response};
 use crate::config::{Signal, TransportConfig};
@@ -28,12 +28,13 @@ const MAX_TIMEOUT_MS: u128 = 99_999_999;
 const NOT_IN_MESSAGES: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Metadata that follows from the exporter's other settings or from the protocol; so does all that begins with `grpc-`.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
     "keep-alive",
+    "proxy-authorization",
     "te",
     "trailer",
     "transfer-encoding",
@@ -60,7 +61,7 @@ impl Head {
                 Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
                 Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             },
-            authority: authority(&config.endpoint),
+            authority: config.endpoint.host_header(),
             user_agent: agent.to_owned(),
             metadata: Vec::new(),
         };

@@ -4,6 +4,7 @@
 //! before it has read everything is heard.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Finished};
@@ -92,6 +93,21 @@ impl Http1 {
     #[doc(hidden)]
     pub fn pin_addresses(&mut self, addresses: Vec<SocketAddr>) {
         self.dialer.pin_addresses(addresses);
+    }
+
+    /// What an answer is taken for that comes in these pieces, before the server closes. Without a connection; for fuzzing.
+    #[doc(hidden)]
+    pub fn replay<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, Failure> {
+        let request = Request { headers: Vec::new(), body: Arc::default(), deadline: Instant::now() };
+        let mut answer = Answer::new(self.post.render(&request)?.1);
+        let mut input = Vec::new();
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            if let Some(finished) = answer.feed(&mut input)? {
+                return Ok(finished.response);
+            }
+        }
+        answer.end().map(|finished| finished.response)
     }
 
     /// `Some` ends the request.
@@ -202,7 +218,13 @@ impl Exchange for Http1 {
             return None;
         };
         let failure = match self.advance(&mut flight, now) {
-            Ok(Some(finished)) => return Some(Ok(self.finish(&flight, finished, now))),
+            Ok(Some(finished)) => {
+                let response = self.finish(&flight, finished, now);
+                match self.post.refused_by_proxy(&response) {
+                    None => return Some(Ok(response)),
+                    Some(failure) => failure,
+                }
+            }
             Ok(None) if now < flight.request.deadline => {
                 self.flight = Some(flight);
                 return None;
@@ -213,6 +235,7 @@ impl Exchange for Http1 {
         self.last_phase = match &failure {
             Failure::Resolve(_) => "resolve",
             Failure::Connect(_) => "connect",
+            Failure::Proxy(_) => "proxy",
             Failure::Tls(_) => "tls",
             // A dialer that failed is idle again; connections break in it during the handshake only.
             Failure::Io(_) if matches!(flight.stage, Stage::Dialing) => "tls",

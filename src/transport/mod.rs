@@ -16,6 +16,7 @@ mod http2;
 mod http2_stream;
 pub mod memory;
 mod post;
+mod proxy;
 mod resolve;
 pub mod retry;
 mod secrets;
@@ -23,6 +24,7 @@ pub mod sls;
 pub mod sls_answer;
 pub mod sls_credentials;
 pub mod sls_sign;
+mod socket;
 mod tls;
 
 pub use compress::compress;
@@ -74,6 +76,8 @@ pub enum Failure {
     Resolve(String),
     /// No address accepted a connection.
     Connect(String),
+    /// The proxy did not let us through.
+    Proxy(String),
     /// The TLS handshake failed or the certificate was refused.
     Tls(String),
     /// The connection broke.
@@ -84,7 +88,7 @@ pub enum Failure {
     Oversized(&'static str),
     /// The server ended a call over HTTP/2 with this error code instead of an answer.
     Reset(u32),
-    /// `deadline` passed; the phase it passed in (`resolve`, `connect`, `tls`, `send`, `receive`).
+    /// `deadline` passed; the phase it passed in (`resolve`, `connect`, `proxy`, `tls`, `send`, `receive`).
     Timeout(&'static str),
 }
 
@@ -93,6 +97,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Resolve(text) => write!(f, "cannot resolve {text}"),
             Self::Connect(text) => write!(f, "cannot connect to {text}"),
+            Self::Proxy(text) => write!(f, "no way through the proxy {text}"),
             Self::Tls(text) => write!(f, "TLS failed: {text}"),
             Self::Io(text) => write!(f, "connection lost: {text}"),
             Self::Protocol(text) => write!(f, "not an HTTP answer: {text}"),

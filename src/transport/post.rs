@@ -1,23 +1,26 @@
 //! The sending side of HTTP/1.1 without a socket: what all requests to one endpoint have in common, checked once, and the
 //! bytes of one request's head. Never prints a header's value or the endpoint's path.
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, SendRequestResult};
 
 use super::answer::protocol;
-use super::{Failure, Request};
-use crate::config::{Endpoint, TransportConfig};
+use super::proxy::{self, Route};
+use super::{Failure, Request, Response};
+use crate::config::{Proxy, TransportConfig};
 use crate::error::Error;
 
 /// Headers that follow from the exporter's other settings or from the protocol's framing.
-const RESERVED: [HeaderName; 9] = [
+const RESERVED: [HeaderName; 10] = [
     header::CONNECTION,
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::EXPECT,
+    header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
@@ -27,6 +30,8 @@ const RESERVED: [HeaderName; 9] = [
 /// A POST to an endpoint, but for its body.
 pub(super) struct Post {
     target: http::Uri,
+    /// The proxy that gets the requests, and what stands in front of the path for it.
+    forwarder: Option<(Proxy, String)>,
     headers: HeaderMap,
 }
 
@@ -38,14 +43,14 @@ impl Post {
         content_type: &'static str,
         agent: &str,
     ) -> Result<Self, Error> {
-        let Endpoint { path, .. } = &config.endpoint;
+        let path = &config.endpoint.path;
         let target: PathAndQuery = path.parse().map_err(|_| {
             Error::config(
                 "endpoint: its path has characters that a URL cannot have (not shown: it can hold a token)",
             )
         })?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, header_value("endpoint", &authority(&config.endpoint))?);
+        headers.insert(header::HOST, header_value("endpoint", &config.endpoint.host_header())?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         let too_many = |_| Error::config("headers: too many");
@@ -70,7 +75,16 @@ impl Post {
                 headers.try_append(key, value.clone()).map_err(too_many)?;
             }
         }
-        Ok(Self { target: target.into(), headers })
+        let forwarder = match Route::of(config) {
+            Route::Forwarded(proxy) => Some((proxy, format!("http://{}", config.endpoint.host_header()))),
+            Route::Direct | Route::Tunneled(_) => None,
+        };
+        if let Some((proxy, _)) = &forwarder
+            && let Some(authorization) = proxy::authorization(proxy)
+        {
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
+        Ok(Self { target: target.into(), forwarder, headers })
     }
 
     /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
@@ -90,7 +104,18 @@ impl Post {
             vec![0; lines + self.target.path().len() + self.target.query().map_or(0, str::len) + 64];
         *message.headers_mut() = headers;
         let call = start(message, &mut head, request.body.len()).map_err(protocol)?;
+        if let Some((_, origin)) = &self.forwarder {
+            let method = "POST ".len();
+            head.splice(method..method, origin.bytes());
+        }
         Ok((head, call))
+    }
+
+    /// Why a request that a proxy was to forward ended with it.
+    pub(super) fn refused_by_proxy(&self, response: &Response) -> Option<Failure> {
+        let (proxy, _) = self.forwarder.as_ref()?;
+        let refused = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        (response.status == refused).then(|| proxy::refusal(proxy, refused))
     }
 }
 
@@ -111,14 +136,6 @@ fn start(
         // Waiting for a 100 is never asked for, and `head` has room for everything.
         Some(SendRequestResult::Await100(_)) | None => Err(ureq_proto::Error::OutputOverflow),
     }
-}
-
-/// `Host` or `:authority` as HTTP wants it: IPv6 in brackets, the scheme's own port left out.
-pub(super) fn authority(endpoint: &Endpoint) -> String {
-    let host = &endpoint.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let default_port = if endpoint.tls { 443 } else { 80 };
-    if endpoint.port == default_port { host } else { format!("{host}:{}", endpoint.port) }
 }
 
 /// The value stays out of the error: it can be a secret.

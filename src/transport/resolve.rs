@@ -1,6 +1,6 @@
 //! Host names to addresses without waiting. `getaddrinfo` blocks and cannot be cancelled, so it runs on a thread of its
 //! own that wakes the loop; one that comes too late is left to itself, and its answer serves the next request. At
-//! most one thread a resolver at any time; none for IP literals.
+//! most one thread a resolver at any time; none for IP literals without zone.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -15,6 +15,8 @@ use crate::sys::poll::Waker;
 
 /// How long addresses serve new connections before they are looked up again.
 const MAX_AGE: Duration = Duration::from_secs(60);
+/// Addresses that were good before are used when a lookup takes longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Addresses tried per connection; a name with more is served by its first.
 const MAX_ADDRESSES: usize = 8;
 
@@ -28,7 +30,8 @@ pub(super) struct Resolver {
     pinned: bool,
     /// Until when `known` serves new connections; `None`: look up again.
     fresh_until: Option<Instant>,
-    lookup: Option<Arc<Lookup>>,
+    /// With when it began.
+    lookup: Option<(Arc<Lookup>, Instant)>,
 }
 
 #[derive(Debug)]
@@ -55,12 +58,16 @@ impl Resolver {
         if self.pinned || self.fresh_until.is_some_and(|until| now < until) {
             return Ok(Some(self.known.clone()));
         }
-        let lookup = match &self.lookup {
+        let (lookup, began) = match &self.lookup {
             Some(lookup) => lookup,
-            None => self.lookup.insert(spawn(self.host.clone(), self.port).map_err(Failure::Resolve)?),
+            None => {
+                let lookup = spawn(self.host.clone(), self.port).map_err(Failure::Resolve)?;
+                self.lookup.insert((lookup, now))
+            }
         };
         let Some(result) = lookup.result.lock().take() else {
-            return Ok(None);
+            let hangs = !self.known.is_empty() && now >= *began + PATIENCE;
+            return Ok(hangs.then(|| self.known.clone()));
         };
         self.lookup = None;
         match result {
@@ -88,7 +95,12 @@ impl Resolver {
 
     /// Readable once the running lookup is done.
     pub(super) fn fd(&self) -> Option<Fd> {
-        self.lookup.as_ref().map(|lookup| lookup.waker.fd())
+        self.lookup.as_ref().map(|(lookup, _)| lookup.waker.fd())
+    }
+
+    /// When [`Resolver::addresses`] has an answer even if the running lookup has none.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.lookup.as_ref().filter(|_| !self.known.is_empty()).map(|(_, began)| *began + PATIENCE)
     }
 }
 

@@ -7,7 +7,8 @@ use super::{Failure, Response, one_line};
 
 /// The longest wait that a server is believed to want.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// A refused certificate is a matter of configuration or of a renewal under way: no use asking every second.
+/// A refused certificate is a matter of configuration or of a renewal under way: no use asking every second. A connection
+/// that merely breaks during the handshake is not: so does one to a server that restarts.
 pub(super) const TLS_RETRY: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -225,4 +226,10 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.attempts = 0;
     }
+}
+
+/// What a server asked for and up to a tenth more: clients that were told the same do not come back together. `random` is
+/// any uniformly random number.
+pub fn spread(asked: Duration, random: u64) -> Duration {
+    asked + Duration::from_nanos(random % (asked.as_nanos() as u64 / 10 + 1))
 }

@@ -1,7 +1,7 @@
 //! A PutLogs request but for its time: where it goes, its compressed body, its headers. Pure.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::header::{self, HeaderName, HeaderValue, InvalidHeaderValue};
 
@@ -60,23 +60,13 @@ pub struct SlsDestination {
 }
 
 impl SlsDestination {
-    /// A named endpoint is reached at `project.host`; for an address or a `localhost`, which have no names below them,
-    /// only `Host` says so.
+    /// See [`SlsSinkConfig::project_endpoint`]; where the project's name is not part of it, only `Host` says it.
     pub fn new(config: &SlsSinkConfig) -> Self {
         let SlsSinkConfig { endpoint, project, logstore, region, .. } = config;
-        let is_ipv6 = endpoint.host.parse::<Ipv6Addr>().is_ok();
-        let host = match &*endpoint.host {
-            address if is_ipv6 => format!("[{address}]"),
-            host => format!("{project}.{host}"),
-        };
-        let name = endpoint.host.trim_end_matches('.');
-        let is_address = is_ipv6 || endpoint.host.parse::<IpAddr>().is_ok();
-        let is_itself = is_address || name == "localhost" || name.ends_with(".localhost");
-        let endpoint = Endpoint {
-            host: if is_itself { endpoint.host.clone() } else { host.to_ascii_lowercase() },
-            path: format!("/logstores/{logstore}/shards/lb"),
-            ..endpoint.clone()
-        };
+        let is_ipv6 = matches!(endpoint.address(), Some(IpAddr::V6(_)));
+        let host = if is_ipv6 { format!("[{}]", endpoint.global_host()) } else { config.project_host() };
+        let mut endpoint = config.project_endpoint();
+        endpoint.path = format!("/logstores/{logstore}/shards/lb");
         Self { endpoint, host, project: is_ipv6.then(|| project.clone()), region: region.clone() }
     }
 

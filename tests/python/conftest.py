@@ -5,6 +5,7 @@
 `run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per
   process.
 `recording`   a session of this very process, for tests of what spans hold (recording.py).
+`sls`         the same with an SLS sink, to a server of its own (sls_session.py).
 
     def test_a_span_arrives(collector, run_python):
         run_python('''
@@ -35,10 +36,16 @@ from typing import Any, Protocol
 import pytest
 from otlp_server import OtlpServer
 from recording import Recording
+from sls_session import Session as SlsSession
 
 # A shell without job control starts background jobs with SIGINT ignored, and their children inherit that; with a
 # handler here, children start with the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test goes through a proxy of this machine's, nor do the programs that tests start.
+for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    os.environ.pop(name, None)
+    os.environ.pop(name.upper(), None)
 
 PRELUDE = """\
 import json, os, sys, threading, time
@@ -132,5 +139,13 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
 def recording(collector: OtlpServer) -> Iterator[Recording]:
     """A session of this process, see recording.py."""
     session = Recording(collector)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def sls() -> Iterator[SlsSession]:
+    """A session of this process with an SLS sink, see sls_session.py."""
+    session = SlsSession()
     yield session
     session.close()

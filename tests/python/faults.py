@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from otlp_server import closed_port
 
 
 @contextmanager
@@ -38,18 +40,51 @@ def black_hole() -> Iterator[str]:
 
 
 @contextmanager
-def trickling(byte_every_s: float = 0.05) -> Iterator[str]:
+def refusing() -> Iterator[str]:
+    """An endpoint that nobody listens on."""
+    yield f"http://127.0.0.1:{closed_port()}/v1/traces"
+
+
+def trickling(byte_every_s: float = 0.05) -> AbstractContextManager[str]:
     """The endpoint of a server whose answer comes byte by byte and never ends."""
+
+    def trickle(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
+        while not over.wait(byte_every_s):
+            connection.sendall(b"z")
+
+    return _serving(trickle)
+
+
+def garbage() -> AbstractContextManager[str]:
+    """The endpoint of a server that answers each connection in a language of its own, and hangs up."""
+    return _serving(lambda connection, over: connection.sendall(bytes(range(256)) * 16))
+
+
+def endless_body() -> AbstractContextManager[str]:
+    """The endpoint of a server whose answer comes as fast as it can and never ends."""
+
+    def pour(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n\r\n")
+        while not over.is_set():
+            connection.sendall(bytes(65536))
+
+    return _serving(pour)
+
+
+@contextmanager
+def _serving(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
+    """The endpoint of a server that runs `answer(connection, over)` in a thread for each connection."""
     over = threading.Event()
     serving = []
 
-    def trickle(connection: socket.socket) -> None:
-        with connection:
-            try:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
-                while not over.wait(byte_every_s):
-                    connection.sendall(b"z")
-            except OSError:
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            answer(connection, over)
+            # Not closed with something unread: that would be a reset, which takes the answer along.
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(10)
+            while connection.recv(65536):
                 pass
 
     def accept() -> None:
@@ -58,7 +93,7 @@ def trickling(byte_every_s: float = 0.05) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            serving.append(threading.Thread(target=trickle, args=(connection,)))
+            serving.append(threading.Thread(target=serve, args=(connection,)))
             serving[-1].start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -4,8 +4,8 @@ signature is checked by the official SDK's own code, bodies are decoded with its
     server = SlsServer()                                   # keys: server.keys; region of V4: server.region
     server.answer_next(Reply(500, "InternalServerError"))  # the next request; all others: 200
     server.clock_offset_s = 3600                           # what the server thinks of the time
-    server.logs                                            # contents of each accepted log, a dict, in order
-    server.groups, server.requests                         # accepted LogGroups; everything that came in
+    server.logs                                            # contents of each stored log, a dict, in order
+    server.groups, server.requests                         # stored LogGroups; everything that came in
 
 A request that is malformed, signed wrongly or from another time gets the service's own error, and what was wrong is
 in `server.complaints`.
@@ -85,7 +85,9 @@ class Key:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does with one request that it finds in order. `reset`: closes the connection instead."""
+    """What the server does with one request that it finds in order. `reset`: closes the connection instead.
+    `stores`: keeps the records whatever it answers, as a server whose answer is lost. `body`: instead of the
+    service's JSON."""
 
     status: int = 200
     code: str = ""
@@ -94,6 +96,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     reset: bool = False
+    stores: bool = False
+    body: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Request:
     headers: Mapping[str, str]
     wire_bytes: int
     status: int
+    stored: bool
     group: Any
     received_at: float
 
@@ -135,7 +140,9 @@ class SlsServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, key: Key = Key("test-key-id", "test-key-secret"), region: str | None = None) -> None:
+    def __init__(
+        self, key: Key = Key("test-key-id", "test-key-secret"), region: str | None = None, port: int = 0
+    ) -> None:
         self.keys = {key.id: key}
         self.region = region
         self.project, self.logstore = "proj", "store"
@@ -145,9 +152,9 @@ class SlsServer(ThreadingHTTPServer):
         self.complaints: list[str] = []
         self.reply_to: Callable[[int], Reply] = lambda _: Reply()
         self._next: deque[Reply] = deque()
-        self._count = itertools.count()
+        self._requests_in_order, self._request_ids = itertools.count(), itertools.count()
         self._changed = threading.Condition()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -159,13 +166,13 @@ class SlsServer(ThreadingHTTPServer):
 
     @property
     def groups(self) -> list[Any]:
-        """The accepted LogGroups, in order of arrival."""
+        """The LogGroups that were stored, in order of arrival."""
         with self._changed:
-            return [request.group for request in self.requests if request.status == 200]
+            return [request.group for request in self.requests if request.stored]
 
     @property
     def logs(self) -> list[dict[str, str]]:
-        """The contents of all accepted logs."""
+        """The contents of all logs that were stored."""
         return [contents_of(log) for group in self.groups for log in group.Logs]
 
     def wait_until(self, fact: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -189,7 +196,7 @@ class SlsServer(ThreadingHTTPServer):
 
     def _reply(self) -> Reply:
         with self._changed:
-            number = next(self._count)
+            number = next(self._requests_in_order)
             return self._next.popleft() if self._next else self.reply_to(number)
 
     def _keep(self, request: Request) -> None:
@@ -278,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         sent = self.rfile.read(int(self.headers["content-length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        group = None
+        group, received_at = None, time.monotonic()
         try:
             group = server._check(self.path, headers, sent)
             reply = server._reply()
@@ -290,18 +297,19 @@ class _Handler(BaseHTTPRequestHandler):
             server.complaints.append(repr(error))
         time.sleep(reply.delay_s)
         status = 0 if reply.reset else reply.status
-        server._keep(Request(self.path, headers, len(sent), status, group, time.monotonic()))
+        stored = reply.stores or (status == 200 and reply.request_id)
+        server._keep(Request(self.path, headers, len(sent), status, stored, group, received_at))
         if reply.reset:
             self.close_connection = True
             return
         self.send_response_only(reply.status)
         self.send_header("date", email.utils.formatdate(server.now(), usegmt=True))
         if reply.request_id:
-            self.send_header("x-log-requestid", f"REQUEST{next(server._count)}")
+            self.send_header("x-log-requestid", f"REQUEST{next(server._request_ids)}")
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        body = b""
-        if reply.status != 200:
+        body = (reply.body or "").encode()
+        if reply.status != 200 and reply.body is None:
             body = json.dumps({"errorCode": reply.code, "errorMessage": reply.message}).encode()
         self.send_header("content-length", str(len(body)))
         self.end_headers()

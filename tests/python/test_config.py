@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+import trustme
 
 import pytracingx as ptx
 
@@ -105,7 +106,7 @@ def test_config_error_is_a_value_error_and_a_runtime_error() -> None:
         (lambda: ptx.TraceSink("x", compression="br"), "unknown compression 'br', expected 'gzip' | 'zstd' | 'none'"),
         (lambda: ptx.TraceSink("x", max_queue_bytes=0), "max_queue_bytes must be at least 1, got 0"),
         (lambda: ptx.TraceSink("x", ca_file="/nonexistent"), "ca_file: '/nonexistent' cannot be read: "),
-        (lambda: ptx.TraceSink("x", ca_file=Path(ptx.__file__)), "holds no PEM block 'BEGIN CERTIFICATE-----'"),
+        (lambda: ptx.TraceSink("x", ca_file=Path(ptx.__file__)), "/__init__.py' holds no PEM certificate"),
         (lambda: ptx.MetricSink("x", temporality="foo"), "unknown temporality 'foo', expected 'cumulative' | 'delta' | 'lowmemory'"),
         (lambda: ptx.MetricSink("x", export_interval_ms=0), "export_interval_ms must be at least 1, got 0"),
         (lambda: ptx.MetricSink("x", export_timeout_ms=0), "export_timeout_ms must be at least 1, got 0"),
@@ -219,6 +220,7 @@ def test_defaults() -> None:
         "client_cert_file": None,
         "client_key_file": None,
         "max_queue_bytes": 64 << 20,
+        "proxy": "",
         "sampler": "parent_based_traceid_ratio",
         "sampler_arg": 1.0,
         "batch_max_queue": None,
@@ -369,8 +371,9 @@ def test_a_sinks_own_compression_wins() -> None:
 
 def test_certificates_are_given_as_paths(tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert.write_text("-----BEGIN CERTIFICATE-----\n")
-    key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    client = trustme.CA().issue_cert("client")
+    client.cert_chain_pems[0].write_to_path(cert)
+    client.private_key_pem.write_to_path(key)
     sink = sink_of(ptx.TraceSink("x", ca_file=cert, client_cert_file=str(cert), client_key_file=key))
     seen = [sink["ca_file"], sink["client_cert_file"], sink["client_key_file"]]
     assert seen == [str(cert), str(cert), str(key)]

@@ -79,6 +79,8 @@ def test_an_unknown_authority_is_refused(server: OtlpServer, tmp_path: Path, run
         verdicts, sink = done.answer
         assert verdicts == [False] * 3
         assert sink["exported"] == 0 and sink["held_records"] == 3
+        # The wait of 30 s does not hold a flush up; nothing else asks meanwhile.
+        assert sink["requests"] == 3
         assert "UnknownIssuer" in sink["last_error"], sink["last_error"]
     assert server.requests == []
 
@@ -112,7 +114,8 @@ def test_a_client_shows_its_certificate(authority: Authority, tmp_path: Path, ru
     server = OtlpServer(tls=context)
     try:
         unknown = run_python(SEND, server.endpoint, authority.file)
-        assert unknown.answer[1]["exported"] == 0
+        sink = unknown.answer[1]
+        assert sink["exported"] == 0 and sink["held_records"] == 3 and sink["last_error"], sink
         known = run_python(
             SEND, server.endpoint, authority.file, str(tmp_path / "client.pem"), str(tmp_path / "client.key")
         )
@@ -146,3 +149,97 @@ def test_forked_children_shake_hands_themselves(
     )
     assert sorted(span["name"] for span in server.spans) == ["child"] * 5 + ["parent"] * 5
     assert server.connections == 6
+
+
+def test_the_systems_roots_are_those_that_openssl_variables_name(
+    server: OtlpServer, authority: Authority, tmp_path: Path, run_python: RunPython
+) -> None:
+    directory = tmp_path / "roots"
+    directory.mkdir()
+    # Named as `openssl rehash` names them.
+    (directory / "0badf00d.0").write_bytes(authority.cert_pem.bytes())
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    missing = str(tmp_path / "missing")
+    for variables, trusted in [
+        ({"SSL_CERT_FILE": authority.file, "SSL_CERT_DIR": ""}, True),
+        ({"SSL_CERT_FILE": missing, "SSL_CERT_DIR": str(directory)}, True),
+        ({"SSL_CERT_DIR": f"{empty}:{directory}"}, True),
+        # Then the bundled ones, which do not hold it.
+        ({"SSL_CERT_FILE": missing, "SSL_CERT_DIR": str(empty)}, False),
+    ]:
+        done = run_python(SEND, server.endpoint, env=variables)
+        assert done.answer[0] == [trusted] * 3, (variables, done.answer)
+        assert trusted or "UnknownIssuer" in done.answer[1]["last_error"]
+
+
+def test_the_systems_roots_are_read_once(
+    server: OtlpServer, authority: Authority, run_python: RunPython
+) -> None:
+    """For all sinks and sessions of a process: a file that is empty meanwhile is not missed."""
+    run_python(
+        """
+        for _ in range(2):
+            ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(sys.argv[1], "http")] * 2))
+            ptx.start_span("op").end()
+            assert ptx.shutdown(), ptx.stats()
+            os.truncate(os.environ["SSL_CERT_FILE"], 0)
+        """,
+        server.endpoint,
+        env={"SSL_CERT_FILE": authority.file, "SSL_CERT_DIR": ""},
+    )
+    assert len(server.spans) == 4
+
+
+@pytest.mark.parametrize("signal", ["", "TRACES_"])
+def test_the_environment_names_all_three_files(
+    signal: str, authority: Authority, tmp_path: Path, run_python: RunPython
+) -> None:
+    """Its own variables win over the general ones, which name what cannot be used here."""
+    client = authority.issue_cert("client@example.com")
+    client.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    client.private_key_pem.write_to_path(tmp_path / "client.key")
+    stranger = Authority(tmp_path / "stranger.pem")
+    context = authority.server("localhost")
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    server = OtlpServer(tls=context)
+    files = {
+        "CERTIFICATE": authority.file,
+        "CLIENT_CERTIFICATE": str(tmp_path / "client.pem"),
+        "CLIENT_KEY": str(tmp_path / "client.key"),
+        "COMPRESSION": "gzip",
+    }
+    env = {f"OTEL_EXPORTER_OTLP_{signal}{name}": value for name, value in files.items()}
+    if signal:
+        env |= {"OTEL_EXPORTER_OTLP_CERTIFICATE": stranger.file, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+    code = "ptx.init(); ptx.start_span('op').end(); answer(ptx.force_flush()); ptx.shutdown(0)"
+    env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": server.endpoint, "OTEL_METRICS_EXPORTER": "none"}
+    try:
+        assert run_python(code, env=env).answer is True
+        assert [request.headers.get("content-encoding") for request in server.requests] == ["gzip"]
+        bad = {**env, f"OTEL_EXPORTER_OTLP_{signal}CLIENT_KEY": stranger.file}
+        done = run_python(code, env=bad)
+        assert done.answer is False and "CLIENT_KEY: '" in done.stderr, done.stderr
+        assert "holds no PEM private key" in done.stderr and len(server.requests) == 1
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("insecure", ["true", "false", None])
+def test_insecure_decides_for_endpoints_without_a_scheme(
+    insecure: str | None,
+    server: OtlpServer,
+    collector: OtlpServer,
+    authority: Authority,
+    run_python: RunPython,
+) -> None:
+    """A loopback host without a word is reached without TLS."""
+    target = server if insecure == "false" else collector
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"localhost:{target.port}",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": authority.file,
+        **({} if insecure is None else {"OTEL_EXPORTER_OTLP_INSECURE": insecure}),
+    }
+    run_python("ptx.init(); ptx.start_span('op').end(); assert ptx.shutdown()", env=env)
+    assert target.span("op")

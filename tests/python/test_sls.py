@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import RunPython
-from sls_server import Key, Reply, SlsServer, tags_of
+from otlp_server import Answer, OtlpServer
+from sls_server import Key, Reply, tags_of
+from sls_session import KEY, LOGGER, Session
 
 import pytracingx as ptx
 
-KEY = Key("test-key-id", "test-key-secret")
-LOGGER = ptx.get_logger("my.lib")
 CANARY = ("test-key-id", "test-key-secret", "test-token")
 
 START = """
@@ -29,51 +29,6 @@ START = """
         ptx.init(ptx.Config("svc", sinks=[sink], console_output=False))
         return ptx.get_logger("my.lib")
 """
-
-
-class Session:
-    """A session of this process with SLS sinks to one server."""
-
-    def __init__(self, server: SlsServer) -> None:
-        self.server = server
-        self._nothing_current = ptx.extract_headers({})
-
-    def start(self, *others: Any, key: Key = KEY, **options: Any) -> None:
-        ptx.shutdown(0)
-        options = {"batch_schedule_delay_ms": 10, "log_filter": "trace", **options}
-        options.setdefault("security_token", key.token or None)
-        sink = ptx.SlsLogSink(self.server.endpoint, "proj", "store", key.id, key.secret, **options)
-        ptx.init(ptx.Config("svc", sinks=[sink, *others], console_output=False, diagnostics="off"))
-
-    def only(self) -> dict[str, str]:
-        assert ptx.force_flush(), (self.stats(), self.server.complaints)
-        (log,) = self.server.logs
-        return log
-
-    def stats(self) -> dict[str, Any]:
-        return dict(ptx.stats()["log_sinks"][0])
-
-    def settled(self) -> dict[str, Any]:
-        """The books, which must balance."""
-        stats = self.stats()
-        lost = sum(stats["dropped"].values())
-        assert stats["wanted"] == stats["exported"] + lost + stats["held_records"], stats
-        return stats
-
-
-@pytest.fixture
-def server() -> Iterator[SlsServer]:
-    server = SlsServer(KEY)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def sls(server: SlsServer) -> Iterator[Session]:
-    session = Session(server)
-    yield session
-    ptx.shutdown(0)
-    session._nothing_current.restore()
 
 
 def test_a_record_in_flat_columns(sls: Session) -> None:
@@ -159,56 +114,6 @@ def test_two_sinks_of_equal_columns_share_and_differ(sls: Session) -> None:
     assert by_topic == {"": 2, "errors": 1}
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(500, "InternalServerError"),
-        Reply(503, "ServerBusy"),
-        Reply(502, request_id=False),
-        Reply(200, request_id=False),
-        Reply(reset=True),
-        Reply(403, "WriteQuotaExceed"),
-        Reply(403, "ShardWriteQuotaExceed"),
-    ],
-    ids=lambda reply: f"{reply.status}-{reply.code}-{reply.request_id}-{reply.reset}",
-)
-def test_what_passes_is_retried(sls: Session, reply: Reply) -> None:
-    sls.server.answer_next(reply)
-    sls.start()
-    LOGGER.info("hello")
-    sls.server.wait_until(lambda: len(sls.server.requests) == 1)
-    assert ptx.force_flush()
-    assert [log["message"] for log in sls.server.logs][-1] == "hello"
-    first, second = sls.server.requests
-    assert first.pack_id == second.pack_id, "a repetition is the same batch"
-    stats = sls.settled()
-    assert (stats["exported"], stats["retried"], stats["failures_in_a_row"]) == (1, 1, 0)
-    assert reply.code in (stats["last_error"] or "")
-
-
-def test_a_quota_is_given_time(sls: Session) -> None:
-    sls.server.answer_next(Reply(403, "WriteQuotaExceed"))
-    sls.start()
-    LOGGER.info("hello")
-    sls.server.wait_until(lambda: len(sls.server.logs) == 1)
-    first, second = sls.server.requests
-    assert second.received_at - first.received_at > 1.4, "3 s, less half at most"
-
-
-@pytest.mark.parametrize("region", [None, "cn-hangzhou"])
-@pytest.mark.parametrize("offset_s", [-7200, 7200])
-def test_a_wrong_clock_is_put_right_at_once(sls: Session, offset_s: int, region: str | None) -> None:
-    sls.server.clock_offset_s, sls.server.region = offset_s, region
-    sls.start(region=region)
-    LOGGER.info("one")
-    assert sls.only()["message"] == "one"
-    assert [request.status for request in sls.server.requests] == [400, 200]
-    LOGGER.info("two")
-    assert ptx.force_flush()
-    assert [request.status for request in sls.server.requests] == [400, 200, 200], "it is remembered"
-    assert "RequestTimeExpired" in sls.settled()["last_error"]
-
-
 @pytest.mark.parametrize("region", [None, "cn-hangzhou"])
 def test_a_wrong_secret_is_noticed(sls: Session, region: str | None) -> None:
     """By the server: otherwise the tests above prove nothing of signatures."""
@@ -217,55 +122,6 @@ def test_a_wrong_secret_is_noticed(sls: Session, region: str | None) -> None:
     LOGGER.info("one")
     assert not ptx.force_flush(100)
     assert "SignatureNotMatch" in sls.settled()["last_error"]
-
-
-def test_a_refused_key_is_tried_again_slowly_and_then_given_up(sls: Session) -> None:
-    sls.server.keys = {}
-    sls.start()
-    LOGGER.info("one")
-    for tries in range(1, 6):
-        assert not ptx.force_flush(100)
-        assert len(sls.server.requests) >= tries
-        assert sls.stats()["held_records"] == 1
-    sls.server.keys = {KEY.id: KEY}
-    assert ptx.force_flush()
-    assert [log["message"] for log in sls.server.logs] == ["one"]
-
-    sls.server.keys = {}
-    LOGGER.info("two")
-    while not sls.settled()["dropped"]:
-        ptx.force_flush(100)
-    stats = sls.settled()
-    assert (stats["exported"], stats["dropped"]) == (1, {"refused": 1})
-    assert "HTTP 401" in stats["last_error"] and "request id REQUEST" in stats["last_error"]
-    assert not any(secret in str(ptx.stats()) for secret in CANARY)
-
-
-@pytest.mark.parametrize("code", ["LogStoreNotExist", "PostBodyInvalid"])
-def test_a_final_answer_is_told(sls: Session, code: str) -> None:
-    sls.server.answer_next(Reply(404 if "Not" in code else 400, code, "about test-key-id"))
-    sls.start()
-    LOGGER.info("one")
-    assert ptx.force_flush(), "finally refused is dealt with"
-    stats = sls.settled()
-    assert (stats["exported"], stats["dropped"]) == (0, {"refused": 1})
-    assert code in stats["last_error"] and "***" in stats["last_error"]
-    LOGGER.info("two")
-    assert ptx.force_flush()
-    assert [log["message"] for log in sls.server.logs] == ["two"]
-
-
-def test_too_large_is_halved(sls: Session) -> None:
-    sls.server.max_raw_bytes = 20_000
-    sls.start(batch_schedule_delay_ms=60_000)
-    for index in range(100):
-        LOGGER.info("x" * 1000, attributes={"index": index})
-    assert ptx.force_flush(), sls.server.complaints
-    assert [log["index"] for log in sls.server.logs] == [str(index) for index in range(100)]
-    assert any("PostBodyTooLarge" in complaint for complaint in sls.server.complaints)
-    assert sls.settled()["exported"] == 100
-    packs = [tags_of(group)["__pack_id__"] for group in sls.server.groups]
-    assert len(set(packs)) == len(packs)
 
 
 def test_requests_stay_below_the_servers_limits(sls: Session) -> None:
@@ -279,26 +135,6 @@ def test_requests_stay_below_the_servers_limits(sls: Session) -> None:
     assert sls.server.complaints == []
     assert len(sls.server.logs) == 5015
     assert sls.settled()["exported"] == 5015
-
-
-def test_half_of_the_answers_fail_and_nothing_is_lost(sls: Session) -> None:
-    failures = [
-        Reply(500, "InternalServerError"),
-        Reply(reset=True),
-        Reply(503, "ServerBusy"),
-        Reply(502, request_id=False),
-    ]
-    sls.server.reply_to = lambda number: Reply() if number % 2 else failures[number // 2 % 4]
-    sls.start(batch_max_export=500)
-    for index in range(3000):
-        LOGGER.info("x", attributes={"index": index})
-    while sls.settled()["exported"] < 3000:
-        ptx.force_flush(200)
-    stored = Counter(log["index"] for log in sls.server.logs)
-    assert set(stored) == {str(index) for index in range(3000)}
-    stats = sls.settled()
-    assert (stats["exported"], stats["dropped"], stats["held_records"]) == (3000, {}, 0)
-    assert stats["retried"] > 0
 
 
 def test_without_credentials_records_wait(sls: Session) -> None:
@@ -337,7 +173,7 @@ def test_check_tells_a_bad_key_and_a_wrong_clock(sls: Session) -> None:
     assert not any(secret in str(report) for secret in CANARY)
 
 
-def test_what_was_logged_last_arrives_at_exit(server: SlsServer, run_python: RunPython) -> None:
+def test_what_was_logged_last_arrives_at_exit(sls: Session, run_python: RunPython) -> None:
     code = (
         START
         + """
@@ -346,12 +182,12 @@ def test_what_was_logged_last_arrives_at_exit(server: SlsServer, run_python: Run
         log.info("x", attributes={"index": index})
     """
     )
-    run_python(code, env={"TEST_SLS": server.endpoint})
-    assert [log["index"] for log in server.logs] == [str(index) for index in range(1000)]
+    run_python(code, env={"TEST_SLS": sls.server.endpoint})
+    assert [log["index"] for log in sls.server.logs] == [str(index) for index in range(1000)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_child_sends_its_own(server: SlsServer, run_python: RunPython) -> None:
+def test_a_forked_child_sends_its_own(sls: Session, run_python: RunPython) -> None:
     code = (
         START
         + """
@@ -366,9 +202,9 @@ def test_a_forked_child_sends_its_own(server: SlsServer, run_python: RunPython) 
     assert os.waitpid(pid, 0)[1] == 0
     """
     )
-    run_python(code, env={"TEST_SLS": server.endpoint})
-    assert sorted(log["message"] for log in server.logs) == ["child", "parent", "parent again"]
-    producers = {tags_of(group)["__pack_id__"].split("-")[0] for group in server.groups}
+    run_python(code, env={"TEST_SLS": sls.server.endpoint})
+    assert sorted(log["message"] for log in sls.server.logs) == ["child", "parent", "parent again"]
+    producers = {tags_of(group)["__pack_id__"].split("-")[0] for group in sls.server.groups}
     assert len(producers) == 2, "each process has its own line of batches"
 
 
@@ -378,8 +214,128 @@ def test_a_forked_child_sends_its_own(server: SlsServer, run_python: RunPython) 
         ({"topic": "t" * 129}, "topic must have at most 128 bytes"),
         ({"tags": {"__pack_id__": "x"}}, "is set by the exporter itself"),
         ({"field_names": {"level": "__time__"}}, "SLS keeps that name for itself"),
+        (
+            {"region": "cn-hangzhou.log.aliyuncs.com"},
+            "region must be letters, digits, '-' and '_', got 'cn-h",
+        ),
+        ({"ak_id": "id\n"}, "ak_id must be visible ASCII, without spaces or line breaks (not shown)"),
+        ({"ak_secret": "secret\n"}, "ak_secret must be visible ASCII"),
+        ({"security_token": "to ken"}, "security_token must be visible ASCII"),
+        ({"max_export_timeout_ms": 0}, "max_export_timeout_ms must be at least 1, got 0"),
     ],
 )
 def test_what_sls_would_refuse_is_refused_at_once(options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ptx.ConfigError, match=text):
-        ptx.SlsLogSink("e", "p", "l", "i", "s", **options)
+    with pytest.raises(ptx.ConfigError, match=re.escape(text)):
+        ptx.SlsLogSink("e", "p", "l", **{"ak_id": "i", "ak_secret": "s", **options})
+
+
+def test_a_provider_has_its_own_token() -> None:
+    with pytest.raises(ptx.ConfigError, match="security_token belongs to ak_id and ak_secret"):
+        ptx.SlsLogSink("e", "p", "l", credentials=lambda: None, security_token="t")
+
+
+def test_a_region_is_no_endpoint() -> None:
+    with pytest.raises(
+        ptx.ConfigError, match=r"'cn-hangzhou' is a region, its endpoint is 'cn-hangzhou\.log"
+    ):
+        ptx.SlsLogSink("cn-hangzhou", "p", "l", "i", "s")
+
+
+def test_the_sdk_speaks_of_it_by_its_own_name(sls: Session, collector: OtlpServer) -> None:
+    """`otel.component.type` is not that of OTLP's exporter."""
+    ptx.shutdown(0)
+    sinks = [
+        ptx.SlsLogSink(sls.server.endpoint, "proj", "store", KEY.id, KEY.secret),
+        ptx.MetricSink(collector.endpoint, "http"),
+    ]
+    ptx.init(
+        ptx.Config(
+            "svc", sinks=sinks, sdk_metrics=True, console_output=False, log_filter="info", diagnostics="off"
+        )
+    )
+    for _ in range(3):
+        LOGGER.info("hello")
+    assert ptx.force_flush() and ptx.force_flush()
+    name = ("aliyun_sls_log_exporter", "aliyun_sls_log_exporter/0")
+    for metric, value in [("otel.sdk.exporter.log.exported", 3), ("otel.sdk.exporter.log.inflight", 0)]:
+        (point,) = collector.points(metric)
+        about = point["attributes"]
+        assert (about["otel.component.type"], about["otel.component.name"]) == name
+        assert point["value"] == value
+        port = sls.server.server_address[1]
+        assert (about["server.address"], about["server.port"]) == ("127.0.0.1", port)
+    types = {
+        point["attributes"]["otel.component.type"]: point["count"]
+        for point in collector.points("otel.sdk.exporter.operation.duration")
+    }
+    assert types["aliyun_sls_log_exporter"] == 1
+
+
+def test_the_environment_alone(sls: Session, run_python: RunPython) -> None:
+    run_python(
+        """
+    ptx.init()
+    ptx.get_logger("env").info("hello")
+    """,
+        env={
+            **{"PYTRACINGX_SLS_ENDPOINT": sls.server.endpoint, "PYTRACINGX_SLS_PROJECT": "proj"},
+            **{"PYTRACINGX_SLS_LOGSTORE": "store", "ALIBABA_CLOUD_ACCESS_KEY_ID": KEY.id},
+            **{"ALIBABA_CLOUD_ACCESS_KEY_SECRET": KEY.secret, "OTEL_SERVICE_NAME": "from-env"},
+            **{f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")},
+        },
+    )
+    (log,) = sls.server.logs
+    assert (log["message"], log["service.name"]) == ("hello", "from-env")
+
+
+def test_no_secret_shows(sls: Session, collector: OtlpServer, run_python: RunPython) -> None:
+    """Of a key, its token, an ARMS path: whatever servers quote, whatever is printed or asked for."""
+    secret, token, arms = "c4n4ry-secret", "c4n4ry-sts-token", "c4n4ry@arms_c4n4ry@53d"
+    sls.server.keys = {"c4n4ry-id": Key("c4n4ry-id", secret, token)}
+    sls.server.reply_to = lambda _: Reply(
+        401, "SignatureNotMatch", f"c4n4ry-id signed with {secret} and {token}"
+    )
+    other = OtlpServer()
+    for server, words in [
+        (collector, f"no /adapt_{arms}/api/otlp/traces, nor {arms}"),
+        (other, f"no {secret}"),
+    ]:
+        server.answer_next(*[Answer(404, {"content-type": "text/plain"}, words.encode())] * 100)
+    done = run_python(
+        """
+    endpoint, other, secret, token, arms = sys.argv[1:]
+    sink = ptx.SlsLogSink(endpoint, "proj", "store", "c4n4ry-id", secret, security_token=token,
+                          batch_schedule_delay_ms=1)
+    otlp = ptx.aliyun.arms(os.environ["TEST_COLLECTOR"], arms)
+    traces = ptx.aliyun.sls_trace("p", "i", other, "c4n4ry-id", secret)
+    config = ptx.Config("svc", sinks=[sink, *otlp, *traces], console_output=True)
+    said = [sink, otlp, traces, config, config.describe()]
+    ptx.init(config)
+    with ptx.start_span("op"):
+        ptx.get_logger("l").error("hello")
+    ptx.get_meter("m").counter("c").add(1)
+    ptx.force_flush(300)
+    said += [ptx.stats(), ptx.check()]
+    assert "HTTP 401 SignatureNotMatch" in str(said) and "HTTP 404: no " in str(said), said
+    ptx.shutdown(0)
+    print(said, repr(said), ptx.stats())
+    for wrong in (
+        lambda: ptx.SlsLogSink("e", "p", "l", "c4n4ry-id", secret, credentials=lambda: secret),
+        lambda: ptx.SlsLogSink("http://u:c4n4ry@h", "p", "l", "i", secret),
+        lambda: ptx.SlsLogSink("http://h/c4n4ry", "p", "l", "i", secret),
+        lambda: ptx.SlsLogSink("h", "p", "l", "i", secret, region="a b"),
+        lambda: ptx.SlsLogSink("h", "p", "l", "i", secret + "\\n"),
+        lambda: ptx.SlsLogSink("h", "p", "l", "i", "s", security_token=token + "\\n"),
+        lambda: ptx.aliyun.arms("cn-hangzhou", arms + "\\n/"),
+        lambda: ptx.TraceSink(f"http://h/adapt_{arms} x", "http"),
+    ):
+        try:
+            print(wrong())
+        except Exception as error:
+            print(repr(error))
+    """,
+        *(sls.server.endpoint, other.endpoint, secret, token, arms),
+    )
+    other.close()
+    assert re.findall(".{0,80}c4n4ry.{0,20}", done.stdout + done.stderr) == []
+    assert len(sls.server.requests) >= 2

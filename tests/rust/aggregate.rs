@@ -19,6 +19,7 @@ use pytracingx::record::InstrumentKind::{
     UpDownCounter,
 };
 use pytracingx::record::{Header, Number, SLOT_BYTES, StrId, kind};
+use pytracingx::tally::Tallies;
 
 use Number::{Double, Int};
 
@@ -178,6 +179,13 @@ impl Rig {
         self.table.fold(&fold.take(), lookup);
     }
 
+    fn take(&mut self, tallies: &Tallies) {
+        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
+        let mut taken = Vec::new();
+        tallies.take(&mut taken);
+        taken.iter().for_each(|taken| self.table.add(taken, lookup));
+    }
+
     fn collect(&mut self, now: u64) -> Vec<Metric> {
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
         let mut metrics = Vec::new();
@@ -321,6 +329,96 @@ fn streams_of_one_scope_follow_each_other() {
     let metrics = rig.collect(2_000);
     assert_eq!(metrics.iter().map(|metric| &*metric.name).collect::<Vec<_>>(), ["1", "3", "2", "4"]);
     assert_eq!(rig.strings.scope(metrics[3].scope).name, "y");
+}
+
+// ------------------------------------------------------------------------------------------------- tallies
+
+#[test]
+fn a_tally_makes_the_points_that_its_measurements_would() {
+    for temporality in [Temporality::Cumulative, Temporality::Delta, Temporality::LowMemory] {
+        let views = || {
+            vec![
+                view("limited"),
+                View { name: Some("few".into()), cardinality_limit: Some(2), ..view("limited") },
+                keeping("filtered", &["a"]),
+                View { aggregation: ViewAggregation::Drop, ..view("dropped") },
+            ]
+        };
+        let rig = || Rig::with(temporality, views(), ExemplarFilter::default());
+        let (mut recorded, mut tallied, tallies) = (rig(), rig(), Tallies::default());
+        let instruments = [
+            ("limited", Counter),
+            ("filtered", UpDownCounter),
+            ("plain", UpDownCounter),
+            ("dropped", Counter),
+        ];
+        for window in -1..4_i64 {
+            for (at, (name, kind)) in instruments.into_iter().enumerate() {
+                for (set, attributes) in
+                    [vec![], vec![("a", 1), ("b", 1)], vec![("a", 1), ("b", 2)]].iter().enumerate()
+                {
+                    let instrument = tallied.instrument(name, kind);
+                    let binding = match &attributes[..] {
+                        [] => 0,
+                        attributes => tallied.instruments.bind(instrument.id, &items(attributes)).unwrap(),
+                    };
+                    let tally = tallies.get(1, instrument.id, binding);
+                    // First none, so that both begin their series in one order; then not each in each window.
+                    let value = (at + 3 * set) as i64 + window - 1;
+                    if window < 0 || (value + window) % 3 == 0 {
+                        continue;
+                    }
+                    let instrument = recorded.instrument(name, kind);
+                    recorded.record(&instrument, Int(value), attributes);
+                    assert!(tally.add(value));
+                }
+            }
+            tallied.take(&tallies);
+            let now = (2_000 + window) as u64;
+            let metrics = tallied.collect(now);
+            assert_eq!(metrics.is_empty(), window < 0);
+            assert_eq!(sorted(metrics), sorted(recorded.collect(now)), "{temporality:?}, window {window}");
+        }
+        assert_eq!(tallied.table.overflowed(), recorded.table.overflowed());
+        assert!(tallied.table.overflowed() > 0);
+    }
+}
+
+fn sorted(mut metrics: Vec<Metric>) -> Vec<Metric> {
+    metrics.sort_by(|a, b| a.name.cmp(&b.name));
+    for metric in &mut metrics {
+        metric.points.sort_by(|a, b| a.attributes.cmp(&b.attributes));
+    }
+    metrics
+}
+
+#[test]
+fn a_tally_and_doubles_make_one_sum() {
+    let mut rig = Rig::new(Temporality::Cumulative);
+    let counter = rig.instrument("requests", Counter);
+    let (tallies, tally) = (Tallies::default(), |tallies: &Tallies| tallies.get(1, counter.id, 0));
+    assert!(tally(&tallies).add(1));
+    rig.take(&tallies);
+    assert_eq!(rig.only(2_000).numbers(), [("", Int(1))]);
+    rig.record(&counter, Double(0.5), &[]);
+    assert!(tally(&tallies).add(2));
+    rig.take(&tallies);
+    assert_eq!(rig.only(3_000).numbers(), [("", Double(3.5))]);
+}
+
+#[test]
+fn only_what_is_only_added_is_tallied() {
+    let last =
+        View { name: Some("last".into()), aggregation: ViewAggregation::LastValue, ..view("requests") };
+    let with = |views, filter| Rig::with(Temporality::Cumulative, views, filter);
+    let only_adds = |rig: &Rig, kind| rig.instrument("requests", kind).only_adds();
+    let plain = with(vec![], ExemplarFilter::TraceBased);
+    for (kind, adds) in [(Counter, true), (UpDownCounter, true), (Histogram, false), (Gauge, false)] {
+        assert_eq!(only_adds(&plain, kind), adds, "{kind:?}");
+    }
+    assert!(only_adds(&with(vec![keeping("requests", &["a"])], ExemplarFilter::AlwaysOff), Counter));
+    assert!(!only_adds(&with(vec![view("requests"), last], ExemplarFilter::TraceBased), Counter));
+    assert!(!only_adds(&with(vec![], ExemplarFilter::AlwaysOn), Counter), "each may be an example");
 }
 
 // ------------------------------------------------------------------------------------------------- windows
@@ -714,4 +812,31 @@ fn what_is_bound_takes_bounded_memory() {
     assert_eq!(MAX_BINDING_BYTES, 16 << 20);
     assert!(bound[..16].iter().all(Option::is_some));
     assert_eq!((bound[16], instruments.bind(1, &mebibyte(3))), (None, bound[3]));
+}
+
+#[test]
+fn between_the_steps_of_a_collection_measurements_go_on() {
+    let mut rig = Rig::new(Temporality::Delta);
+    let [first, second] = ["first", "second"].map(|name| rig.instrument(name, Counter));
+    rig.record(&first, Int(1), &[]);
+    rig.record(&second, Int(1), &[]);
+    rig.table.begin_collection(START + 10);
+    let mut sums = Vec::new();
+    let mut step = |rig: &mut Rig| {
+        let lookup = Lookup { strings: &rig.strings, timeline: &rig.timeline };
+        rig.table.collect_next(lookup, &mut |metric| {
+            sums.extend(metric.points.iter().map(|point| (metric.name.to_owned(), point.start_unix_nano)));
+        })
+    };
+    assert!(step(&mut rig) && rig.table.is_collecting());
+    rig.record(&first, Int(20), &[]);
+    rig.record(&second, Int(20), &[]);
+    let third = rig.instrument("third", Counter);
+    rig.record(&third, Int(300), &[]);
+    assert!(step(&mut rig) && !step(&mut rig) && !rig.table.is_collecting());
+    assert_eq!(sums, [("first".to_owned(), START), ("second".to_owned(), START)]);
+    let next = rig.collect(START + 20);
+    let sums: Vec<_> = next.iter().map(|metric| (&*metric.name, metric.numbers()[0].1)).collect();
+    assert_eq!(sums, [("first", Int(20)), ("third", Int(300))], "the second one's 20 were in time");
+    assert!(next.iter().all(|metric| metric.points[0].start == START + 10));
 }

@@ -4,7 +4,7 @@
 use pytracingx::config::check;
 use pytracingx::config::{
     Config, Endpoint, Level, LogFilter, PathRule, Protocol, Resource, ResourceValue, SamplerConfig, Secret,
-    Signal, SlsCredentials, SlsSinkConfig, TlsFiles, TransportConfig,
+    Signal, SlsCredentials, SlsSinkConfig, TransportConfig,
 };
 use pytracingx::resource;
 
@@ -13,8 +13,8 @@ const TRACES: PathRule = PathRule::Signal(Signal::Traces);
 
 fn url(text: &str, protocol: Option<Protocol>, insecure: Option<bool>) -> String {
     let (endpoint, protocol) = Endpoint::parse("endpoint", text, protocol, insecure, TRACES).unwrap();
-    let Endpoint { tls, host, port, path } = endpoint;
-    let scheme = if tls { "https" } else { "http" };
+    let Endpoint { tls, host, port, path } = &endpoint;
+    let scheme = if *tls { "https" } else { "http" };
     format!("{protocol:?} {scheme} {host} {port} {path}")
 }
 
@@ -42,6 +42,9 @@ fn endpoints_become() {
         ("api.localhost:9", None, None, "Grpc http api.localhost 9 /"),
         ("127.9.9.9", None, None, "Grpc http 127.9.9.9 4317 /"),
         ("[::1]:4317", None, None, "Grpc http ::1 4317 /"),
+        ("http://[FE80::1%25eth0.1]:4317", None, None, "Grpc http fe80::1%eth0.1 4317 /"),
+        ("[fe80::1%eth0]:4317", None, None, "Grpc https fe80::1%eth0 4317 /"),
+        ("[::1%1]:4317", None, None, "Grpc http ::1%1 4317 /"),
         ("localhost", None, Some(false), "Grpc https localhost 4317 /"),
         ("10.0.0.1:1", None, Some(true), "Grpc http 10.0.0.1 1 /"),
         // With one it decides.
@@ -69,7 +72,10 @@ fn endpoints_are_refused_in_words_that_hold_no_secret() {
         ("http://a:x/c4n4ry", "port from 1 to 65535"),
         ("::1", "IPv6 address in brackets"),
         ("[::1]x", "[IPv6]:port, nothing else"),
-        ("[fe80::1%25eth0]:1", "IPv6 address in its brackets"),
+        ("[fe80::1%25]:1", "IPv6 address in its brackets"),
+        ("[fe80::1%et h0]:1", "no space"),
+        ("[fe80::1%et/h0]:1", "IPv6"),
+        ("[10.0.0.1%eth0]", "IPv6 address in its brackets"),
         ("http://[::1", "IPv6 address in brackets"),
         ("http://user:c4n4ry@a:4318", "must not hold a user or password"),
         ("http://c4n4ry@a", "must not hold a user or password"),
@@ -95,7 +101,13 @@ fn endpoints_are_refused_in_words_that_hold_no_secret() {
 
 #[test]
 fn an_endpoint_prints_no_path_and_reads_back() {
-    for text in ["https://[::1]:9/c4n4ry?t=c4n4ry", "http://h:4318/?", "http://h:4318", "h"] {
+    for text in [
+        "https://[::1]:9/c4n4ry?t=c4n4ry",
+        "https://[fe80::1%25eth0]:9/c4n4ry",
+        "http://h:4318/?",
+        "http://h:4318",
+        "h",
+    ] {
         for rule in [TRACES, PathRule::AsIs, PathRule::Base(Signal::Logs)] {
             let (endpoint, protocol) =
                 Endpoint::parse("endpoint", text, Some(Protocol::HttpProtobuf), None, rule).unwrap();
@@ -222,34 +234,6 @@ fn log_filters_parse_and_print() {
         let error = LogFilter::parse("log_filter", text).unwrap_err().to_string();
         assert!(error.starts_with("log_filter: '") && error.contains("'trace' | 'debug'"), "{error}");
     }
-}
-
-#[test]
-fn certificate_files_are_looked_into() {
-    let dir = std::env::temp_dir().join(format!("pytracingx-config-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.join(name);
-        std::fs::write(&path, text).unwrap();
-        Some(path)
-    };
-    let cert = file("cert.pem", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
-    let key = file("key.pem", "-----BEGIN PRIVATE KEY-----\nc4n4ry\n-----END PRIVATE KEY-----\n");
-    let files = |ca: &Option<_>, cert: &Option<_>, key: &Option<_>| {
-        check::tls_files(&TlsFiles {
-            ca_file: ca.clone(),
-            client_cert_file: cert.clone(),
-            client_key_file: key.clone(),
-        })
-        .map_err(|error| error.to_string())
-    };
-    assert_eq!(files(&cert, &cert, &key), Ok(()));
-    assert!(files(&key, &None, &None).unwrap_err().contains("ca_file: '"));
-    assert!(!files(&key, &None, &None).unwrap_err().contains(CANARY));
-    assert!(files(&Some(dir.join("absent")), &None, &None).unwrap_err().contains("cannot be read"));
-    assert!(files(&None, &cert, &None).unwrap_err().contains("needs client_key_file"));
-    assert!(files(&None, &None, &key).unwrap_err().contains("needs client_cert_file"));
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]

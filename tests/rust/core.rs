@@ -6,3 +6,4 @@ mod batch;
 mod lane;
 mod lane_threads;
 mod layering;
+mod tally;

@@ -212,6 +212,12 @@ fn insecure_matters_only_without_a_scheme() {
     assert!(tls("far:4317", "") && tls("far:4317", "false") && !tls("far:4317", "true"));
     assert!(tls("https://far:4317", "true") && !tls("http://far:4317", "false"));
     assert!(!tls("localhost:4317", "") && tls("localhost:4317", "false"));
+    let own = config(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "far:4317"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+        ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "false"),
+    ]);
+    assert!(!traces(&own).transport.endpoint.tls && metrics(&own).endpoint.tls && !logs(&own).endpoint.tls);
 }
 
 #[test]
@@ -295,9 +301,13 @@ fn certificates_are_used_when_they_are_some() {
     let dir = std::env::temp_dir().join(format!("pytracingx-environment-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    std::fs::write(&cert, "-----BEGIN CERTIFICATE-----").unwrap();
-    std::fs::write(&key, "-----BEGIN EC PRIVATE KEY-----").unwrap();
-    let (cert_text, key_text) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let signed = || rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+    let (own, other) = (signed(), signed());
+    std::fs::write(&cert, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let other_key = dir.join("other.pem");
+    std::fs::write(&other_key, other.signing_key.serialize_pem()).unwrap();
+    let [cert_text, key_text, other_text] = [&cert, &key, &other_key].map(|path| path.to_str().unwrap());
     let all = config(&[
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", cert_text),
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", cert_text),
@@ -311,6 +321,15 @@ fn certificates_are_used_when_they_are_some() {
     assert_eq!(all.warnings.len(), 1, "a key is no certificate: {:?}", all.warnings);
     let half = config(&[("OTEL_EXPORTER_OTLP_CLIENT_KEY", key_text)]);
     assert_eq!((&traces(&half).transport.tls.client_key_file, half.warnings.len()), (&None, 1));
+    let mixed = config(&[
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", cert_text),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key_text),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", other_text),
+    ]);
+    assert_eq!(metrics(&mixed).tls, pytracingx::config::TlsFiles::default());
+    assert_eq!(logs(&mixed).tls.client_key_file.as_ref(), Some(&key));
+    assert!(mixed.warnings[0].contains("other.pem' does not belong to"), "{:?}", mixed.warnings);
+    assert_eq!(mixed.warnings.len(), 1);
     std::fs::remove_dir_all(dir).unwrap();
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use pytracingx::config::{Compression, Endpoint, Protocol, Secret, TlsFiles, TransportConfig};
+use pytracingx::config::{Compression, Endpoint, Protocol, ProxyChoice, Secret, TlsFiles, TransportConfig};
 use pytracingx::error::Error;
 use pytracingx::sys::poll::{PollFd, wait};
 use pytracingx::transport::{Exchange, Failure, Http1, Request, Response, USER_AGENT};
@@ -26,6 +26,7 @@ pub(crate) fn config(host: &str, port: u16) -> TransportConfig {
         max_export_timeout_ms: 300_000,
         compression: Compression::None,
         tls: TlsFiles::default(),
+        proxy: ProxyChoice::Environment,
         max_queue_bytes: 64 << 20,
     }
 }
@@ -77,13 +78,13 @@ pub(crate) fn post(client: &mut Http1, body: &str) -> Result<Response, Failure> 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub(crate) requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 /// One connection as its server sees it.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
-    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub(crate) requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Server {
@@ -108,7 +109,7 @@ impl Server {
     }
 
     /// Answers every request on every connection with `answer`.
-    fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::new(move |_, peer| while peer.take() && peer.give(&answer) {})
     }
@@ -121,14 +122,14 @@ impl Server {
         self.connections.load(SeqCst)
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
     }
 }
 
 impl Peer {
     /// Reads one request; false at the end of the connection.
-    fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         let Some(request) = read_request(&mut self.stream) else {
             return false;
         };
@@ -235,6 +236,24 @@ fn ipv6_literal_connects() {
     };
     let server = Server::on(listener, |_, peer| while peer.take() && peer.give(OK) {});
     assert_eq!(ok(), status_and_body(post(&mut server.client(), "x")));
+}
+
+/// A zone means something to this machine only: the socket gets it, the server does not.
+#[cfg(target_os = "linux")]
+#[test]
+fn ipv6_zone_connects() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        return;
+    };
+    let server = Server::on(listener, |_, peer| while peer.take() && peer.give(OK) {});
+    let port = server.address.port();
+    assert_eq!(ok(), status_and_body(post(&mut client(&config("::1%1", port)), "x")));
+    assert!(server.requests()[0].contains(&format!("\r\nhost: [::1]:{port}\r\n")));
+    let failure = post(&mut client(&config("fe80::1%nosuchzone", port)), "x").unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Resolve(text) if text.starts_with("fe80::1%nosuchzone: ")),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -751,6 +770,10 @@ fn secrets_that_a_server_quotes_are_blotted_out() {
         "{body}"
     );
     assert!(!body.contains("canary"), "{body}");
+
+    config.endpoint.path = "/adapt_canary@arms_canary/api/otlp/traces".into();
+    let (_, body) = status_and_body(post(&mut client(&config), "no token canary@arms_canary"));
+    assert!(body.ends_with("no token ******************") && !body.contains("canary"), "{body}");
 }
 
 // ---- both directions at once ---------------------------------------------------------------------------------------

@@ -507,6 +507,7 @@ impl Bare {
             strings: Arc::default(),
             counters: Arc::default(),
             recorded: exporter::Recorded {
+                tallies: Arc::default(),
                 instruments: Arc::default(),
                 observations: Arc::default(),
                 folds: Arc::default(),

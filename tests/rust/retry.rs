@@ -71,6 +71,7 @@ fn failures_are_tried_again_but_not_an_answer_beyond_the_limits() {
     assert_eq!(None, after(Failure::Protocol("x".into())));
     assert_eq!(None, after(Failure::Timeout("send")));
     assert_eq!(Some(Duration::from_secs(30)), after(Failure::Tls("x".into())));
+    assert_eq!(None, after(Failure::Proxy("x".into())));
     let oversized = classify_otlp_http(&Err(Failure::Oversized("a body of more than 4 MiB")), NOW);
     assert_eq!(Outcome::Refused { reason: "answer refused: a body of more than 4 MiB".into() }, oversized);
 }

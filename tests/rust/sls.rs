@@ -503,3 +503,24 @@ fn pack_ids_count_up() {
     assert_eq!(all[0], "0000000000005C9B-0");
     assert_eq!(all[11], "0000000000005C9B-B");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// As `std` writes them, which the model of `logs_decode_to_what_was_recorded` does for fewer.
+    #[test]
+    fn numbers_have_the_shortest_text(int in any::<i64>(), bits in any::<u64>(), whole in -2_000_000_000_i64..2_000_000_000, decimals in 0..9, ulps in -2_i64..3) {
+        let decimal = whole as f64 / 10_f64.powi(decimals);
+        let near = f64::from_bits(decimal.to_bits().wrapping_add_signed(ulps));
+        let doubles = [f64::from_bits(bits), decimal, near, 0.0, -0.0, 1e-4, 1e9, 999_999_999.999_999, 0.1 + 0.2];
+        let finite = || doubles.iter().filter(|number| number.is_finite());
+        let ints = [int, int >> 40, 0, i64::MIN, i64::MAX];
+        let mut attributes: Vec<_> =
+            ints.iter().enumerate().map(|(at, number)| attribute(&format!("i{at}"), Value::Int(*number))).collect();
+        attributes.extend(finite().enumerate().map(|(at, number)| attribute(&format!("d{at}"), Value::Double(*number))));
+        let expected = ints.iter().map(i64::to_string).chain(finite().map(|number| format!("{number:?}")));
+        let (log, _) = contents(LogModel::new(9, "", attributes), &config());
+        let texts = log.iter().filter(|(key, _)| key.len() == 2).map(|(_, text)| text.clone());
+        prop_assert_eq!(texts.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+}

@@ -252,3 +252,25 @@ fn a_refused_key_is_asked_for_again_and_given_up_after_five_tries() {
     rig.step();
     assert_eq!(rig.stats().exported, 10, "the next batch has its own tries");
 }
+
+#[test]
+fn a_storm_of_quota_errors_is_waited_out_gently() {
+    let mut rig = Rig::with_key();
+    (0..8).for_each(|_| rig.answer(403, "ShardWriteQuotaExceed", &[]));
+    rig.answer(200, "", &[]);
+    rig.push(10);
+    rig.step();
+    let waits: Vec<_> = (0..8).map(|_| rig.pass_until_due().as_secs_f64()).collect();
+    for (wait, longest) in waits.iter().zip([3.0, 6.0, 12.0, 24.0, 48.0, 60.0, 60.0, 60.0]) {
+        assert!((longest / 2.0..=longest).contains(wait), "{waits:?}");
+    }
+    let stats = rig.stats();
+    assert_eq!((stats.exported, stats.retried, stats.dropped.total()), (10, 8, 0));
+
+    rig.push(10);
+    rig.answer(403, "WriteQuotaExceed", &[]);
+    rig.answer(200, "", &[]);
+    rig.step();
+    assert!(rig.pass_until_due() <= Duration::from_secs(3), "after a success it begins anew");
+    assert_eq!(rig.stats().exported, 20);
+}

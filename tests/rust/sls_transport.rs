@@ -124,6 +124,7 @@ fn endpoints_become_hosts() {
     for (endpoint, tls, dial, port, host) in [
         ("cn-hangzhou.log.aliyuncs.com", true, region, 443, region),
         ("https://cn-hangzhou.log.aliyuncs.com/", true, region, 443, region),
+        ("my-project.cn-hangzhou.log.aliyuncs.com", true, region, 443, region),
         ("http://cn-hangzhou.log.aliyuncs.com", false, region, 80, region),
         ("http://cn-hangzhou.log.aliyuncs.com:8080", false, region, 8080, region),
         ("http://127.0.0.1:8080", false, "127.0.0.1", 8080, "my-project.127.0.0.1"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use pytracingx::config::{TlsFiles, TransportConfig};
+use pytracingx::config::{TlsFiles, TransportConfig, certificates};
 use pytracingx::error::Error;
 use pytracingx::transport::{Exchange, Failure, Http1, USER_AGENT};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -17,20 +17,20 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use super::http::{LONG, OK, Peer, Server, client, config, drive, drive_within, post, read_request, request};
 
 /// A certificate authority and the directory for the files of one test.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: rcgen::Certificate,
     directory: PathBuf,
 }
 
 /// A certificate with its key.
-struct Leaf {
+pub(crate) struct Leaf {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, SeqCst);
         let directory = std::env::temp_dir().join(format!("pytracingx-tls-{}-{number}", std::process::id()));
@@ -43,28 +43,28 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root, directory }
     }
 
-    fn leaf(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    pub(crate) fn leaf(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         change(&mut params);
         Leaf { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
     }
 
-    fn file(&self, name: &str, content: &str) -> Option<PathBuf> {
+    pub(crate) fn file(&self, name: &str, content: &str) -> Option<PathBuf> {
         let path = self.directory.join(name);
         std::fs::write(&path, content).unwrap();
         Some(path)
     }
 
     /// Settings that trust this authority.
-    fn config(&self, server: &Server) -> TransportConfig {
+    pub(crate) fn config(&self, server: &Server) -> TransportConfig {
         let mut config = config("127.0.0.1", server.address.port());
         config.endpoint.tls = true;
         config.tls = TlsFiles { ca_file: self.file("ca.pem", &self.root.pem()), ..TlsFiles::default() };
         config
     }
 
-    fn client(&self, server: &Server) -> Http1 {
+    pub(crate) fn client(&self, server: &Server) -> Http1 {
         client(&self.config(server))
     }
 }
@@ -75,12 +75,21 @@ impl Drop for Authority {
     }
 }
 
-type Stream = StreamOwned<ServerConnection, std::net::TcpStream>;
+pub(crate) type Stream = StreamOwned<ServerConnection, std::net::TcpStream>;
 
 /// Speaks TLS with `leaf` and gives each connection to `serve`. With `clients`, asks for a certificate of theirs.
-fn server(
+pub(crate) fn server(
     leaf: &Leaf,
     clients: Option<&Authority>,
+    serve: impl Fn(&mut Stream) + Send + Sync + 'static,
+) -> Server {
+    server_of(leaf, clients, &[b"http/1.1"], serve)
+}
+
+fn server_of(
+    leaf: &Leaf,
+    clients: Option<&Authority>,
+    alpn: &[&[u8]],
     serve: impl Fn(&mut Stream) + Send + Sync + 'static,
 ) -> Server {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -99,7 +108,7 @@ fn server(
     };
     let key = PrivateKeyDer::Pkcs8(leaf.key.serialize_der().into());
     let mut config = builder.with_single_cert(vec![leaf.certificate.der().clone()], key).unwrap();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let config = Arc::new(config);
     Server::new(move |_, peer: &mut Peer| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -108,7 +117,7 @@ fn server(
 }
 
 /// Answers until the end.
-fn answer(stream: &mut Stream) {
+pub(crate) fn answer(stream: &mut Stream) {
     while read_request(stream).is_some() && stream.write_all(OK).and_then(|()| stream.flush()).is_ok() {}
 }
 
@@ -173,11 +182,14 @@ fn certificates_that_prove_nothing_are_refused() {
     let future = authority.leaf("127.0.0.1", |params| params.not_before = date_time_ymd(3000, 1, 1));
     let elsewhere = authority.leaf("127.0.0.2", |_| ());
     let unknown = Authority::new().leaf("127.0.0.1", |_| ());
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let own = Leaf { certificate: own.cert, key: own.signing_key };
     for (leaf, word) in [
         (expired, "expired"),
         (future, "not valid yet"),
         (elsewhere, "127.0.0.2"),
         (unknown, "UnknownIssuer"),
+        (own, "UnknownIssuer"),
     ] {
         let server = server(&leaf, None, answer);
         let text = tls_failure(&mut authority.client(&server));
@@ -219,6 +231,58 @@ fn servers_that_do_not_speak_tls_fail() {
     let hung = Server::new(|_, peer| peer.until_closed());
     let result = drive(&mut authority.client(&hung), request("x", Duration::from_millis(100)));
     assert_eq!(Failure::Timeout("tls"), result.unwrap_err());
+}
+
+/// A server that sends `bytes` once it has our greeting, and closes.
+fn saying(bytes: &'static [u8]) -> Server {
+    Server::new(move |_, peer| {
+        assert!(peer.stream.read(&mut [0; 65_536]).unwrap() > 0);
+        peer.give(bytes)
+    })
+}
+
+#[test]
+fn handshakes_that_come_to_nothing_fail_in_one_line() {
+    let authority = Authority::new();
+    // What peers of TLS 1.1 and before answer: an alert, or a ServerHello of their own version.
+    for (bytes, word) in [
+        (&b"\x15\x03\x01\x00\x02\x02\x46"[..], "ProtocolVersion"),
+        (b"\x15\x03\x00\x00\x02\x02\x28", "HandshakeFailure"),
+        (
+            b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
+           0123456789abcdef0123456789abcdef\x00\xc0\x13\x00",
+            "ServerDoesNotSupportTls12Or13",
+        ),
+        (b"\x16\x03\x03\xff\xff", "corrupt message"),
+    ] {
+        let failure = post(&mut authority.client(&saying(bytes)), "x").unwrap_err();
+        assert!(failure.to_string().contains(word), "{failure}");
+    }
+    for cut in [&b"\x16"[..], b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03"] {
+        let mut client = authority.client(&saying(cut));
+        let failure = post(&mut client, "x").unwrap_err();
+        assert_eq!(Failure::Io("closed during the TLS handshake".into()), failure);
+        assert_eq!("tls", client.last_phase());
+    }
+    let other_protocol = server_of(&authority.leaf("127.0.0.1", |_| ()), None, &[b"h2"], answer);
+    let text = tls_failure(&mut authority.client(&other_protocol));
+    assert!(text.contains("NoApplicationProtocol"), "{text}");
+    let none = server_of(&authority.leaf("127.0.0.1", |_| ()), None, &[], answer);
+    assert_eq!(200, post(&mut authority.client(&none), "x").unwrap().status);
+}
+
+#[test]
+fn a_complete_answer_counts_however_its_connection_ends() {
+    let authority = Authority::new();
+    let abrupt = server(&authority.leaf("127.0.0.1", |_| ()), None, |stream| {
+        read_request(stream);
+        stream.write_all(OK).unwrap();
+    });
+    let mut client = authority.client(&abrupt);
+    for _ in 0..3 {
+        assert_eq!(200, post(&mut client, "x").unwrap().status);
+    }
+    assert_eq!(3, abrupt.connections());
 }
 
 #[test]
@@ -269,33 +333,44 @@ fn bad_files_are_refused_at_construction_by_name() {
         authority.file("no_der.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let no_key =
         authority.file("no_der.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted = authority.file("encrypted.key", encrypted);
+    let cut = authority.file("cut.pem", &leaf.certificate.pem()[..100]);
+    let directory = Some(authority.directory.clone());
     let huge = authority.file("huge.pem", &"a".repeat(2 << 20));
     let cert = authority.file("cert.pem", &leaf.certificate.pem());
     let key = authority.file("cert.key", &leaf.key.serialize_pem());
     let other_key = authority.file("other.key", &other.key.serialize_pem());
-    let cases: [(&str, &str, [&Option<PathBuf>; 3]); 12] = [
-        ("ca_file", "missing.pem", [&missing, &None, &None]),
-        ("ca_file", "empty.pem", [&empty, &None, &None]),
-        ("ca_file", "garbage.pem", [&garbage, &None, &None]),
+    let cases: [(&str, &str, [&Option<PathBuf>; 3]); 17] = [
+        ("ca_file", "missing.pem' cannot be read: No such file", [&missing, &None, &None]),
+        ("ca_file", "empty.pem' is empty", [&empty, &None, &None]),
+        ("ca_file", "garbage.pem' holds a PEM block that is not base64", [&garbage, &None, &None]),
+        ("ca_file", "cut.pem' holds a PEM block without end", [&cut, &None, &None]),
         ("ca_file", "no_der.pem", [&no_der, &None, &None]),
         ("ca_file", "huge.pem", [&huge, &None, &None]),
-        ("ca_file", "cert.key", [&key, &None, &None]),
+        ("ca_file", "directory", [&directory, &None, &None]),
+        ("ca_file", "cert.key' holds no PEM certificate", [&key, &None, &None]),
         ("client_cert_file", "missing.pem", [&None, &missing, &key]),
         ("client_key_file", "empty.pem", [&None, &cert, &empty]),
+        ("client_cert_file", "no_der.pem", [&None, &no_der, &key]),
         ("client_key_file", "no_der.key", [&None, &cert, &no_key]),
-        ("client_key_file", "other.key", [&None, &cert, &other_key]),
-        ("client_key_file", "required", [&None, &cert, &None]),
-        ("client_cert_file", "required", [&None, &None, &key]),
+        ("client_key_file", "encrypted.key' holds no PEM private key (PKCS#8", [&None, &cert, &encrypted]),
+        ("client_key_file", "cert.pem' holds no PEM private key", [&None, &cert, &cert]),
+        ("client_key_file", "other.key' does not belong to the certificate of", [&None, &cert, &other_key]),
+        ("client_cert_file", "needs client_key_file beside it", [&None, &cert, &None]),
+        ("client_key_file", "needs client_cert_file beside it", [&None, &None, &key]),
     ];
     for (argument, word, [ca, cert, key]) in cases {
         let mut config = config("127.0.0.1", 4318);
         config.endpoint.tls = true;
         config.tls =
             TlsFiles { ca_file: ca.clone(), client_cert_file: cert.clone(), client_key_file: key.clone() };
+        let early = certificates::check(&config.tls).unwrap_err();
         let Err(Error::Config(text)) = Http1::new(&config, "application/x-protobuf", USER_AGENT) else {
             panic!("{argument} {word} was accepted");
         };
         assert!(text.starts_with(argument) && text.contains(word) && !text.contains('\n'), "{text}");
+        assert_eq!(early, Error::Config(text.clone()), "refused where it is given");
         assert_no_key(&text);
     }
     let mut config = config("not a name", 4318);

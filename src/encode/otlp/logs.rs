@@ -70,6 +70,10 @@ fn put_log(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &LogLimits, lookup
     let (mut kept, mut dropped) = (0, 0_u32);
     let mut items = Items::new(record.payload);
     loop {
+        // Recorded first.
+        if let Some(value) = items.next_body() {
+            body = Some(value);
+        }
         while let Some(attribute) = items.next_attribute() {
             if count(&mut kept, &mut dropped, limits.attributes) {
                 attributes.put(out, log_record::ATTRIBUTES, &attribute, VALUE_LEVELS);
@@ -91,13 +95,32 @@ fn put_log(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &LogLimits, lookup
     }
     if let Some(body) = body {
         let whole = Attributes { value_length: u32::MAX, ..attributes };
-        whole.put_value(out, log_record::BODY, body, VALUE_LEVELS);
+        whole.put_text_or_value(out, log_record::BODY, body);
     }
-    let severity_text = severity_text.unwrap_or_else(|| severity_name(header.detail).as_bytes());
-    wire::put_optional_field(out, log_record::SEVERITY_TEXT, severity_text);
+    match severity_text {
+        Some(text) => wire::put_optional_field(out, log_record::SEVERITY_TEXT, text),
+        None => {
+            let (field, len) = &SEVERITY_TEXTS[usize::from(header.detail).min(SEVERITY_TEXTS.len() - 1)];
+            wire::put_prefix(out, field, *len);
+        }
+    }
     put_count(out, log_record::DROPPED_ATTRIBUTES_COUNT, dropped);
     wire::close(out, part);
 }
+
+/// By severity number, 25 for all above: the field of its text, and how long it is.
+const SEVERITY_TEXTS: [([u8; 8], usize); 26] = {
+    let mut fields = [([0; 8], 0); 26];
+    let mut number = 1;
+    while number <= 24 {
+        let name = severity_name(number as u8).as_bytes();
+        let (field, len) = &mut fields[number];
+        (field[0], field[1], *len) = (log_record::SEVERITY_TEXT, name.len() as u8, 2 + name.len());
+        field.split_at_mut(2).1.split_at_mut(name.len()).0.copy_from_slice(name);
+        number += 1;
+    }
+    fields
+};
 
 /// Bytes of the fields whose place is known beforehand, severity number and context included.
 const FIXED_BYTES: usize = 53;

@@ -251,9 +251,15 @@ impl<'a> Attributes<'a> {
         wire::copy_short(window, 4, key);
         let at = 4 + key.len();
         window[at..at + 16].copy_from_slice(&value.field(common::KEY_VALUE_VALUE).to_le_bytes());
-        out.truncate(start + at + 2 + value.head_len);
-        if !value.text.is_empty() {
-            wire::put_bytes(out, value.text);
+        let (text, at) = (value.text, at + 2 + value.head_len);
+        if text.is_empty() {
+            out.truncate(start + at);
+        } else if at + text.len() <= wire::WINDOW_BYTES && text.len() <= wire::SHORT_BYTES {
+            wire::copy_short(window, at, text);
+            out.truncate(start + at + text.len());
+        } else {
+            out.truncate(start + at);
+            wire::put_bytes(out, text);
         }
     }
 
@@ -263,6 +269,15 @@ impl<'a> Attributes<'a> {
         wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
         self.put_value(out, common::KEY_VALUE_VALUE, value, levels);
         wire::close(out, key_value);
+    }
+
+    /// [`Attributes::put_value`] of what is mostly a text.
+    #[inline(always)]
+    fn put_text_or_value(&self, out: &mut Vec<u8>, tag: u8, value: Value<'a>) {
+        match value {
+            Value::Str(_) => Scalar::new(&value, self.value_length).put(out, tag),
+            value => self.put_value(out, tag, value, VALUE_LEVELS),
+        }
     }
 
     /// Appends an `AnyValue` as the field `tag`.

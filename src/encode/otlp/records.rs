@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::common;
 use crate::batch::RecordRef;
 use crate::encode::Lookup;
-use crate::encode::chunk::{Chunk, ScopeBytes};
+use crate::encode::chunk::{Chunk, ScopeBytes, Scratch};
 use crate::encode::wire;
 
 /// Encoded scopes by index. Belongs to one interner, whose scope indexes it knows.
@@ -32,18 +32,13 @@ impl Scopes {
     }
 }
 
-/// Up to so much encoded records go through memory that is kept, and are copied to a chunk of their exact size: a fresh
-/// allocation of the size that they may have costs more in page faults at each batch, several times the encoding.
-const SCRATCH_BYTES: usize = 1 << 20;
-
 /// Puts one batch's records of a signal into a chunk, scope by scope.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     scopes: Scopes,
     /// Indexes of the wanted records. Only filled while encoding.
     order: Vec<usize>,
-    /// At most [`SCRATCH_BYTES`]. Only filled while encoding.
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Records {
@@ -61,11 +56,7 @@ impl Records {
         let mut order = mem::take(&mut self.order);
         order.clear();
         order.extend(wanted);
-        let mut bytes = mem::take(&mut self.scratch);
-        bytes.clear();
-        if !order.is_empty() {
-            bytes.reserve_exact(expected_bytes.min(SCRATCH_BYTES));
-        }
+        let mut bytes = self.scratch.take(if order.is_empty() { 0 } else { expected_bytes });
         let scope = |index: &usize| record(*index).header.scope;
         if !order.is_sorted_by_key(scope) {
             order.sort_by_key(scope);
@@ -80,13 +71,7 @@ impl Records {
             put(&mut bytes, &record);
             chunk.ends.push(bytes.len());
         }
-        if bytes.capacity() <= SCRATCH_BYTES {
-            chunk.bytes = bytes.as_slice().into();
-            self.scratch = bytes;
-        } else {
-            bytes.shrink_to_fit();
-            chunk.bytes = bytes;
-        }
+        chunk.bytes = self.scratch.keep(bytes);
         self.order = order;
         chunk
     }

@@ -97,6 +97,8 @@ pub struct Layout {
     pub(super) constant: Vec<u8>,
     /// Attribute keys that cannot stand as they are: what the user calls them, `None` for reserved ones.
     replaced: HashMap<Key, Option<Key>, RandomState>,
+    /// The [`fingerprint`]s of these: most keys need no look-up.
+    fingerprints: u64,
 }
 
 impl Layout {
@@ -131,7 +133,9 @@ impl Layout {
                 replaced.insert(from.as_bytes().into(), Some(to.as_bytes().into()));
             }
         }
-        let mut layout = Self { names, is_0_3, json_attributes, constant: Vec::new(), replaced };
+        let fingerprints = replaced.keys().fold(0, |all, key: &Key| all | fingerprint(key));
+        let constant = Vec::new();
+        let mut layout = Self { names, is_0_3, json_attributes, constant, replaced, fingerprints };
         layout.put_constant(resource, place);
         Ok(layout)
     }
@@ -168,7 +172,7 @@ impl Layout {
     pub(super) fn takes(&self, key: &[u8]) -> bool {
         (1..=MAX_KEY_BYTES).contains(&key.len())
             && !key.starts_with(TAG_PREFIX)
-            && !self.replaced.contains_key(key)
+            && (self.fingerprints & fingerprint(key) == 0 || !self.replaced.contains_key(key))
     }
 
     /// The key under which an attribute stands whose own key is not taken. `is_in_use` says whether another attribute
@@ -200,6 +204,13 @@ impl Layout {
         }
         replacement
     }
+}
+
+/// One bit of 64, the same for equal keys.
+#[inline]
+fn fingerprint(key: &[u8]) -> u64 {
+    let byte = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
+    1 << ((byte(key.first()) + 5 * byte(key.last()) + 11 * key.len()) % 64)
 }
 
 /// The resource attribute that has a column of its own.

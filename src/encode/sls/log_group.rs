@@ -1,7 +1,7 @@
 //! The wire form of SLS's `LogGroup` (proto2), and nothing of what goes into it. Fields of a message stand in ascending
 //! order and required ones are always written, as every official encoder does. Appends only; never fails.
 
-use crate::encode::wire::{self, FIXED32, LEN, Part, SHORT_BYTES, VARINT, field_len, tag};
+use crate::encode::wire::{self, FIXED32, LEN, Part, SHORT_BYTES, VARINT, WINDOW_BYTES, field_len, tag};
 
 mod group {
     use super::{LEN, tag};
@@ -62,8 +62,14 @@ pub fn put_content(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     wire::copy_short(window, 4, key);
     let at = 4 + key.len();
     window[at..at + 2].copy_from_slice(&[VALUE, value.len() as u8]);
-    out.truncate(start + at + 2);
-    wire::put_bytes(out, value);
+    let at = at + 2;
+    if value.len() <= SHORT_BYTES.min(WINDOW_BYTES - at) {
+        wire::copy_short(window, at, value);
+        out.truncate(start + at + value.len());
+    } else {
+        out.truncate(start + at);
+        out.extend_from_slice(value);
+    }
 }
 
 /// A content whose value is being written.

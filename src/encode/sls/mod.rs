@@ -22,16 +22,14 @@ mod text;
 pub use envelope::{Envelope, PackIds, sls_request};
 pub use fields::{Layout, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
-use std::sync::Arc;
-
 use fields::{Column, cut_bytes};
 use text::Texts;
 
 use super::Lookup;
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Scratch};
 use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
-use crate::config::{Resource, SlsSinkConfig};
+use crate::config::{Resource, SlsCredentials, SlsSinkConfig, check};
 use crate::error::Error;
 pub use crate::limits::FieldCounts;
 use crate::limits::LogLimits;
@@ -45,8 +43,26 @@ pub const MAX_LOG_BYTES: usize = 8 << 20;
 /// Finds what SLS would refuse of a sink's settings.
 ///
 /// # Errors
-/// As of [`Envelope::new`] and [`Layout::new`], which fail for no resource's sake.
+/// As of [`Envelope::new`] and [`Layout::new`], which fail for no resource's sake; a region or key that cannot be one.
 pub fn check(config: &SlsSinkConfig) -> Result<(), Error> {
+    if let Some(region) = &config.region {
+        check::name("region", region)?;
+    }
+    if let SlsCredentials::Static { ak_id, ak_secret, security_token } = &config.credentials {
+        let keys = [
+            ("ak_id", Some(ak_id)),
+            ("ak_secret", Some(ak_secret)),
+            ("security_token", security_token.as_ref()),
+        ];
+        for (argument, key) in keys {
+            // A line break of the file it was read from would only show as a refused signature.
+            if key.is_some_and(|key| !key.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
+                return Err(Error::config(format_args!(
+                    "{argument} must be visible ASCII, without spaces or line breaks (not shown)"
+                )));
+            }
+        }
+    }
     let resource = Resource::default();
     Envelope::new(config, &resource, "")?;
     Layout::new(config, &resource)?;
@@ -58,14 +74,15 @@ pub fn check(config: &SlsSinkConfig) -> Result<(), Error> {
 pub struct LogGroupEncoder {
     layout: Layout,
     /// Names by scope index.
-    loggers: Vec<Option<Arc<str>>>,
+    loggers: Vec<Option<Box<str>>>,
     counts: FieldCounts,
+    scratch: Scratch,
 }
 
 impl LogGroupEncoder {
     /// An encoder for the sinks of this layout.
     pub fn new(layout: Layout) -> Self {
-        Self { layout, loggers: Vec::new(), counts: FieldCounts::default() }
+        Self { layout, loggers: Vec::new(), counts: FieldCounts::default(), scratch: Scratch::default() }
     }
 
     /// What has changed so far.
@@ -82,30 +99,30 @@ impl LogGroupEncoder {
         limits: &LogLimits,
         lookup: Lookup<'_>,
     ) -> Chunk {
-        let mut chunk = Chunk::default();
+        let mut out = self.scratch.take(4 * batch.byte_len());
+        let mut ends = Vec::new();
         for (_, record) in batch.logs().enumerate().filter(|(index, _)| wanted(*index)) {
-            let logger = self.logger(record.header.scope, lookup);
             let mut log = Log {
-                start: chunk.bytes.len(),
-                out: &mut chunk.bytes,
+                start: out.len(),
+                out: &mut out,
                 layout: &self.layout,
                 counts: &mut self.counts,
                 texts: Texts { strings: lookup.strings, value_length: limits.value_length },
             };
-            log.put(&record, &logger, limits, lookup);
-            chunk.ends.push(chunk.bytes.len());
+            let logger = logger(&mut self.loggers, record.header.scope, lookup);
+            log.put(&record, logger, limits, lookup);
+            ends.push(out.len());
         }
-        chunk.bytes.shrink_to_fit();
-        chunk
+        Chunk { bytes: self.scratch.keep(out), ends, ..Chunk::default() }
     }
+}
 
-    fn logger(&mut self, scope: u16, lookup: Lookup<'_>) -> Arc<str> {
-        let at = usize::from(scope);
-        if self.loggers.len() <= at {
-            self.loggers.resize(at + 1, None);
-        }
-        self.loggers[at].get_or_insert_with(|| lookup.strings.scope(scope).name.into()).clone()
+fn logger<'a>(known: &'a mut Vec<Option<Box<str>>>, scope: u16, lookup: Lookup<'_>) -> &'a str {
+    let at = usize::from(scope);
+    if known.len() <= at {
+        known.resize(at + 1, None);
     }
+    known[at].get_or_insert_with(|| lookup.strings.scope(scope).name.into())
 }
 
 /// One log being written.
@@ -134,7 +151,10 @@ impl<'a> Log<'a, '_> {
         let seconds = u32::try_from(unix_nano / 1_000_000_000).unwrap_or(u32::MAX);
         let nanoseconds = (unix_nano % 1_000_000_000) as u32;
         let mut own = Own::default();
-        for item in Items::new(payload) {
+        let mut items = Items::new(payload);
+        loop {
+            while items.next_attribute().is_some() {}
+            let Some(item) = items.next() else { break };
             match item {
                 Item::Body(value) => own.body = Some(value),
                 Item::SeverityText(text) => own.severity_text = text,
@@ -148,10 +168,7 @@ impl<'a> Log<'a, '_> {
         let omitted_before = self.counts.omitted_fields;
         let log = log_group::open_log(self.out, seconds, 160 + self.layout.constant.len() + payload.len());
         self.put_columns(header, &own, logger);
-        let attributes = Items::new(payload).filter_map(|item| match item {
-            Item::Attribute(attribute) => Some(attribute),
-            _ => None,
-        });
+        let attributes = attributes_of(payload);
         let dropped = if self.layout.json_attributes {
             self.put_json_attributes(attributes, limits.attributes)
         } else {
@@ -245,7 +262,13 @@ impl<'a> Log<'a, '_> {
         match value {
             Value::Str(text) => self.text(key, self.texts.cut(text)),
             Value::Bool(truth) => self.text(key, if truth { b"true" } else { b"false" }),
+            Value::Int(number) => self.text(key, text::int(number, &mut [0; _])),
             other => {
+                if let Value::Double(number) = other
+                    && let Some(text) = text::decimal(number, &mut [0; _])
+                {
+                    return self.text(key, text);
+                }
                 let texts = self.texts;
                 self.written(key, 24, |out| texts.value(out, other));
             }
@@ -290,6 +313,19 @@ impl<'a> Log<'a, '_> {
         // Something is kept for the count of what was dropped, which comes last.
         Some((MAX_LOG_BYTES - 256).checked_sub(used)?.min(MAX_VALUE_BYTES))
     }
+}
+
+/// Attributes, wherever they stand.
+fn attributes_of(payload: &[u8]) -> impl Iterator<Item = Attribute<'_>> + Clone {
+    let mut items = Items::new(payload);
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(attribute) = items.next_attribute() {
+                return Some(attribute);
+            }
+            items.next()?;
+        }
+    })
 }
 
 /// The name of a severity number's range; empty for none.

@@ -68,7 +68,7 @@ impl<'a> Texts<'a> {
         match value {
             Value::Empty => out.extend_from_slice(b"null"),
             Value::Bool(truth) => put_bool(out, truth),
-            Value::Int(number) => put(out, format_args!("{number}")),
+            Value::Int(number) => put_int(out, number),
             Value::Double(number) => put_json_double(out, number),
             Value::Str(text) => put_json_text(out, self.cut(text)),
             Value::Bytes(bytes) => {
@@ -128,7 +128,7 @@ pub(super) fn put_resource_object<'a>(
 fn put_resource_json(out: &mut Vec<u8>, value: &ResourceValue, depth: usize) {
     match value {
         ResourceValue::Str(text) => put_json_text(out, text.as_bytes()),
-        ResourceValue::Int(number) => put(out, format_args!("{number}")),
+        ResourceValue::Int(number) => put_int(out, *number),
         ResourceValue::Double(number) => put_json_double(out, *number),
         ResourceValue::Bool(truth) => put_bool(out, *truth),
         ResourceValue::Array(_) if depth == MAX_DEPTH => out.extend_from_slice(b"null"),
@@ -149,9 +149,75 @@ fn put_bool(out: &mut Vec<u8>, truth: bool) {
     out.extend_from_slice(if truth { b"true" } else { b"false" });
 }
 
+/// Room for the text of a number; `std`'s formatting costs several times as much.
+pub(super) type Digits = [u8; 24];
+
+fn put_int(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(int(number, &mut [0; _]));
+}
+
+/// An integer's text.
+#[inline]
+pub(super) fn int(number: i64, room: &mut Digits) -> &[u8] {
+    let at = put_digits(number.unsigned_abs(), room, room.len());
+    signed(number < 0, room, at)
+}
+
+/// A number's text, where it has six decimals at most and is not tiny or huge, as most measured values.
+#[inline]
+pub(super) fn decimal(number: f64, room: &mut Digits) -> Option<&[u8]> {
+    let absolute = number.abs();
+    if !(1e-4..1e9).contains(&absolute) {
+        return None;
+    }
+    let millionths = (absolute * 1e6 + 0.5) as u64;
+    // Decimals of 15 digits at most are different doubles, so the one that reads back as this double is the shortest.
+    if millionths as f64 / 1e6 != absolute {
+        return None;
+    }
+    let (whole, mut fraction, mut end) = (millionths / 1_000_000, millionths % 1_000_000, room.len());
+    let mut decimals = 6;
+    while decimals > 1 && fraction.is_multiple_of(10) {
+        fraction /= 10;
+        decimals -= 1;
+    }
+    for _ in 0..decimals {
+        end -= 1;
+        room[end] = b'0' + (fraction % 10) as u8;
+        fraction /= 10;
+    }
+    room[end - 1] = b'.';
+    let at = put_digits(whole, room, end - 1);
+    Some(signed(number < 0.0, room, at))
+}
+
+/// Ends before `end`. Returns where it begins.
+#[inline]
+fn put_digits(mut rest: u64, room: &mut Digits, mut end: usize) -> usize {
+    loop {
+        end -= 1;
+        room[end] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return end;
+        }
+    }
+}
+
+#[inline]
+fn signed(is_negative: bool, room: &mut Digits, at: usize) -> &[u8] {
+    let at = at - usize::from(is_negative);
+    if is_negative {
+        room[at] = b'-';
+    }
+    &room[at..]
+}
+
 /// The shortest digits that read back as the same number, with a point or an exponent.
 fn put_json_double(out: &mut Vec<u8>, number: f64) {
-    if number.is_finite() {
+    if let Some(text) = decimal(number, &mut [0; _]) {
+        out.extend_from_slice(text);
+    } else if number.is_finite() {
         put(out, format_args!("{number:?}"));
     } else {
         put_json_text(out, not_finite(number));

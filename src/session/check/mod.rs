@@ -35,8 +35,8 @@ pub struct Report {
     pub protocol: Protocol,
     /// The server took the record.
     pub ok: bool,
-    /// Where it ended: `resolve`, `connect`, `tls`, `send`, `receive`, or `done` with a complete answer, whatever that
-    /// said. `None`: nothing could be tried.
+    /// Where it ended: `resolve`, `connect`, `proxy`, `tls`, `send`, `receive`, or `done` with a complete answer, whatever
+    /// that said. `None`: nothing could be tried.
     pub phase: Option<&'static str>,
     /// HTTP status of the answer; gRPC's own status is in `error`.
     pub status: Option<u16>,

@@ -1,0 +1,92 @@
+//! What a drain copied out of the lanes, in batches small enough that the loop looks at its sockets between two of them.
+//! The lanes are free at once, whatever is to be done with their records. Bounded by the lanes: a drain comes after all
+//! of the one before is dealt with. Allocates while it grows to its working size.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::batch::Batch;
+use crate::lane::Drainer;
+
+/// A batch holds so many bytes of records, and a block more at most: a few milliseconds of work for the dearest of them,
+/// measurements whose attribute sets are all new.
+const BATCH_BYTES: usize = 128 * 1024;
+/// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
+/// belong to records that were lost with a panic of the exporter.
+const MOST_EARLY: usize = 256;
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    /// The next one last.
+    batches: Vec<Batch>,
+    /// Empty, kept for their memory; the one used last is last.
+    spare: Vec<Batch>,
+    /// Oversized payloads whose records the next drain brings, by ticket and so by age.
+    early: BTreeMap<u64, Box<[u8]>>,
+    since: Instant,
+}
+
+impl Backlog {
+    /// Nothing was recorded before `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { batches: Vec::new(), spare: Vec::new(), early: BTreeMap::new(), since: now }
+    }
+
+    /// Copies all that the lanes have. Only while empty. No record will be older than `since`. Returns the bytes.
+    pub(super) fn drain(&mut self, drainer: &mut Drainer, since: Instant) -> usize {
+        debug_assert!(self.is_empty());
+        self.since = since;
+        let batches = RefCell::new((&mut self.batches, &mut self.spare));
+        let mut add = |run: &[u8]| {
+            let (batches, spare) = &mut *batches.borrow_mut();
+            match batches.last_mut().filter(|batch| batch.byte_len() < BATCH_BYTES) {
+                Some(batch) => batch.extend(run),
+                None => {
+                    let mut batch = spare.pop().unwrap_or_default();
+                    batch.extend(run);
+                    batches.push(batch);
+                }
+            }
+        };
+        let early = &mut self.early;
+        let bytes = drainer.drain(&mut add, &mut |ticket, payload| _ = early.insert(ticket, payload));
+        self.batches.reverse();
+        if !self.early.is_empty() {
+            self.hand_payloads_over();
+        }
+        bytes
+    }
+
+    #[cold]
+    fn hand_payloads_over(&mut self) {
+        for batch in &mut self.batches {
+            batch.claim(&mut self.early);
+        }
+        while self.early.len() > MOST_EARLY {
+            self.early.pop_first();
+        }
+    }
+
+    /// The next batch, and since when its records can have waited. To be given back.
+    pub(super) fn next(&mut self) -> Option<(Batch, Instant)> {
+        self.batches.pop().map(|batch| (batch, self.since))
+    }
+
+    /// Keeps the memory of a batch that is dealt with.
+    pub(super) fn give_back(&mut self, mut batch: Batch) {
+        batch.clear();
+        self.spare.push(batch);
+    }
+
+    /// All that was drained is dealt with.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Frees memory that is not in use.
+    pub(super) fn shrink(&mut self) {
+        self.spare = Vec::new();
+    }
+}

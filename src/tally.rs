@@ -1,0 +1,140 @@
+//! Sums that recording calls keep themselves, one for each counter and each bound attribute set of one: an addition costs
+//! a few instructions where a record costs a line of a lane, and the exporter's part is paid at a collection only.
+//! Adding never blocks or allocates; a tally is asked for, and read by the exporter, under a lock. All orderings are
+//! relaxed: what an addition happens before is for others to say (the lock that a flush goes through); until then a
+//! reader sees it or does not.
+//!
+//! Integers only, and exactly: a tally never wraps, and what it cannot take its caller records otherwise. Totals only
+//! ever move by what was added; who takes differences remembers what it took before. So nothing is lost, nothing
+//! counted twice, however additions and readings fall together. Doubles go as records: a running total of them would
+//! swallow what is small beside all that came before, where the sum of a window would not.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// What was added since the session began.
+#[derive(Debug)]
+pub struct Tally {
+    session: u64,
+    /// Bits of an `i64`.
+    sum: AtomicU64,
+    /// How many additions.
+    additions: AtomicU64,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(session: u64) -> Self {
+        Self { session, sum: AtomicU64::new(0), additions: AtomicU64::new(0) }
+    }
+
+    /// The session it belongs to; never 0.
+    #[inline]
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// Adds, where something (Python's global lock) keeps all additions apart. False, adding nothing, when the sum would
+    /// leave 64 bits.
+    #[inline(always)]
+    pub fn add_alone(&self, value: i64) -> bool {
+        let Some(sum) = (self.sum.load(Ordering::Relaxed) as i64).checked_add(value) else { return false };
+        self.sum.store(sum as u64, Ordering::Relaxed);
+        let additions = self.additions.load(Ordering::Relaxed);
+        self.additions.store(additions.wrapping_add(1), Ordering::Relaxed);
+        true
+    }
+
+    /// Adds, whoever else adds meanwhile. False as for [`Tally::add_alone`].
+    #[inline]
+    pub fn add(&self, value: i64) -> bool {
+        let added = |sum: u64| (sum as i64).checked_add(value).map(|sum| sum as u64);
+        if self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added).is_err() {
+            return false;
+        }
+        self.additions.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Sum and additions. Of an addition under way it may show the one without the other.
+    pub fn read(&self) -> (i64, u64) {
+        let additions = self.additions.load(Ordering::Relaxed);
+        (self.sum.load(Ordering::Relaxed) as i64, additions)
+    }
+}
+
+/// What a tally was added to since it was taken last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Instrument id.
+    pub instrument: u32,
+    /// Binding id, 0 for none.
+    pub binding: u32,
+    /// Of what was added. Two totals of 64 bits may lie further apart than 64 bits hold.
+    pub sum: i128,
+    /// How many additions.
+    pub additions: u64,
+}
+
+/// All tallies of a session: as many as it has counters and bindings of such at most. They end with it.
+#[derive(Debug, Default)]
+pub struct Tallies(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    /// By instrument and binding.
+    index: HashMap<(u32, u32), usize, RandomState>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    instrument: u32,
+    binding: u32,
+    tally: Arc<Tally>,
+    /// What it showed when it was taken last.
+    seen: (i64, u64),
+}
+
+impl Tallies {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one of an instrument (0 as `binding`), or of a binding of it.
+    pub fn get(&self, session: u64, instrument: u32, binding: u32) -> Arc<Tally> {
+        let State { entries, index } = &mut *self.state();
+        let at = *index.entry((instrument, binding)).or_insert_with(|| {
+            let tally = Arc::new(Tally::new(session));
+            entries.push(Entry { instrument, binding, tally, seen: (0, 0) });
+            entries.len() - 1
+        });
+        entries[at].tally.clone()
+    }
+
+    /// Appends what was added since the last call.
+    pub fn take(&self, taken: &mut Vec<Taken>) {
+        for Entry { instrument, binding, tally, seen } in &mut self.state().entries {
+            let now = tally.read();
+            let before = mem::replace(seen, now);
+            if now != before {
+                taken.push(Taken {
+                    instrument: *instrument,
+                    binding: *binding,
+                    sum: i128::from(now.0) - i128::from(before.0),
+                    additions: now.1.wrapping_sub(before.1),
+                });
+            }
+        }
+    }
+
+    /// Additions up to now, those that were not taken yet too.
+    pub fn additions(&self) -> u64 {
+        self.state().entries.iter().map(|entry| entry.tally.read().1).sum()
+    }
+}
