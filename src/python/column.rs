@@ -8,9 +8,11 @@ use std::ffi::c_int;
 use pyo3::ffi;
 
 use super::buffer::{Found, Numbers};
+use super::capi;
 use super::convert::simple;
 use super::fastcall::Raised;
 use super::objects::{Owned, is_numpy_scalar, swallow, type_has};
+use super::small_int::small_int;
 use crate::emit::SpanRows;
 
 type Object = *mut ffi::PyObject;
@@ -170,7 +172,7 @@ impl Sequence {
         // SAFETY: attached; a list or tuple, which does not change while no Python code runs.
         unsafe {
             if self.is_list() {
-                append(|index| ffi::PyList_GetItem(self.0.0, index), self.len(), rows)
+                append(|index| capi::list_item(self.0.0, index), self.len(), rows)
             } else {
                 append(|index| ffi::PyTuple_GetItem(self.0.0, index), self.len(), rows)
             }
@@ -197,6 +199,10 @@ unsafe fn append(item: impl Fn(ffi::Py_ssize_t) -> Object, len: usize, rows: &mu
                 let is_exact = ffi::PyFloat_CheckExact(item) != 0;
                 numbers.push(if is_exact { ffi::PyFloat_AsDouble(item).to_bits() } else { 0 });
                 return is_exact;
+            }
+            if let Some(number) = small_int(item) {
+                numbers.push(number as u64);
+                return true;
             }
             if ffi::PyLong_CheckExact(item) == 0 {
                 return false;

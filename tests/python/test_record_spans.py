@@ -779,14 +779,15 @@ def test_threads(collector: OtlpServer, run_python: RunPython) -> None:
         for thread in threads: thread.join()
         stop.set(); churning.join()
         assert ptx.shutdown(60_000)
-        stats = ptx.stats()["spans"]
-        answer([sum(counts), stats["recorded"] - 0, stats["dropped"]])
+        answer([sum(counts), ptx.stats()["spans"]["dropped"]])
     """)
-    recorded, _, dropped = done.answer
+    recorded, dropped = done.answer
     sent = [span["span_id"] for span in collector.spans if span["name"] == "step"]
     assert len(set(sent)) == len(sent) == recorded
-    assert dropped == {}
-    assert recorded >= 8 * 200 * (64 + 56)
+    # The set has 56 to 64 rows. On a busy machine lanes may be full.
+    assert dropped.keys() <= {"ring_full"}
+    wanted = recorded + dropped.get("ring_full", 0)
+    assert 8 * 200 * (64 + 56) <= wanted <= 8 * 200 * (64 + 64) + 64
 
 
 def test_the_console_shows_rows(run_python: RunPython) -> None:
