@@ -86,7 +86,7 @@ impl SpanRows {
     pub fn add(&mut self, thread: &Thread, index: usize, parent: &Parent) {
         let mask = parent.mask(thread);
         if mask == 0 && !thread.intake.console_spans {
-            thread.starts.count(false);
+            thread.starts.count(false, 1);
             return;
         }
         let sampled = if mask == 0 { 0 } else { FLAG_SAMPLED };
@@ -338,7 +338,7 @@ impl Thread {
     pub fn record_rows(&mut self, batch: &SpanBatch<'_>, table: &mut SpanRows) -> usize {
         let Self { producer, ids, intake, starts, .. } = self;
         let counters = &intake.counters;
-        starts.count_wanted(table.len() as u64);
+        starts.count(true, table.len() as u64);
         table.extra.clear();
         let detail = Header::span_detail(batch.kind, StatusCode::Unset);
         let name = if let Text::Id(id) = batch.name { id } else { StrId::NONE };

@@ -169,7 +169,7 @@ impl LiveSpan {
             span.flags |= u16::from(FLAG_SAMPLED);
         }
         span.recording = span.mask != 0 || thread.intake.console_spans;
-        thread.starts.count(span.recording);
+        thread.starts.count(span.recording, 1);
         if !span.recording {
             return span;
         }
