@@ -13,7 +13,8 @@ use pytracingx::attrs::{self, Items, Link, Text, Value};
 use pytracingx::batch::Batch;
 use pytracingx::config::SamplerConfig;
 use pytracingx::emit::{
-    self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanIds, Start, StatusUpdate, Thread,
+    self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanBatch, SpanIds, Start, StatusUpdate, Thread,
+    Times,
 };
 use pytracingx::generation::arrivals::{EXACT, RUN};
 use pytracingx::generation::names::{Names, Side};
@@ -65,7 +66,9 @@ static ALLOCATOR: Counting = Counting;
 const SESSION: u64 = 1;
 const ROUNDS: usize = 20;
 const TREES: usize = 500;
-const SPANS: usize = TREES * SPANS_OF_A_TREE;
+const BATCH: usize = 32;
+const BATCHES: usize = 20;
+const SPANS: usize = TREES * SPANS_OF_A_TREE + BATCHES * BATCH;
 const SPANS_OF_A_TREE: usize = 5;
 const MEASUREMENTS: usize = TREES * 3;
 const LOGS: usize = TREES * 2;
@@ -180,6 +183,38 @@ fn measure(index: usize, instrument: u32, binding: u32) {
     });
 }
 
+/// A batch of finished spans: numbers, texts and a constant.
+fn record_batch(index: usize, parent: &Parent) {
+    let name = |thread: &Thread, text: &'static [u8]| match thread.intake.strings.intern(text) {
+        Some(id) => Text::Id(id),
+        None => Text::Inline(text),
+    };
+    with(|thread| {
+        let mut rows = thread.take_rows();
+        for row in 0..BATCH {
+            rows.add(thread, row, parent);
+        }
+        if let Text::Id(tokens) = name(thread, b"tokens") {
+            let (indices, numbers) = rows.indices_and_numbers();
+            let from = numbers.len();
+            numbers.extend(indices.map(|row| (row + index) as u64));
+            rows.add_numbers(tokens, false, from);
+        }
+        rows.add_value(name(thread, b"gen_ai.request.model"), Value::Str(b"qwen3-8b"));
+        let key = name(thread, b"text");
+        let mut column = rows.item_column();
+        while let Some(row) = column.next_index() {
+            column.put(|items| attrs::put_attribute(items, key, Value::Str(&[b'x'; 100][..row])));
+        }
+        column.finish();
+        let (start, end) = (Times::One(1), Times::One(2));
+        let batch =
+            SpanBatch { name: name(thread, b"decode"), kind: SpanKind::Internal, scope: 0, start, end };
+        assert_eq!(thread.record_rows(&batch, &mut rows), BATCH);
+        thread.return_rows(rows);
+    });
+}
+
 /// A log record that is a text alone, and one with everything.
 fn log(index: usize) {
     let record = LogRecord { severity_number: 9, scope: 0, span: SpanIds::default(), unix_nano: None };
@@ -252,6 +287,14 @@ fn main() {
     let recording = thread::spawn(move || {
         let mut event = Vec::new();
         attrs::put_attribute(&mut event, Text::Inline(b"index"), Value::Int(1));
+        let parent = Parent {
+            trace_id: TraceId([7; 16]),
+            span_id: SpanId([7; 8]),
+            trace_flags: 1,
+            decision: None,
+            is_remote: true,
+            trace_state: Some("vendor=1".into()),
+        };
         let mut counts = Vec::with_capacity(ROUNDS);
         for round in 0..ROUNDS {
             let before = ALLOCATIONS.get();
@@ -259,6 +302,9 @@ fn main() {
                 record_tree(round * TREES + index, &event);
                 measure(index, instrument, binding);
                 log(index);
+            }
+            for index in 0..BATCHES {
+                record_batch(index, &parent);
             }
             counts.push(ALLOCATIONS.get() - before);
             recorded.send(()).unwrap();

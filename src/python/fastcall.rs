@@ -9,6 +9,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::objects::Owned;
+
 /// Names and order of a function's parameters.
 pub(super) struct Signature<const N: usize> {
     /// For error texts.
@@ -129,6 +131,38 @@ impl<const N: usize> Signature<N> {
     #[cold]
     fn twice(&self, index: usize) -> Raised {
         raise(format!("{}() got multiple values for argument '{}'", self.function, self.names[index]))
+    }
+}
+
+/// Calls a function in the vectorcall form with the arguments of `tp_call` and `tp_new`: a tuple, and a dict or null.
+///
+/// # Safety
+/// Attached; the objects are alive.
+pub(super) unsafe fn from_tuple_and_dict<R>(
+    args: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
+    call: impl FnOnce(*const *mut ffi::PyObject, ffi::Py_ssize_t, *mut ffi::PyObject) -> Result<R, Raised>,
+) -> Result<R, Raised> {
+    // SAFETY: attached; the tuple keeps the arguments alive, and what calls us keeps the dict unchanged.
+    unsafe {
+        let count = ffi::PyTuple_Size(args);
+        let mut all: Vec<_> = (0..count).map(|index| ffi::PyTuple_GetItem(args, index)).collect();
+        if keywords.is_null() {
+            return call(all.as_ptr(), count, ptr::null_mut());
+        }
+        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        let names = Owned(ffi::PyTuple_New(ffi::PyDict_Size(keywords)));
+        if names.0.is_null() {
+            return Err(Raised);
+        }
+        let mut index = 0;
+        while ffi::PyDict_Next(keywords, &mut position, &mut key, &mut value) != 0 {
+            ffi::Py_INCREF(key);
+            ffi::PyTuple_SetItem(names.0, index, key);
+            index += 1;
+            all.push(value);
+        }
+        call(all.as_ptr(), count, names.0)
     }
 }
 

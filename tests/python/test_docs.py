@@ -175,6 +175,7 @@ class Batch(list):
     tokens = 8
 
 schedule = Batch
+new_tokens, kv_blocks = [1], [16]
 
 def handle(order):
     with ptx.start_span("POST /orders", {"http.response.status_code": 201}):
