@@ -213,7 +213,10 @@ impl<'a> Exporter<'a> {
         let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
         let (log_forms, logs): (Vec<_>, Vec<_>) = sinks.logs.into_iter().unzip();
         let ends = [traces.len(), traces.len() + metrics.len()];
-        let sinks: Vec<Sink> = traces.into_iter().chain(metrics).chain(logs).collect();
+        let mut sinks: Vec<Sink> = traces.into_iter().chain(metrics).chain(logs).collect();
+        if parts.sdk_metrics {
+            sinks.iter_mut().for_each(Sink::keep_operations);
+        }
         let mut console = parts.console;
         for warning in &parts.warnings {
             console.say(format_args!("pytracingx: {warning}"));

@@ -119,9 +119,14 @@ impl Sink {
         }
     }
 
-    /// The requests that have ended since the last call; from the first call on.
+    /// From now on ended requests are remembered for [`Sink::take_operations`].
+    pub(super) fn keep_operations(&mut self) {
+        self.operations.get_or_insert_default();
+    }
+
+    /// The requests that have ended since the last call.
     pub(super) fn take_operations(&mut self) -> Vec<Operation> {
-        self.operations.replace(Vec::new()).unwrap_or_default()
+        self.operations.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// How long a record may wait for its batch.
