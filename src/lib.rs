@@ -7,10 +7,10 @@
 //!   recording threads                             │ exporter thread (one; blocks in poll only)
 //!                                                 │
 //!   python ──► emit ───────────► lane ────────────┼──► batch ──► redact ──► encode ─────► exporter::sink ──► transport
-//!   convert    span: storage,    64-byte header   │    plain     by rules   OTLP once     queue, retry,      HTTP/1.1 + TLS,
-//!   arguments  ids, sampling     + items, one     │    data                 per (mask,    books, one         stepped, never
-//!   (fastcall, mask              release store    │      │                  limits)       request at a       waited for
-//!    identity  log record           ▲             │      │ measurements       ▲  │        time
+//!   convert    span: storage,    64-byte header   │    plain     by rules   OTLP once     queue, retry,      HTTP/1.1, gRPC,
+//!   arguments  ids, sampling     + items, one     │    data                 per (mask,    books, one         TLS, proxies;
+//!   (fastcall, mask              release store    │      │                  limits)       request at a       stepped, never
+//!    identity  log record           ▲             │      │ measurements       ▲  │        time               waited for
 //!    cache)    measurement          │ blocks of   │      ▼                    │  └──────► exporter::console ──► stderr
 //!                │                  │ one arena   │    aggregate: series ─────┘
 //!                │ lane full        │             │      ▲                when a collection is due

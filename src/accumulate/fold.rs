@@ -1,6 +1,6 @@
-//! Where measurements go while a lane is full, or when there are many at once: into cells, one for each attribute set and stream, instead of one record
-//! each. A lock that is held for one call, or for taking all. Memory is bounded in attribute sets and in bytes;
-//! beyond, measurements share the overflow set, so none is lost.
+//! Where measurements go while a lane is full, or when there are many at once: into cells, one for each attribute set and
+//! stream, instead of one record each. A lock that is held for one call, or for taking all. Memory is bounded in attribute
+//! sets and in bytes; beyond, measurements share the overflow set, so none is lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

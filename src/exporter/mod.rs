@@ -1,7 +1,8 @@
 //! The exporter thread: one wait, then drain, encode, step every sink, and again.
 //!
 //! It never touches Python, runs no signal handler, and blocks in `poll` only. The locks that it shares with recording
-//! threads are those of their rare calls: an instrument's first use, a measurement that found its lane full. A panic in a turn is a bug of ours that costs the records in hand, counted, not the thread.
+//! threads are those of their rare calls: an instrument's first use, a measurement that found its lane full. A panic in
+//! a turn is a bug of ours that costs the records in hand, counted, not the thread.
 //!
 //! ```text
 //!   ┌─► wait: sockets, wake-up, the earliest due time

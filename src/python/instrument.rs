@@ -1,7 +1,8 @@
 //! What instruments do: `add`, `record` and `record_many`, of themselves and of bound handles, and the recording of
 //! observations. Against the C API for the same reasons as [`super::span`]: a call converts its arguments, then pushes
-//! one record; what only adds a small int to a counter, bound or without attributes, adds it to a tally instead. With nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but
-//! for calls with the wrong arguments. The types are in [`super::instrument_types`].
+//! one record; what only adds a small int to a counter, bound or without attributes, adds it to a tally instead. With
+//! nobody who wants the measurement it looks at neither value nor attributes. Nothing here raises but for calls with the
+//! wrong arguments. The types are in [`super::instrument_types`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ptr;

@@ -22,7 +22,9 @@ pub(super) fn check(py: Python<'_>) -> PyResult<()> {
     let differs = |value: i64| -> PyResult<bool> {
         let object = value.into_pyobject(py)?;
         // SAFETY: alive.
-        Ok(unsafe { small_int(object.as_ptr()) }.is_some_and(|read| read != value))
+        let read = unsafe { small_int(object.as_ptr()) };
+        // Of digits with 15 bits the values up to 2^30 would take two.
+        Ok(read.map_or(value.unsigned_abs() < 1 << 30, |read| read != value))
     };
     for value in values {
         if differs(value)? {

@@ -1,5 +1,5 @@
-//! From an endpoint to a connection that carries bytes: resolve, connect, a proxy's tunnel, TLS. Shared by everything that speaks over
-//! sockets. Every step moves as far as it can without waiting; none blocks, and the bytes taken in one step are bounded
+//! From an endpoint to a connection that carries bytes: resolve, connect, a proxy's tunnel, TLS. Shared by everything
+//! that speaks over sockets. Every step moves as far as it can without waiting; none blocks, and the bytes taken in one step are bounded
 //! by the caller's budget, so a peer that sends without end cannot hold the thread.
 
 use std::io::{ErrorKind, Read, Write};

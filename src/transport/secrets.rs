@@ -1,5 +1,7 @@
 //! What must not come back: the secrets of a sink's configuration, blotted out of what a server says.
 
+use percent_encoding::percent_decode_str;
+
 use super::proxy;
 use crate::config::{ProxyChoice, Secret, TransportConfig};
 
@@ -20,10 +22,14 @@ impl Secrets {
         let mut secrets: Vec<_> = secrets.map(Secret::new).collect();
         if let ProxyChoice::Via(proxy) = &config.proxy {
             let credentials = proxy.credentials.iter().flat_map(|text| text.expose().split(':'));
+            let decoded: Vec<_> =
+                credentials.clone().map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
             let authorization = proxy::authorization(proxy);
             let encoded =
                 authorization.as_ref().and_then(|value| value.to_str().ok()?.split(' ').next_back());
             secrets.extend(credentials.chain(encoded).map(Secret::new));
+            // What the proxy knows them as.
+            secrets.extend(decoded.into_iter().map(Secret::new));
         }
         secrets.retain(|secret| secret.expose().len() >= MIN_SECRET_BYTES);
         Self(secrets)
