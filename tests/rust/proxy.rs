@@ -236,6 +236,19 @@ fn a_proxy_that_wants_other_credentials_is_not_the_servers_refusal() {
 }
 
 #[test]
+fn a_proxy_that_quotes_the_decoded_password_is_not_heard_doing_so() {
+    for quoted in ["c4n4ry:of@8", "c4n4ry%3Aof%408"] {
+        let length = quoted.len();
+        let proxy = Server::answering(format!("HTTP/1.1 403 No\r\ncontent-length: {length}\r\n\r\n{quoted}"));
+        let mut config = config("a.example", 80);
+        config.proxy =
+            ProxyChoice::Via(parse(&format!("http://user:c4n4ry%3Aof%408@{}", proxy.address)).unwrap());
+        let response = post(&mut client(&config), "x").unwrap();
+        assert_eq!("*".repeat(length), String::from_utf8(response.body).unwrap());
+    }
+}
+
+#[test]
 fn nobody_but_the_proxy_setting_sends_credentials_to_proxies() {
     let mut config = config("a.example", 80);
     config.headers = vec![("Proxy-Authorization".into(), pytracingx::config::Secret::new(CANARY))];
