@@ -15,6 +15,7 @@ use crate::config::{
 use crate::config::{certificates, check};
 use crate::error::Error;
 use crate::limits::{LogLimits, SpanLimits};
+use crate::transport;
 
 /// Low-level OTLP settings, kept for code written for earlier versions.
 ///
@@ -332,6 +333,7 @@ impl Destination {
         transport.tls = self.tls;
         transport.proxy =
             ProxyChoice::parse(&format!("{sink} proxy"), self.proxy.as_ref().map(|text| &*text.0))?;
+        transport::check(&transport, self.signal)?;
         Ok(transport)
     }
 }

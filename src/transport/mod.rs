@@ -36,6 +36,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::{Protocol, Signal, TransportConfig};
+use crate::error::Error;
+
 /// What we call ourselves: the product, then the name that OTLP gives exporters.
 pub const USER_AGENT: &str = concat!(
     "pytracingx/",
@@ -46,6 +49,17 @@ pub const USER_AGENT: &str = concat!(
 
 /// What we call ourselves where OTLP has no say.
 pub const SLS_USER_AGENT: &str = concat!("pytracingx/", env!("CARGO_PKG_VERSION"));
+
+/// Whether requests to this endpoint can be made: its path, its headers. Opens nothing.
+///
+/// # Errors
+/// [`Error::Config`], as an exchange of that protocol would be refused.
+pub fn check(config: &TransportConfig, signal: Signal) -> Result<(), Error> {
+    match config.protocol {
+        Protocol::HttpProtobuf => post::Post::new(config, "", USER_AGENT).map(drop),
+        Protocol::Grpc => grpc_call::Head::new(config, signal, USER_AGENT).map(drop),
+    }
+}
 
 /// One request. Shared bytes, so that a retry sends the same body without a copy.
 #[derive(Debug, Clone)]
