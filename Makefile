@@ -97,7 +97,7 @@ fuzz: tools ## each fuzz target for FUZZ_SECONDS
 
 .PHONY: stubs
 stubs: install ## _native.pyi says what the module has, and type checkers understand it
-	$(bin)/python -m mypy.stubtest pytracingx
+	$(bin)/python -m mypy.stubtest pytracingx._native
 	$(bin)/mypy tests/typing
 
 .PHONY: lint-python
@@ -190,11 +190,13 @@ wheel-check: wheel ## the wheel installs into an empty venv, needs nothing there
 .PHONY: venv
 venv: $(VENV)/.installed
 
-$(VENV)/.installed: tests/requirements.txt tests/requirements-sls.txt
+$(VENV)/.installed: tests/requirements.txt tests/requirements-sls.txt tests/requirements-rotel.txt
 	@$(need_python)$(need_venv):
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements-sls.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r tests/requirements-rotel.txt \
+	  || echo "rotel is not installed: test_collectors.py tells whether this platform has none"
 	touch $@
 
 .PHONY: tools

@@ -158,6 +158,13 @@ fn put_word(out: &mut Vec<u8>, tag: u8, id: StrId) {
     out.extend_from_slice(&(u32::from(tag) | id.0 << 8).to_ne_bytes());
 }
 
+/// The word that an attribute item with an interned key begins with; for INT and DOUBLE, eight bytes follow.
+#[inline]
+pub fn item_word(tag: u8, key: StrId) -> [u8; 4] {
+    debug_assert!(key != StrId::NONE && key.0 < 1 << 24);
+    (u32::from(tag) | key.0 << 8).to_ne_bytes()
+}
+
 #[inline]
 fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_ne_bytes());

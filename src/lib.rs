@@ -37,6 +37,7 @@
 //!   themselves), [`accumulate`] (cells: sums, buckets),
 //!   [`aggregate`] (series, temporality, exemplars, points), [`observe`] (instruments that are asked).
 //! - log records: [`log_routes`] (which destination wants which).
+//! - LLM requests and scheduler steps, made of the above: [`generation`].
 //! - what becomes of a record: [`batch`], [`redact`], [`encode`], [`exporter`], [`transport`].
 //! - what the user said: [`config`], [`limits`], [`resource`]; what happened: [`stats`], [`diagnostics`].
 //! - the operating system: [`sys`]; time: [`clock`]; the start and the end: [`session`].
@@ -74,6 +75,8 @@ pub mod accumulate;
 
 pub mod batch;
 pub mod emit;
+
+pub mod generation;
 
 pub mod aggregate;
 pub mod redact;

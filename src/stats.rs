@@ -128,11 +128,11 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Counts one; the owning thread only.
+    /// Counts so many; the owning thread only.
     #[inline]
-    pub fn count(&self, wanted: bool) {
+    pub fn count(&self, wanted: bool, spans: u64) {
         let count = if wanted { &self.wanted } else { &self.sampled_out };
-        count.store(count.load(Relaxed) + 1, Relaxed);
+        count.store(count.load(Relaxed) + spans, Relaxed);
     }
 }
 
@@ -339,7 +339,7 @@ pub struct LaneStats {
 pub struct MeasurementStats {
     /// Taken.
     pub recorded: u64,
-    /// Of these, folded because the thread's lane was full.
+    /// Of these, folded because the thread's lane was full, or many came at once.
     pub folded: u64,
     /// Of these, those that joined the overflow series of their stream.
     pub overflowed: u64,

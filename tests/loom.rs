@@ -55,6 +55,23 @@ fn records_arrive_whole_once_and_in_order() {
     });
 }
 
+/// A run is published with one store for each block: its records arrive whole, once, in order, and never before.
+#[test]
+fn a_run_arrives_whole_once_and_in_order() {
+    explore(10, |seen| {
+        let (mut writer, mut reader) = model::lane(4, 4);
+        let writing = thread::spawn(move || {
+            assert_eq!(writer.push(1), Outcome::Pushed);
+            assert_eq!(writer.push_run(&[2, 3, 4]), 3);
+        });
+        let early = reader.drain();
+        seen.while_writing.fetch_add(early.len(), Ordering::Relaxed);
+        writing.join().unwrap();
+        let all: Vec<u8> = early.into_iter().chain(reader.drain()).collect();
+        assert_eq!(all, [1, 2, 3, 4]);
+    });
+}
+
 /// Two blocks are the whole budget, so the writer uses again what the reader gave back; what did not fit is refused,
 /// never overwritten.
 #[test]

@@ -13,8 +13,14 @@ use pytracingx::attrs::{self, Items, Link, Text, Value};
 use pytracingx::batch::Batch;
 use pytracingx::config::SamplerConfig;
 use pytracingx::emit::{
-    self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanIds, Start, StatusUpdate, Thread,
+    self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanBatch, SpanIds, Start, StatusUpdate, Thread,
+    Times,
 };
+use pytracingx::generation::arrivals::{EXACT, RUN};
+use pytracingx::generation::names::{Names, Side};
+use pytracingx::generation::series::Series;
+use pytracingx::generation::step::{Loop, Step};
+use pytracingx::generation::{Begin, Generation};
 use pytracingx::ids::{SpanId, TraceId};
 use pytracingx::instruments::Definition;
 use pytracingx::intern::{Interner, Scope};
@@ -60,7 +66,9 @@ static ALLOCATOR: Counting = Counting;
 const SESSION: u64 = 1;
 const ROUNDS: usize = 20;
 const TREES: usize = 500;
-const SPANS: usize = TREES * SPANS_OF_A_TREE;
+const BATCH: usize = 32;
+const BATCHES: usize = 20;
+const SPANS: usize = TREES * SPANS_OF_A_TREE + BATCHES * BATCH;
 const SPANS_OF_A_TREE: usize = 5;
 const MEASUREMENTS: usize = TREES * 3;
 const LOGS: usize = TREES * 2;
@@ -175,6 +183,38 @@ fn measure(index: usize, instrument: u32, binding: u32) {
     });
 }
 
+/// A batch of finished spans: numbers, texts and a constant.
+fn record_batch(index: usize, parent: &Parent) {
+    let name = |thread: &Thread, text: &'static [u8]| match thread.intake.strings.intern(text) {
+        Some(id) => Text::Id(id),
+        None => Text::Inline(text),
+    };
+    with(|thread| {
+        let mut rows = thread.take_rows();
+        for row in 0..BATCH {
+            rows.add(thread, row, parent);
+        }
+        if let Text::Id(tokens) = name(thread, b"tokens") {
+            let (indices, numbers) = rows.indices_and_numbers();
+            let from = numbers.len();
+            numbers.extend(indices.map(|row| (row + index) as u64));
+            rows.add_numbers(tokens, false, from);
+        }
+        rows.add_value(name(thread, b"gen_ai.request.model"), Value::Str(b"qwen3-8b"));
+        let key = name(thread, b"text");
+        let mut column = rows.item_column();
+        while let Some(row) = column.next_index() {
+            column.put(|items| attrs::put_attribute(items, key, Value::Str(&[b'x'; 100][..row])));
+        }
+        column.finish();
+        let (start, end) = (Times::One(1), Times::One(2));
+        let batch =
+            SpanBatch { name: name(thread, b"decode"), kind: SpanKind::Internal, scope: 0, start, end };
+        assert_eq!(thread.record_rows(&batch, &mut rows), BATCH);
+        thread.return_rows(rows);
+    });
+}
+
 /// A log record that is a text alone, and one with everything.
 fn log(index: usize) {
     let record = LogRecord { severity_number: 9, scope: 0, span: SpanIds::default(), unix_nano: None };
@@ -191,6 +231,51 @@ fn log(index: usize) {
     });
 }
 
+/// Allocations of a generation's first tokens, of many later ones, and of steps, when all has been done once.
+fn generation() -> [usize; 3] {
+    let start = Start {
+        name: Text::Inline(b"chat"),
+        kind: SpanKind::Server,
+        scope: 0,
+        parent: None,
+        start_unix_nano: None,
+        ids: None,
+    };
+    let begin = Begin {
+        start,
+        operation: b"chat",
+        provider: b"vllm",
+        model: b"qwen3-8b",
+        input_tokens: None,
+        names: Names::Latest,
+        detail: None,
+        detail_if_slower_than_nano: 0,
+    };
+    let mut generation = with(|thread| Generation::begin(thread, &begin));
+    let allocations = |work: &mut dyn FnMut()| {
+        let before = ALLOCATIONS.get();
+        work();
+        ALLOCATIONS.get() - before
+    };
+    let first = allocations(&mut || (0..EXACT).for_each(|_| generation.token()));
+    (0..=RUN).for_each(|_| generation.token());
+    let later = allocations(&mut || (0..20 * RUN).for_each(|_| generation.token()));
+    assert_eq!(generation.tokens(), (EXACT + 21 * RUN + 1) as u64);
+    generation.discard();
+
+    let series = with(|thread| Series::of(thread, Side::Step, Names::Latest, &[]));
+    let mut turns = Loop::default();
+    let mut step = |_| {
+        let mut step = Step::NONE;
+        step.fields[0] = Some(Number::Int(8));
+        let turn = turns.begin(1);
+        with(|thread| step.begin(thread, turn, series.clone(), Some(&begin.start)));
+        turns.end(with(|thread| step.end(thread, None)).expect("it was open"));
+    };
+    step(0);
+    [first, later, allocations(&mut || (0..100).for_each(&mut step))]
+}
+
 fn main() {
     let (intake, mut drainer) = session();
     let instrument = intake.instruments.register(&counter("requests")).expect("room for one").id;
@@ -202,6 +287,14 @@ fn main() {
     let recording = thread::spawn(move || {
         let mut event = Vec::new();
         attrs::put_attribute(&mut event, Text::Inline(b"index"), Value::Int(1));
+        let parent = Parent {
+            trace_id: TraceId([7; 16]),
+            span_id: SpanId([7; 8]),
+            trace_flags: 1,
+            decision: None,
+            is_remote: true,
+            trace_state: Some("vendor=1".into()),
+        };
         let mut counts = Vec::with_capacity(ROUNDS);
         for round in 0..ROUNDS {
             let before = ALLOCATIONS.get();
@@ -210,11 +303,14 @@ fn main() {
                 measure(index, instrument, binding);
                 log(index);
             }
+            for index in 0..BATCHES {
+                record_batch(index, &parent);
+            }
             counts.push(ALLOCATIONS.get() - before);
             recorded.send(()).unwrap();
             is_drained.recv().unwrap();
         }
-        counts
+        (counts, generation())
     });
     let mut batch = Batch::default();
     for round in 0..ROUNDS {
@@ -228,11 +324,13 @@ fn main() {
         batch.clear();
         drained.send(()).unwrap();
     }
-    let counts = recording.join().expect("the recording thread");
+    let (counts, of_a_generation) = recording.join().expect("the recording thread");
     emit::retract();
     assert_eq!(DropCounts::read(&intake.counters.spans_dropped).total(), 0, "spans lost");
     assert_eq!(DropCounts::read(&intake.counters.logs_dropped).total(), 0, "log records lost");
     let (warm_up, later) = counts.split_first().expect("some rounds");
     assert!(*warm_up > 0, "the first round allocates its storage; this counter counts nothing");
     assert!(later.iter().all(|count| *count == 0), "allocations by round of {TREES} requests: {counts:?}");
+    // 64, 128, … 4,096 arrivals.
+    assert_eq!(of_a_generation, [7, 0, 0], "allocations of {EXACT} tokens, of 20 runs more, of 100 steps");
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -127,6 +128,17 @@ def stdlib_loop(handler: logging.Handler) -> Loop:
     return info
 
 
+# Requests that run in one step of the batch benchmark, and what each span of the step has. A library that
+# records them in one call has a row for each way of giving them: "N × what, how".
+BATCH_SIZES = (32, 256)
+NO_ATTRIBUTES, TWO_ATTRIBUTES = "no attributes", "2 attributes"
+
+
+def columns(size: int) -> tuple[list[int], list[float]]:
+    """An int and a float for each request."""
+    return list(range(1000, 1000 + size)), [request / 7 for request in range(size)]
+
+
 def spans_with_three_attributes(start_span: Any, count: int) -> None:
     """The work of the throughput and memory benchmarks, for such a library."""
     for number in range(count):
@@ -149,8 +161,16 @@ class Adapter:
         """The operations that this library has."""
         raise NotImplementedError
 
+    def llm_loops(self) -> dict[str, Loop]:
+        """The rows of the llm table, see llm_loops.py."""
+        raise NotImplementedError
+
     def three_attributes(self, count: int) -> None:
         """Spans with three attributes: throughput and memory."""
+        raise NotImplementedError
+
+    def batch_loops(self, size: int) -> dict[str, Loop]:
+        """Loops over steps of one span for each of so many requests, which are open meanwhile."""
         raise NotImplementedError
 
 
@@ -192,8 +212,66 @@ class Pytracingx(Adapter):
             STDLIB: stdlib_loop(SLSLoggingHandler()),
         }
 
+    def llm_loops(self) -> dict[str, Loop]:
+        import llm_loops
+
+        if hasattr(self.ptx, "generation"):
+            return llm_loops.native(self.ptx)
+        meter = self.ptx.get_meter("bench")
+        return llm_loops.by_hand(self.ptx.start_span, meter.histogram, lambda name: meter.gauge(name).record)
+
     def three_attributes(self, count: int) -> None:
         spans_with_three_attributes(self.ptx.start_span, count)
+
+    def batch_loops(self, size: int) -> dict[str, Loop]:
+        tokens, shares = columns(size)
+        ptx = self.ptx
+        if not hasattr(ptx, "record_spans"):
+            # 0.3.0: the current span is the parent, and the time is now.
+            def bare(count: int) -> None:
+                for _ in range(count):
+                    for _request in range(size):
+                        with ptx.start_span("decode"):
+                            pass
+
+            def two(count: int) -> None:
+                for _ in range(count):
+                    for request in range(size):
+                        attributes = {"tokens": tokens[request], "share": shares[request]}
+                        with ptx.start_span("decode", attributes=attributes):
+                            pass
+
+            return {f"{size} × {NO_ATTRIBUTES}": bare, f"{size} × {TWO_ATTRIBUTES}": two}
+        parents = [ptx.start_span("request", activate=False) for _ in range(size)]
+        prepared = ptx.parent_set(parents)
+        for parent in parents:
+            parent.end()
+        lists = {"tokens": tokens, "share": shares}
+        arrays = {"tokens": array("q", tokens), "share": array("d", shares)}
+
+        def loop(parents: Any, attributes: Any) -> Loop:
+            def steps(count: int) -> None:
+                for _ in range(count):
+                    began = time.time_ns()
+                    ptx.record_spans("decode", parents, began, began, attributes)
+
+            return steps
+
+        def one_by_one(count: int) -> None:
+            for _ in range(count):
+                began = time.time_ns()
+                for request, parent in enumerate(parents):
+                    attributes = {"tokens": tokens[request], "share": shares[request]}
+                    ptx.record_span("decode", began, began, attributes, parent=parent)
+
+        return {
+            f"{size} × {NO_ATTRIBUTES}, a ParentSet": loop(prepared, None),
+            f"{size} × {NO_ATTRIBUTES}, a list of spans": loop(parents, None),
+            f"{size} × {TWO_ATTRIBUTES}, a ParentSet and lists": loop(prepared, lists),
+            f"{size} × {TWO_ATTRIBUTES}, a ParentSet and arrays": loop(prepared, arrays),
+            f"{size} × {TWO_ATTRIBUTES}, lists of spans and values": loop(parents, lists),
+            f"{size} × one by one": one_by_one,
+        }
 
 
 class Floor(Adapter):
@@ -252,7 +330,7 @@ class OpenTelemetry(Adapter):
     def loops(self) -> dict[str, Loop]:
         return {**span_loops(self.tracer.start_as_current_span), **self.metric_loops(), **self.log_loops()}
 
-    def metric_loops(self) -> dict[str, Loop]:
+    def meter(self) -> Any:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -260,7 +338,18 @@ class OpenTelemetry(Adapter):
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{self.endpoint}/v1/metrics"))
         provider = MeterProvider([reader])
         self.providers.append(provider)
-        meter = provider.get_meter("bench")
+        return provider.get_meter("bench")
+
+    def llm_loops(self) -> dict[str, Loop]:
+        import llm_loops
+
+        meter, start_span = self.meter(), self.tracer.start_as_current_span
+        return llm_loops.by_hand(
+            start_span, meter.create_histogram, lambda name: meter.create_gauge(name).set
+        )
+
+    def metric_loops(self) -> dict[str, Loop]:
+        meter = self.meter()
         histogram, gauge = meter.create_histogram("histogram"), meter.create_gauge("gauge")
         return metric_loops(meter.create_counter("counter"), None, histogram, gauge.set)
 
@@ -290,6 +379,28 @@ class OpenTelemetry(Adapter):
 
     def three_attributes(self, count: int) -> None:
         spans_with_three_attributes(self.tracer.start_as_current_span, count)
+
+    def batch_loops(self, size: int) -> dict[str, Loop]:
+        from opentelemetry.trace import set_span_in_context
+
+        tokens, shares = columns(size)
+        start_span = self.tracer.start_span
+        contexts = [set_span_in_context(start_span("request")) for _ in range(size)]
+
+        def bare(count: int) -> None:
+            for _ in range(count):
+                began = time.time_ns()
+                for context in contexts:
+                    start_span("decode", context, start_time=began).end(began)
+
+        def two(count: int) -> None:
+            for _ in range(count):
+                began = time.time_ns()
+                for request, context in enumerate(contexts):
+                    attributes = {"tokens": tokens[request], "share": shares[request]}
+                    start_span("decode", context, attributes=attributes, start_time=began).end(began)
+
+        return {f"{size} × {NO_ATTRIBUTES}": bare, f"{size} × {TWO_ATTRIBUTES}": two}
 
 
 class Datadog(Adapter):

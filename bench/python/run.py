@@ -1,7 +1,7 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|throughput|latency|memory|sls|transport|isolation|rust …] [--check]
-[--out FOLDER] [--python PYTHON]
+python bench/python/run.py [hot_path|batch|throughput|latency|memory|llm|sls|transport|isolation|rust …]
+[--check] [--out FOLDER] [--python PYTHON]
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import batch
 import hot_path
 import isolation
 import latency
+import llm
 import memory
 import sls
 import throughput
@@ -24,9 +26,11 @@ from sink import Sink
 
 PYTHON_BENCHMARKS = {
     "hot_path": hot_path.run,
+    "batch": batch.run,
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "llm": llm.run,
     "sls": sls.run,
     "transport": transport.run,
     "isolation": isolation.run,

@@ -15,11 +15,13 @@ import sys
 import time
 from typing import Any
 
-from adapters import ADAPTERS, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, stdlib_loop
+from adapters import ADAPTERS, BATCH_SIZES, LOGS, LOOP, MEASUREMENTS, NULL, SPANS, Adapter, Loop, stdlib_loop
 from sls_adapters import SLS_ADAPTERS, SlsAdapter
 
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
+# Between two bursts of a scheduler's steps.
+PAUSE_S = 0.005
 
 
 def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
@@ -48,6 +50,62 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
         for signal, rows in [("spans", SPANS), ("measurements", MEASUREMENTS), ("logs", LOGS)]
     }
     return {"ns": medians, **recorded}
+
+
+def llm(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
+    """Median ns of a token, a step and a generation, and how many spans that were."""
+    from llm_loops import GENERATION, LONG, STEP, TOKEN
+
+    adapter.start(endpoint, every_signal=True)
+    nanoseconds, spans = {}, 0
+    # All repeats of a row fit a ring of ours: what is measured is recording.
+    operations = {TOKEN: count, STEP: count // 10, GENERATION: count // 100}
+    for name, loop in adapter.llm_loops().items():
+        of_one = operations[name]
+        loop(of_one * repeats)
+        gc.collect()
+        time.sleep(SETTLE_S)
+        values = []
+        for _ in range(repeats):
+            began = time.perf_counter_ns()
+            loop(of_one)
+            values.append((time.perf_counter_ns() - began) / of_one)
+        nanoseconds[name] = sorted(values)[len(values) // 2]
+        spans += 2 * repeats * (of_one // LONG if name == TOKEN else of_one)
+    adapter.stop()
+    return {"ns": nanoseconds, "spans": spans}
+
+
+def batch(adapter: Adapter, endpoint: str, bursts: int, spans: int, alone: int) -> dict[str, Any]:
+    """Median ns per span of each loop over a scheduler's steps: in bursts of so many spans, and alone.
+
+    Between bursts, and before each step alone, is a pause: the exporter catches up, and caches get cold.
+    """
+    adapter.start(endpoint)
+    nanoseconds: dict[str, float] = {}
+    single: dict[str, float] = {}
+    recorded = 0
+
+    def timed(loop: Loop, steps: int, size: int, times: int) -> float:
+        taken = []
+        for _ in range(times):
+            time.sleep(PAUSE_S)
+            began = time.perf_counter_ns()
+            loop(steps)
+            taken.append((time.perf_counter_ns() - began) / steps / size)
+        return sorted(taken)[len(taken) // 2]
+
+    for size in BATCH_SIZES:
+        loops = adapter.batch_loops(size)
+        steps = max(1, spans // size)
+        for name, loop in loops.items():
+            loop(steps)
+            nanoseconds[name] = timed(loop, steps, size, bursts)
+            single[name] = timed(loop, 1, size, alone)
+            time.sleep(SETTLE_S)
+        recorded += size + len(loops) * ((bursts + 1) * steps + alone) * size
+    adapter.stop()
+    return {"ns": nanoseconds, "alone_ns": single, "spans": recorded}
 
 
 def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
@@ -179,7 +237,14 @@ def sls(adapter: SlsAdapter, endpoint: str, count: int, stdlib: int) -> dict[str
     }
 
 
-TASKS = {"hot_path": hot_path, "throughput": throughput, "latency": latency, "memory": memory}
+TASKS = {
+    "hot_path": hot_path,
+    "batch": batch,
+    "throughput": throughput,
+    "latency": latency,
+    "memory": memory,
+    "llm": llm,
+}
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "Counter",
     "ExtractedContext",
     "Gauge",
+    "Generation",
     "Histogram",
     "Logger",
     "Meter",
@@ -39,11 +40,15 @@ __all__ = [
     "ObservableUpDownCounter",
     "Observation",
     "OtlpLogSink",
+    "ParentSet",
     "RawOtlp",
     "Redact",
     "SlsLogSink",
     "Span",
     "SpanContext",
+    "SpanTemplate",
+    "Step",
+    "StepRecorder",
     "TraceSink",
     "Tracer",
     "UpDownCounter",
@@ -75,6 +80,7 @@ __all__ = [
     "extract_headers",
     "force_flush",
     "from_monotonic",
+    "generation",
     "get_baggage",
     "get_logger",
     "get_meter",
@@ -84,11 +90,14 @@ __all__ = [
     "is_initialized",
     "new_context",
     "now",
+    "parent_set",
     "record_span",
+    "record_spans",
     "restore_context",
     "shutdown",
     "start_span",
     "stats",
+    "step_recorder",
     "use_span",
 ]
 
@@ -132,12 +141,23 @@ _ExcInfo: TypeAlias = (
     | None
 )
 _SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
+_TokenDetail: TypeAlias = Literal["none", "array", "events"]
+_SemConv: TypeAlias = Literal["latest", "legacy", "both"]
 _StatusCode: TypeAlias = Literal["unset", "ok", "error"]
 # str, bool, int, float and bytes, and lists, tuples and dicts of these, keep their type; any other object becomes text.
 _Attributes: TypeAlias = Mapping[str, object]
-_Context: TypeAlias = Span | SpanContext
-_Current = TypeVar("_Current", Span, SpanContext)
+_Context: TypeAlias = Span | SpanContext | Generation
+_Current = TypeVar("_Current", Span, SpanContext, Generation)
 _Links: TypeAlias = Iterable[_Context | tuple[_Context, _Attributes | None]]
+_Parents: TypeAlias = ParentSet | Iterable[_Context | None]
+
+class _Column(Protocol):
+    """A buffer, an array or a tensor; what it holds is seen at run time."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+_Times: TypeAlias = int | _Column
 _Header: TypeAlias = str | bytes
 _CarrierIn: TypeAlias = Mapping[Any, Any] | Iterable[tuple[_Header, _Header]]
 _CarrierOut: TypeAlias = MutableMapping[str, str] | list[tuple[str, str]] | list[tuple[bytes, bytes]]
@@ -791,7 +811,7 @@ class Span:
 class Tracer:
     """Starts spans under one instrumentation scope. Made by get_tracer(); works before init() and in every session.
 
-    As OpenTelemetry's Tracer. The module's own start_span() and record_span() are those of a tracer named 'pytracingx'.
+    As OpenTelemetry's Tracer. The module's own functions of these names are those of a tracer named 'pytracingx'.
     """
     def start_span(
         self,
@@ -857,6 +877,169 @@ class Tracer:
         Raises:
             ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.
         """
+    def record_spans(
+        self,
+        name: str,
+        parents: _Parents,
+        start_time: _Times,
+        end_time: _Times,
+        attributes: _Attributes | None = None,
+        kind: _SpanKind = "internal",
+    ) -> int:
+        """Records many finished spans in one call: one for each parent, as a scheduler's step over its batch makes them.
+
+        Args:
+            name: As for start_span(), of all of them.
+            parents: Iterable of N Span, SpanContext or None; or a ParentSet made once with parent_set(), which is fastest. A row
+                whose parent is None or unsampled is skipped.
+            start_time: Integer Unix nanoseconds (see now()) for all rows, or a column of N. Anything else is counted and replaced
+                by now.
+            end_time: As start_time; one before the start counts as equal to it.
+            attributes: Mapping, as for start_span(). A list, a tuple, or memory of numbers (array.array, numpy, memoryview, a
+                tensor in the processor's memory) is a column: a value for each row, None for none. Everything else is the same
+                for all rows, and converted once.
+            kind: As for start_span().
+
+        Returns:
+            How many were recorded: rows that are not skipped, and found room.
+
+        Raises:
+            ValueError: a column that has not N values, by its name; unknown kind.
+            TypeError: parents that cannot be iterated over. Values of odd types do not raise: they degrade, and are counted.
+
+        Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
+        cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
+        is wanted nothing else is looked at, not even lengths.
+        """
+
+@final
+class SpanTemplate:
+    """Name, kind and constant attributes of spans, converted once: each span pays only for what varies.
+
+        decode = SpanTemplate('decode', attributes={'gen_ai.request.model': 'qwen3-8b'})
+        with decode({'batch_size': 8}) as span: ...
+        decode.record_spans(parents, began, ended, {'tokens': tokens})
+
+    Calling it starts a span, as start_span() does.
+
+    Args:
+        name: The spans' name.
+        kind: As for start_span().
+        attributes: Mapping, as for start_span(), read now. An attribute of the same key given later wins.
+        tracer: A Tracer whose instrumentation scope the spans have; default the module's.
+
+    Raises:
+        TypeError: a name that is no str, attributes that are no mapping, a tracer that is none.
+        ValueError: unknown kind.
+
+    Make it once and keep it: works before init(), in every session and in forked children.
+    """
+    def __new__(
+        cls,
+        name: str,
+        kind: _SpanKind = "internal",
+        attributes: _Attributes | None = None,
+        *,
+        tracer: Tracer | None = None,
+    ) -> Self: ...
+    def __call__(
+        self,
+        attributes: _Attributes | None = None,
+        *,
+        parent: _Context | None = None,
+        links: _Links | None = None,
+        start_time: int | None = None,
+        activate: bool = True,
+    ) -> Span: ...
+    def record(
+        self,
+        start_time: int,
+        end_time: int,
+        attributes: _Attributes | None = None,
+        *,
+        parent: _Context | None = None,
+        links: _Links | None = None,
+        status: _StatusCode | tuple[_StatusCode, str | None] | None = None,
+        span_context: SpanContext | None = None,
+    ) -> SpanContext:
+        """Records a finished span, as record_span() does.
+
+        Args:
+            start_time: Integer Unix nanoseconds (see now() and from_monotonic()). Anything else is counted and replaced by now.
+            end_time: As start_time; one before it counts as equal to it.
+            attributes: Mapping of what varies, as for start_span().
+            parent: A Span or SpanContext; default the current one.
+            links: As for start_span().
+            status: 'ok', 'error', or a (code, description) pair; default unset.
+            span_context: Ids and sampling decision drawn in advance with new_context(); default drawn now.
+
+        Returns:
+            The span's SpanContext, for children and links.
+
+        Raises:
+            ValueError: unknown status.
+        """
+    def record_spans(
+        self,
+        parents: _Parents,
+        start_time: _Times,
+        end_time: _Times,
+        attributes: _Attributes | None = None,
+    ) -> int:
+        """Records many finished spans in one call, as the module's record_spans() does.
+
+        Args:
+            parents: Iterable of N Span, SpanContext or None, or a ParentSet.
+            start_time: Integer Unix nanoseconds for all rows, or a column of N.
+            end_time: As start_time.
+            attributes: Mapping of what varies: columns of N, or values for all rows.
+
+        Returns:
+            How many were recorded.
+
+        Raises:
+            ValueError: a column that has not N values, by its name.
+            TypeError: parents that cannot be iterated over.
+        """
+
+@final
+class ParentSet:
+    """Parents for record_spans(), prepared once: what a step needs to know of each (ids, sampling decision, tracestate) is
+    copied out of the spans, so a step looks at no Python object at all. Made by parent_set(); as a list, it keeps its order.
+
+    A scheduler's batch changes by few requests a step, so the set follows it instead of being made anew: add() when a
+    request is admitted, discard() when it leaves. Rows behind one that leaves move up by one, as in the scheduler's own
+    list of what runs, which therefore gives the columns their order. Works before init(), in every session and in forked
+    children; a span's end does not change it.
+    """
+    def add(self, parent: _Context | None, /) -> int:
+        """Adds a row at the end.
+
+        Args:
+            parent: A Span or SpanContext. With anything else (None) the row is there and nothing is recorded for it.
+
+        Returns:
+            The row's index.
+
+        Costs a few tens of nanoseconds.
+        """
+    def discard(self, parent: _Context | None, /) -> int | None:
+        """Removes the first row of a parent; those behind it move up.
+
+        Args:
+            parent: The Span, or its SpanContext. One without ids is in no set: `del` removes its row by index.
+
+        Returns:
+            The index that the row had, None when the set had none of this parent.
+
+        Costs a nanosecond for each row.
+        """
+    def clear(self) -> None:
+        """Removes all rows."""
+    def __len__(self) -> int:
+        """Return len(self)."""
+    def __delitem__(self, key: int, /) -> None:
+        """Delete self[key]."""
 
 @final
 class ExtractedContext:
@@ -1145,10 +1328,10 @@ def stats() -> _Stats:
         spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
             `abandoned`, collected without having been ended (they are recorded).
         logs: The same of log records: `recorded`, `dropped`.
-        measurements: `recorded`; of these `folded` because the thread's ring was full (none is lost) and `overflowed`
-            into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`,
-            instruments made again with another definition. Of observable instruments: `late_observations`, collections that
-            did not wait for all of them, and `callback_errors`.
+        measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
+            and `overflowed` into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`,
+            `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
+            `late_observations`, collections that did not wait for all of them, and `callback_errors`.
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
         baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
         trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`
@@ -1309,6 +1492,53 @@ def record_span(
 
     Raises:
         ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.
+    """
+
+def record_spans(
+    name: str,
+    parents: _Parents,
+    start_time: _Times,
+    end_time: _Times,
+    attributes: _Attributes | None = None,
+    kind: _SpanKind = "internal",
+) -> int:
+    """Records many finished spans in one call: one for each parent, as a scheduler's step over its batch makes them.
+
+    Args:
+        name: As for start_span(), of all of them.
+        parents: Iterable of N Span, SpanContext or None; or a ParentSet made once with parent_set(), which is fastest. A row
+            whose parent is None or unsampled is skipped.
+        start_time: Integer Unix nanoseconds (see now()) for all rows, or a column of N. Anything else is counted and replaced
+            by now.
+        end_time: As start_time; one before the start counts as equal to it.
+        attributes: Mapping, as for start_span(). A list, a tuple, or memory of numbers (array.array, numpy, memoryview, a
+            tensor in the processor's memory) is a column: a value for each row, None for none. Everything else is the same
+            for all rows, and converted once.
+        kind: As for start_span().
+
+    Returns:
+        How many were recorded: rows that are not skipped, and found room.
+
+    Raises:
+        ValueError: a column that has not N values, by its name; unknown kind.
+        TypeError: parents that cannot be iterated over. Values of odd types do not raise: they degrade, and are counted.
+
+    Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
+    cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
+    is wanted nothing else is looked at, not even lengths.
+    """
+
+def parent_set(spans: Iterable[_Context | None] | None = None) -> ParentSet:
+    """Prepares the parents of a batch for record_spans().
+
+    Args:
+        spans: Iterable of Span, SpanContext or None, a row for each; default none.
+
+    Returns:
+        A ParentSet, to keep from step to step.
+
+    Raises:
+        TypeError: `spans` is not iterable.
     """
 
 def new_context(parent: _Context | None = None) -> SpanContext:
@@ -1845,4 +2075,278 @@ def get_meter(name: str, version: str | None = None, schema_url: str | None = No
 
     Returns:
         A Meter. May be called before init(); it works in every session.
+    """
+
+@final
+class Generation:
+    """The life of one LLM request: a span with the GenAI attributes, measurements, and times of its tokens. Made by
+    generation(); ends with end(), or by leaving `with` or `async with`.
+
+    May be used and ended on any thread or task, one at a time; leaves the current context alone. No method raises for odd
+    values; what cannot be kept is counted in stats(). After the end calls do nothing. Unreferenced and unended it is ended
+    when collected, and counted as abandoned. Holds 8 bytes for each of the first 4,096 arrivals of tokens; from there on 23 KiB
+    in all, and percentiles within 0.8 %.
+    """
+    @property
+    def context(self) -> SpanContext:
+        """The span's SpanContext: for children (parent=…) and headers; the same after the end. Without ids before init()."""
+    @property
+    def span_context(self) -> SpanContext:
+        """The span's SpanContext: for children (parent=…) and headers; the same after the end. Without ids before init()."""
+    @property
+    def token_count(self) -> int:
+        """Output tokens so far; 0 after the end."""
+    def token(self) -> None:
+        """An output token arrived, now.
+
+        Costs one clock read and one store: no lock, no system call, no allocation but for amortised growth.
+        """
+    def tokens(self, count: SupportsIndex) -> None:
+        """Some output tokens arrived at once, now.
+
+        Args:
+            count: How many, an int. They count as one arrival: percentiles of the time between tokens are those of the time
+                between arrivals. 0 is nothing; what is negative or no int is ignored, and counted in stats().
+        """
+    def tokens_at(self, times: Iterable[SupportsIndex]) -> None:
+        """Output tokens arrived at these times, one each.
+
+        Args:
+            times: Integer Unix nanoseconds (see now() and from_monotonic()), as a buffer of 64-bit integers (array.array('q'), numpy,
+                memoryview), which is fastest, or any iterable of int, in any order: beyond 4,096 tokens they are put in order within
+                runs of 256. Anything else is counted and replaced by now.
+        """
+    def stage(
+        self,
+        name: str,
+        start_time: int,
+        end_time: int | None = None,
+        attributes: _Attributes | None = None,
+    ) -> None:
+        """Records a stage of the request as a finished child span.
+
+        Args:
+            name: 'queue', 'tokenize', 'schedule', 'prefill', 'decode', 'detokenize', or any other.
+            start_time: Integer Unix nanoseconds (see now() and from_monotonic()). Anything else is counted and replaced by now.
+            end_time: As start_time; default now.
+            attributes: As for start_span().
+        """
+    def end(
+        self,
+        finish_reason: str | None = None,
+        *,
+        attributes: _Attributes | None = None,
+        end_time: int | None = None,
+        error: BaseException | str | bool | None = None,
+        input_tokens: SupportsIndex | None = None,
+        output_tokens: SupportsIndex | None = None,
+        prompt: object = None,
+        completion: object = None,
+    ) -> None:
+        """Ends the request: feeds the metrics, ends the span.
+
+        Args:
+            finish_reason: Why the model stopped ('stop', 'length', 'tool_calls', 'abort').
+            attributes: Mapping of further attributes, as for start_span(); they win over ours.
+            end_time: Integer Unix nanoseconds (see now()); default now. One before the start counts as equal to it.
+            error: An exception (its type is `error.type`, and it is recorded as an event), the class of the error as text, or True.
+                asyncio.CancelledError is no error but leaves an event `cancelled`; KeyboardInterrupt, SystemExit and GeneratorExit
+                leave nothing.
+            input_tokens: Instead of what generation() was told.
+            output_tokens: Instead of what was counted: of a client, whose chunks are not tokens.
+            prompt: What was asked, of any type an attribute can have; looked at only if `capture_content` wants it. Then it goes,
+                with `completion`, into a log record (INFO) of the logger 'pytracingx.llm.content', in the trace of this request.
+            completion: What was answered.
+
+        A second call does nothing.
+        """
+    def __enter__(self) -> Self:
+        """The generation itself."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        """Ends the generation, with the exception as error if there is one, and lets it pass."""
+    async def __aenter__(self) -> Self:
+        """The generation itself, for `async with`."""
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        """As __exit__, for `async with`."""
+
+@final
+class StepRecorder:
+    """Records the steps of one scheduler loop. Made by step_recorder(); works before init() and in every session.
+
+    Feeds llm.engine.step.duration and llm.engine.step.gap (from the end of a step to the beginning of the next: what an
+    accelerator waited for), and what a step is told: batch_size, requests_running, scheduled_tokens, kv_cache_usage,
+    requests_waiting, preemptions, prefix_cache.queries, prefix_cache.hits and prefix_cache.hit_rate.
+    """
+    def step(
+        self,
+        *,
+        batch_size: _Number | None = None,
+        scheduled_tokens: _Number | None = None,
+        kv_cache_usage: _Number | None = None,
+        preemptions: _Number | None = None,
+        prefix_cache_queries: _Number | None = None,
+        prefix_cache_hits: _Number | None = None,
+        waiting: _Number | None = None,
+    ) -> Step:
+        """A step, to be entered with `with`; what is not known yet can be set on it.
+
+        Args:
+            batch_size: Requests in the step.
+            scheduled_tokens: Tokens scheduled in it.
+            kv_cache_usage: Share of the KV cache in use, 0 to 1.
+            preemptions: Requests put back in this step.
+            prefix_cache_queries: Tokens looked up in the prefix cache in this step.
+            prefix_cache_hits: Tokens found there.
+            waiting: Requests that wait.
+
+        Values that are no numbers, negative, NaN or infinite are ignored, and counted in stats(). A few tenths of a microsecond
+        with its end.
+        """
+    def __call__(
+        self,
+        *,
+        batch_size: _Number | None = None,
+        scheduled_tokens: _Number | None = None,
+        kv_cache_usage: _Number | None = None,
+        preemptions: _Number | None = None,
+        prefix_cache_queries: _Number | None = None,
+        prefix_cache_hits: _Number | None = None,
+        waiting: _Number | None = None,
+    ) -> Step:
+        """As step()."""
+    def idle(self) -> None:
+        """Nothing to run: what passes until the next step begins is no gap."""
+
+@final
+class Step:
+    """One step of a scheduler's loop. Made by calling a StepRecorder; begins and ends with `with`.
+
+    An exception that leaves it sets status error and `error.type`; KeyboardInterrupt, SystemExit, GeneratorExit and
+    asyncio.CancelledError do not count. Unreferenced and still entered, its span is ended when collected, and counted.
+    """
+    def set(
+        self,
+        *,
+        batch_size: _Number | None = None,
+        scheduled_tokens: _Number | None = None,
+        kv_cache_usage: _Number | None = None,
+        preemptions: _Number | None = None,
+        prefix_cache_queries: _Number | None = None,
+        prefix_cache_hits: _Number | None = None,
+        waiting: _Number | None = None,
+    ) -> None:
+        """Sets what became known during the step; the last value of each counts.
+
+        Args:
+            batch_size: As for StepRecorder.step().
+            scheduled_tokens: As for StepRecorder.step().
+            kv_cache_usage: As for StepRecorder.step().
+            preemptions: As for StepRecorder.step().
+            prefix_cache_queries: As for StepRecorder.step().
+            prefix_cache_hits: As for StepRecorder.step().
+            waiting: As for StepRecorder.step().
+        """
+    def __enter__(self) -> Self:
+        """Begins the step; gives it back."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        """Ends the step; lets exceptions pass."""
+
+def generation(
+    name: str = "chat",
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    input_tokens: SupportsIndex | None = None,
+    parent: _Context | None = None,
+    start_time: int | None = None,
+    attributes: _Attributes | None = None,
+    kind: _SpanKind = "server",
+    operation: str | None = None,
+    detail: _TokenDetail = "none",
+    detail_if_slower_than_ms: _Number | None = None,
+    semconv: _SemConv | None = None,
+    capture_content: bool | float | None = None,
+) -> Generation:
+    """Begins the life of one LLM request.
+
+    Args:
+        name: The operation as the GenAI conventions call it ('chat', 'text_completion', 'embeddings'); the span is called
+            '{name} {model}', or `name` alone where `operation` is given.
+        model: The model that was asked for.
+        provider: The provider as the conventions call it ('openai', 'anthropic'), or the engine's name.
+        input_tokens: Tokens of the prompt, if known yet.
+        parent: A Span, SpanContext or Generation instead of the current span.
+        start_time: When the request arrived, in integer Unix nanoseconds (see now() and from_monotonic()); default now.
+            Anything else is counted and replaced by now.
+        attributes: Mapping of further attributes, as for start_span().
+        kind: 'server' (default) where the model runs, 'client' for its callers, which choose the metrics; or any other kind.
+        operation: Default `name`.
+        detail: Times of single tokens on the span, at most 512: 'array' (microseconds since the start, one attribute), 'events'
+            (as many as the sinks' limits allow), or 'none'. Of more tokens every second, fourth, … is kept; count and stride
+            are attributes.
+        detail_if_slower_than_ms: Keeps them only when the request took at least so long, or failed; 'array' unless `detail` says
+            otherwise.
+        semconv: 'latest' (OpenTelemetry's GenAI conventions of 1.42, status Development), 'legacy' (what vLLM and SGLang emit)
+            or 'both'; default PYTRACINGX_GEN_AI_SEMCONV, else 'latest'.
+        capture_content: Whether end(prompt=…, completion=…) records them: a bool, or the share of traces, 0 to 1. Default: off,
+            unless OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT says true (then PYTRACINGX_GEN_AI_CONTENT_SAMPLE_RATIO is
+            the share). The environment is read once per process.
+
+    Returns:
+        A Generation. Before init() one that does nothing.
+
+    Raises:
+        ValueError: unknown kind, detail or semconv. Values of odd types do not raise: they degrade.
+
+    The span has gen_ai.operation.name, gen_ai.provider.name, gen_ai.request.model, gen_ai.usage.input_tokens and output_tokens,
+    gen_ai.response.finish_reasons, time_to_first_chunk, time_per_output_token, inter_token_latency.p50, .p99 and .max (seconds)
+    and tokens_per_second. Whether or not it is sampled, it feeds gen_ai.server.time_to_first_token, time_per_output_token and
+    inter_token_latency (if it succeeded), request.duration, input_tokens and output_tokens; of kind 'client'
+    gen_ai.client.operation.time_to_first_chunk, time_per_output_chunk and duration; of both gen_ai.client.token.usage.
+    Never blocks; two microseconds with its end, and some nanoseconds a token.
+    """
+
+def step_recorder(
+    name: str,
+    *,
+    spans: SupportsIndex = 1,
+    attributes: _Attributes | None = None,
+    semconv: _SemConv | None = None,
+) -> StepRecorder:
+    """Records the steps of a scheduler's loop.
+
+    Args:
+        name: What a step is ('decode'): the name of its span, and the attribute `llm.engine.step.name`.
+        spans: Every so many steps have a span, a root of its own that sinks sample as any other; 1 (default) is every step,
+            0 none. Metrics are fed by all.
+        attributes: Mapping of the metrics' attributes ({'engine': 0}), converted now.
+        semconv: As for generation().
+
+    Returns:
+        A StepRecorder. May be called before init(); it works in every session. Make one for each loop and keep it.
+
+    Raises:
+        ValueError: unknown semconv.
+
+        step = ptx.step_recorder('decode')
+        while True:
+            with step(waiting=len(queue)) as s:
+                batch = schedule()
+                s.set(batch_size=len(batch), scheduled_tokens=batch.tokens)
+                run(batch)
     """

@@ -1,5 +1,5 @@
-//! Where measurements go while a lane is full: into cells, one for each attribute set and stream, instead of one record
-//! each. A lock that is held for one measurement, or for taking all. Memory is bounded in attribute sets and in bytes;
+//! Where measurements go while a lane is full, or when there are many at once: into cells, one for each attribute set and stream, instead of one record
+//! each. A lock that is held for one call, or for taking all. Memory is bounded in attribute sets and in bytes;
 //! beyond, measurements share the overflow set, so none is lost.
 
 use std::collections::HashMap;
@@ -88,6 +88,24 @@ impl Fold {
         entry.count += 1;
         for cell in &mut entry.cells {
             cell.record(value, ticks);
+        }
+    }
+
+    /// Takes measurements that differ in value only, as [`Fold::record`] takes each.
+    pub fn record_all(
+        &self,
+        instrument: &Instrument,
+        binding: u32,
+        attributes: &[u8],
+        values: impl Iterator<Item = Number>,
+    ) {
+        let mut state = self.state();
+        let entry = state.entry(instrument, binding, attributes);
+        for value in values {
+            entry.count += 1;
+            for cell in &mut entry.cells {
+                cell.record(value, 0);
+            }
         }
     }
 

@@ -43,6 +43,14 @@ impl AttributeList {
         }
     }
 
+    /// Begins an empty list with what another one holds.
+    #[inline]
+    pub(super) fn begin_with(&mut self, constants: &Constants) {
+        debug_assert!(self.places.is_empty());
+        self.items.extend_from_slice(&constants.list.items);
+        self.places.extend_from_slice(&constants.list.places);
+    }
+
     /// Appends an attribute whose key is known to be new.
     #[inline]
     pub fn push(&mut self, key: Text<'_>, value: Value<'_>) {
@@ -91,9 +99,45 @@ impl AttributeList {
     }
 }
 
+/// Attributes that many spans have: converted once, for one session's interner and limits.
+#[derive(Debug, Default)]
+pub struct Constants {
+    list: AttributeList,
+    dropped: u32,
+}
+
+impl Constants {
+    /// From items with inline keys, of which one may occur twice; `dropped` could not be encoded.
+    pub fn new(items: Items<'_>, dropped: u32, limit: u32, strings: &Interner) -> Self {
+        let mut constants = Self { list: AttributeList::default(), dropped };
+        for attribute in items.attributes() {
+            let key = match attribute.key {
+                // At its second sighting a text is interned, and many are to follow.
+                Text::Inline(text) => strings.intern(text).or_else(|| strings.intern(text)),
+                Text::Id(id) => Some(id),
+            };
+            let key = key.map_or(attribute.key, Text::Id);
+            if !constants.list.set(key, attribute.value, limit, Some(strings)) {
+                constants.dropped += 1;
+            }
+        }
+        constants
+    }
+
+    /// As items, with unique keys.
+    pub fn items(&self) -> &[u8] {
+        &self.list.items
+    }
+
+    /// How many were given beyond.
+    pub fn dropped(&self) -> u32 {
+        self.dropped
+    }
+}
+
 /// At least the bytes of an attribute item.
 #[inline]
-fn size_bound(key: Text<'_>, value: Value<'_>) -> usize {
+pub(super) fn size_bound(key: Text<'_>, value: Value<'_>) -> usize {
     let key = if let Text::Inline(key) = key { key.len() } else { 0 };
     let value = match value {
         Value::Str(bytes) | Value::Bytes(bytes) => bytes.len(),

@@ -16,11 +16,13 @@
 mod attributes;
 mod log;
 mod measurement;
+mod rows;
 mod span;
 
-pub use attributes::AttributeList;
+pub use attributes::{AttributeList, Constants};
 pub use log::LogRecord;
 pub use measurement::Measurement;
+pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
 pub use span::{LiveSpan, Parent, Start, StatusUpdate};
 
 use std::cell::{Cell, UnsafeCell};
@@ -135,6 +137,8 @@ pub struct Thread {
     storage: Vec<Box<Storage>>,
     /// Memory for the items of log records and measurements.
     items: Vec<u8>,
+    /// Memory for the rows of a batch.
+    rows: Option<Box<SpanRows>>,
     /// Made when the lane is full at a measurement for the first time.
     fold: Option<Arc<Fold>>,
 }
@@ -153,6 +157,7 @@ impl Thread {
             ids: IdGenerator::from_entropy(),
             storage: Vec::with_capacity(POOLED_STORAGE),
             items: Vec::new(),
+            rows: None,
             fold: None,
             intake,
         }

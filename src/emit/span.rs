@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::attributes::MAX_BYTES;
-use super::{AttributeList, Thread};
+use super::{AttributeList, Constants, Thread};
 use crate::attrs::{self, Items, Link, Text, Value, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
@@ -169,7 +169,7 @@ impl LiveSpan {
             span.flags |= u16::from(FLAG_SAMPLED);
         }
         span.recording = span.mask != 0 || thread.intake.console_spans;
-        thread.starts.count(span.recording);
+        thread.starts.count(span.recording, 1);
         if !span.recording {
             return span;
         }
@@ -239,6 +239,16 @@ impl LiveSpan {
         let intake = &thread.intake;
         if !storage.attributes.set(key, value, intake.limits.attributes, Some(&intake.strings)) {
             storage.dropped_attributes = storage.dropped_attributes.saturating_add(1);
+        }
+    }
+
+    /// Gives a span that has none yet its first attributes.
+    #[inline]
+    pub fn begin_with(&mut self, thread: &mut Thread, constants: &Constants) {
+        if self.recording {
+            let storage = self.storage(thread);
+            storage.attributes.begin_with(constants);
+            storage.dropped_attributes = constants.dropped();
         }
     }
 

@@ -153,6 +153,44 @@ impl Arena {
         });
     }
 
+    /// Has `fill` write a record at `at`, in place: its first slot, and the body behind it, which is as it was left.
+    ///
+    /// # Safety
+    /// As [`Arena::write`], with a body of `body_bytes`.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) unsafe fn fill(
+        &self,
+        block: u32,
+        at: u32,
+        body_bytes: usize,
+        fill: impl FnOnce(&mut [u8; 64], &mut [u8]),
+    ) {
+        debug_assert!(block != NONE && block <= self.count);
+        debug_assert!(at as usize >= HEADER_BYTES && at as usize + 64 + body_bytes <= BLOCK_BYTES);
+        // SAFETY: in bounds by the caller's promise; readers stay below the published tail, so nobody else accesses
+        // these bytes; memory of the region is initialised from the start, and the two parts do not overlap.
+        let (head, body) = unsafe {
+            let to = self.region.as_ptr().add((block - 1) as usize * BLOCK_BYTES + at as usize);
+            (&mut *to.cast::<[u8; 64]>(), std::slice::from_raw_parts_mut(to.add(64), body_bytes))
+        };
+        fill(head, body);
+    }
+
+    #[cfg(loom)]
+    pub(crate) unsafe fn fill(
+        &self,
+        block: u32,
+        at: u32,
+        _body_bytes: usize,
+        fill: impl FnOnce(&mut [u8; 64], &mut [u8]),
+    ) {
+        self.blocks[block as usize - 1].1[at as usize / 64].with_mut(|slot| {
+            // SAFETY: loom checks that no other access overlaps.
+            fill(unsafe { &mut *slot }, &mut []);
+        });
+    }
+
     /// Reads published bytes.
     ///
     /// # Safety

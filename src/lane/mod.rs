@@ -29,7 +29,8 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::sys::poll::Waker;
 use arena::{Arena, BLOCK_BYTES};
 use doorbell::Doorbell;
-use ring::{MAX_PAYLOAD_BYTES, Reader, Writer};
+pub use ring::MAX_PAYLOAD_BYTES;
+use ring::{Reader, Writer};
 
 /// Lanes of exited threads kept for new ones; more are closed.
 const IDLE_LANES: usize = 64;
@@ -150,6 +151,12 @@ impl Producer {
         }
     }
 
+    /// Begins a run of records that are published together, at its end.
+    #[inline]
+    pub fn run(&mut self) -> Run<'_> {
+        Run(self)
+    }
+
     /// A block was begun: the moment to wake the exporter, should it sleep.
     #[cold]
     #[inline(never)]
@@ -206,6 +213,60 @@ impl Producer {
         let pushed = self.push(&header, &ticket.to_ne_bytes());
         self.lanes.wake_if_parked();
         pushed
+    }
+}
+
+/// Records written in place and published with one release store, when it is dropped. (A block that is full is published
+/// before.)
+#[derive(Debug)]
+pub struct Run<'a>(&'a mut Producer);
+
+impl Run<'_> {
+    /// Appends a record whose payload, of `header.payload_bytes`, `fill` writes: it has to write all of it. One larger
+    /// than a block's is for [`Producer::push`]; here it finds the lane full.
+    #[inline(always)]
+    pub fn push(&mut self, header: &Header, fill: impl FnOnce(&mut [u8])) -> Result<(), PushError> {
+        let Self(Producer { writer: Some(writer), .. }) = self else {
+            return Err(PushError::Full);
+        };
+        let payload_bytes = header.payload_bytes as usize;
+        if payload_bytes > MAX_PAYLOAD_BYTES {
+            return Err(PushError::Full);
+        }
+        let head: &[u8; 64] = bytemuck::must_cast_ref(header);
+        let appended = writer.append(payload_bytes, |to, payload| {
+            *to = *head;
+            fill(payload);
+        });
+        match appended {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.0.look_at_level();
+                Ok(())
+            }
+            Err(()) => Err(PushError::Full),
+        }
+    }
+
+    /// Appends a record whose payload may be of any size, and publishes all so far.
+    #[cold]
+    pub fn push_any(&mut self, header: &Header, payload: &[u8]) -> Result<(), PushError> {
+        self.publish();
+        self.0.push(header, payload)
+    }
+
+    #[inline]
+    fn publish(&self) {
+        if let Some(writer) = &self.0.writer {
+            writer.publish();
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.publish();
     }
 }
 

@@ -38,6 +38,16 @@ impl ModelWriter {
     }
 }
 
+impl ModelWriter {
+    /// Appends as many as there is room for, then publishes them. Returns how many.
+    pub fn push_run(&mut self, values: &[u8]) -> usize {
+        let append = |value: &&u8| self.0.append(0, |slot, _| *slot = record(**value)).is_ok();
+        let appended = values.iter().take_while(append).count();
+        self.0.publish();
+        appended
+    }
+}
+
 impl ModelReader {
     /// The values read; panics when a record is torn.
     pub fn drain(&mut self) -> Vec<u8> {

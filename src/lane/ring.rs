@@ -81,7 +81,7 @@ pub(crate) struct Reader {
 }
 
 /// Largest payload that travels inside a lane.
-pub(crate) const MAX_PAYLOAD_BYTES: usize = BLOCK_BYTES - HEADER_BYTES - 64;
+pub const MAX_PAYLOAD_BYTES: usize = BLOCK_BYTES - HEADER_BYTES - 64;
 
 /// A new, empty lane. It takes its first block with its first record.
 pub(crate) fn lane(arena: &Arc<Arena>, max_blocks: u32) -> (Writer, Reader) {
@@ -124,19 +124,30 @@ impl Writer {
     #[cold]
     #[inline(never)]
     fn push_into_new_block(&mut self, head: [u8; 64], body: &[u8], need: u32) -> Result<bool, ()> {
-        if self.shared.blocks() >= self.max_blocks {
-            return Err(());
-        }
-        let block = match std::mem::replace(&mut self.spare, NONE) {
-            NONE => self.arena.take().ok_or(())?,
-            spare => spare,
-        };
+        let block = self.next_block()?;
         let at = HEADER_BYTES as u32;
         // SAFETY: a block just taken belongs to us alone and has nothing published; a record fits an empty block
         // because its payload is at most MAX_PAYLOAD_BYTES.
         unsafe { self.arena.write(block, at, &head, body) };
+        self.link(block, at + need);
+        Ok(true)
+    }
+
+    /// A block for the lane, not in it yet.
+    fn next_block(&mut self) -> Result<u32, ()> {
+        if self.shared.blocks() >= self.max_blocks {
+            return Err(());
+        }
+        match std::mem::replace(&mut self.spare, NONE) {
+            NONE => self.arena.take().ok_or(()),
+            spare => Ok(spare),
+        }
+    }
+
+    /// Makes a block, written up to `tail`, the lane's last. All of the block before is published.
+    fn link(&mut self, block: u32, tail: u32) {
         // Relaxed: published by the link below.
-        self.arena.header(block).tail.store(at + need, Ordering::Relaxed);
+        self.arena.header(block).tail.store(tail, Ordering::Relaxed);
         // Relaxed: see `Shared::blocks`. A plain add, for we are the only writer.
         self.shared.taken.store(self.shared.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         // Release: the record and the new block's header are visible to whoever follows the link. The old block's
@@ -148,8 +159,46 @@ impl Writer {
                 self.arena.header(old).next.store(block, LINK);
             }
         }
-        (self.block, self.at) = (block, at + need);
-        Ok(true)
+        (self.block, self.at) = (block, tail);
+    }
+
+    /// Has `fill` write a record in place, behind what was written before. Readers see it after [`Writer::publish`]: any
+    /// number of records for one store. Results as of [`Writer::push`].
+    #[inline(always)]
+    pub(crate) fn append(
+        &mut self,
+        body_bytes: usize,
+        fill: impl FnOnce(&mut [u8; 64], &mut [u8]),
+    ) -> Result<bool, ()> {
+        debug_assert!(body_bytes <= MAX_PAYLOAD_BYTES);
+        let need = (64 + body_bytes.next_multiple_of(64)) as u32;
+        let is_new = need > BLOCK_BYTES as u32 - self.at;
+        if is_new {
+            self.begin_block()?;
+        }
+        // SAFETY: we are the only writer, the record fits (a new block because its body is at most MAX_PAYLOAD_BYTES),
+        // and the published tail is at or before `at`. Should `fill` panic, `at` has not moved.
+        unsafe { self.arena.fill(self.block, self.at, body_bytes, fill) };
+        self.at += need;
+        Ok(is_new)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_block(&mut self) -> Result<(), ()> {
+        let block = self.next_block()?;
+        self.publish();
+        self.link(block, HEADER_BYTES as u32);
+        Ok(())
+    }
+
+    /// Makes visible what was appended.
+    #[inline]
+    pub(crate) fn publish(&self) {
+        if self.block != NONE {
+            // Release: the bytes of all records below are visible to whoever reads this tail.
+            self.arena.header(self.block).tail.store(self.at, PUBLISH);
+        }
     }
 
     /// Makes sure that the next push, of a record with this many payload bytes, is accepted. `Err` when the lane or the

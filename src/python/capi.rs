@@ -74,6 +74,63 @@ impl MethodDef {
     }
 }
 
+/// An item of a list, borrowed.
+///
+/// # Safety
+/// Attached; `list` is a list, and `index` in range.
+#[inline(always)]
+pub(super) unsafe fn list_item(list: *mut ffi::PyObject, index: ffi::Py_ssize_t) -> *mut ffi::PyObject {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        #[cfg(not(Py_LIMITED_API))]
+        return ffi::PyList_GET_ITEM(list, index);
+        #[cfg(Py_LIMITED_API)]
+        return ffi::PyList_GetItem(list, index);
+    }
+}
+
+/// `Py_buffer`: one layout since 3.0, in the limited API since 3.11.
+#[repr(C)]
+pub(super) struct Buffer {
+    pub(super) address: *mut c_void,
+    object: *mut ffi::PyObject,
+    bytes: ffi::Py_ssize_t,
+    pub(super) item_bytes: ffi::Py_ssize_t,
+    is_readonly: c_int,
+    pub(super) dimensions: c_int,
+    /// Null is unsigned bytes.
+    pub(super) format: *const c_char,
+    pub(super) shape: *const ffi::Py_ssize_t,
+    pub(super) strides: *const ffi::Py_ssize_t,
+    suboffsets: *const ffi::Py_ssize_t,
+    internal: *mut c_void,
+}
+
+impl Buffer {
+    /// `PyBUF_RECORDS_RO`: with format and strides, which need not be contiguous.
+    const RECORDS: c_int = 0x1c;
+
+    /// The buffer that an object shows, to be given back with [`Buffer::release`]. `None`: an exception is set.
+    ///
+    /// # Safety
+    /// Attached; `object` is alive. May run Python code.
+    pub(super) unsafe fn of(object: *mut ffi::PyObject) -> Option<Self> {
+        let mut buffer = std::mem::MaybeUninit::<Self>::zeroed();
+        // SAFETY: attached, alive; filled in where it succeeds.
+        unsafe {
+            let done = PyObject_GetBuffer(object, buffer.as_mut_ptr(), Self::RECORDS) == 0;
+            done.then(|| buffer.assume_init())
+        }
+    }
+
+    /// # Safety
+    /// Attached; once, by whoever got it. May run Python code.
+    pub(super) unsafe fn release(&mut self) {
+        // SAFETY: as promised by the caller.
+        unsafe { PyBuffer_Release(self) }
+    }
+}
+
 /// While it lives, allocating starts no collection. Before 3.12 a collection runs in the middle of the allocation that
 /// sets it off, and code it runs (`__del__`, a generator's `finally`) that sets a context variable frees the very tree
 /// that an outer `PyContextVar_Set` is copying: the interpreter crashes. (Python 3.9 has no call for this.)
@@ -118,6 +175,8 @@ pub(super) use resolved::*;
 /// Version-specific builds: the symbols are linked.
 #[cfg(not(Py_LIMITED_API))]
 mod direct {
+    #![expect(non_snake_case, reason = "CPython's names")]
+
     use pyo3::prelude::*;
 
     use super::ffi;
@@ -128,6 +187,22 @@ mod direct {
 
     pub(in crate::python) fn resolve(_py: Python<'_>) -> PyResult<()> {
         Ok(())
+    }
+
+    #[inline]
+    pub(super) unsafe fn PyObject_GetBuffer(
+        object: *mut ffi::PyObject,
+        buffer: *mut super::Buffer,
+        flags: std::ffi::c_int,
+    ) -> std::ffi::c_int {
+        // SAFETY: the caller's, as for the C function; one layout.
+        unsafe { ffi::PyObject_GetBuffer(object, buffer.cast(), flags) }
+    }
+
+    #[inline]
+    pub(super) unsafe fn PyBuffer_Release(buffer: *mut super::Buffer) {
+        // SAFETY: the caller's, as for the C function; one layout.
+        unsafe { ffi::PyBuffer_Release(buffer.cast()) }
     }
 
     /// Whether it was on.
@@ -170,6 +245,8 @@ mod resolved {
         set: unsafe extern "C" fn(Object, Object) -> Object,
         reset: unsafe extern "C" fn(Object, Object) -> c_int,
         utf8: unsafe extern "C" fn(Object, *mut ffi::Py_ssize_t) -> *const c_char,
+        get_buffer: unsafe extern "C" fn(Object, *mut super::Buffer, c_int) -> c_int,
+        release_buffer: unsafe extern "C" fn(*mut super::Buffer),
         /// `PyGC_Disable` and `PyGC_Enable`, in 3.10 and 3.11 only.
         collector: Option<[unsafe extern "C" fn() -> c_int; 2]>,
     }
@@ -195,6 +272,8 @@ mod resolved {
                 set: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Set")?),
                 reset: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyContextVar_Reset")?),
                 utf8: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyUnicode_AsUTF8AndSize")?),
+                get_buffer: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyObject_GetBuffer")?),
+                release_buffer: std::mem::transmute::<*mut c_void, _>(symbol(py, c"PyBuffer_Release")?),
             }
         };
         let _ = TABLE.set(table);
@@ -280,5 +359,19 @@ mod resolved {
     ) -> *const c_char {
         // SAFETY: the caller's, as for the C function.
         unsafe { (table().utf8)(text, size) }
+    }
+
+    pub(super) unsafe fn PyObject_GetBuffer(
+        object: Object,
+        buffer: *mut super::Buffer,
+        flags: c_int,
+    ) -> c_int {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().get_buffer)(object, buffer, flags) }
+    }
+
+    pub(super) unsafe fn PyBuffer_Release(buffer: *mut super::Buffer) {
+        // SAFETY: the caller's, as for the C function.
+        unsafe { (table().release_buffer)(buffer) }
     }
 }

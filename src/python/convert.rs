@@ -178,13 +178,32 @@ impl Encoder {
                 self.dropped += 1;
                 return Ok(());
             }
+            let raised = self.attribute_as(Text::Inline(&key), value);
+            self.count += u32::from(raised.is_ok());
+            raised
+        }
+    }
+
+    /// Encodes one attribute under a key that may be interned; `None` is skipped.
+    ///
+    /// # Safety
+    /// Attached, not inside `emit::with`; the object is alive.
+    pub(super) unsafe fn attribute_as(
+        &mut self,
+        key: Text<'_>,
+        value: *mut ffi::PyObject,
+    ) -> Result<(), Raised> {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if value == ffi::Py_None() {
+                return Ok(());
+            }
             self.elements = 0;
             self.start = self.items.len();
-            let raised = self.value(value, Some(Text::Inline(&key)), 0);
-            match raised {
-                Ok(()) => self.count += 1,
+            let raised = self.value(value, Some(key), 0);
+            if raised.is_err() {
                 // Containers that were being filled are not closed.
-                Err(_) => self.items.truncate(self.start),
+                self.items.truncate(self.start);
             }
             raised
         }
@@ -347,6 +366,14 @@ impl<'a> GivenName<'a> {
                 Some(known) => Ok(Self::Known(known)),
                 None => text_of(object).map(Self::Text),
             }
+        }
+    }
+
+    /// No characters.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Known(known) => known.is_empty(),
+            Self::Text(text) => text.is_empty(),
         }
     }
 

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use super::capi;
 use super::objects::Owned;
 use super::span::{SpanObject, as_span};
-use super::span_context::context_of;
+use super::span_context::{SpanContext, context_of};
 use crate::emit::{Parent, SpanIds};
 
 /// A context variable; made once at import, alive until the process ends.
@@ -173,8 +173,15 @@ unsafe fn parent_of_span(span: *mut SpanObject) -> Option<Parent> {
     live.trace_id.is_valid().then(|| live.as_parent())
 }
 
-#[cold]
 unsafe fn remote_parent(value: *mut ffi::PyObject) -> Option<Parent> {
     // SAFETY: attached; borrowed for this call.
-    unsafe { context_of(value) }.map(|context| context.as_parent())
+    unsafe {
+        let object = Borrowed::from_ptr(Python::assume_attached(), value);
+        match object.cast::<SpanContext>() {
+            Ok(context) => {
+                Some(context.get()).filter(|context| context.is_valid()).map(SpanContext::as_parent)
+            }
+            Err(_) => context_of(value).map(|context| context.as_parent()),
+        }
+    }
 }

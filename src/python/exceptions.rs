@@ -93,10 +93,7 @@ pub(super) unsafe fn leaving(span: *mut SpanObject, exception: &Bound<'_, PyAny>
         if !(*span).live.is_recording() || (*span).exception == exception.as_ptr() {
             return Ok(());
         }
-        if exception.is_instance_of::<PyKeyboardInterrupt>()
-            || exception.is_instance_of::<PySystemExit>()
-            || exception.is_instance_of::<PyGeneratorExit>()
-        {
+        if is_no_failure(exception) {
             return Ok(());
         }
         if is_cancellation(exception) {
@@ -130,8 +127,15 @@ unsafe fn record_without_status(
     Ok(())
 }
 
+/// Somebody wants the program, or the generator, to stop.
+pub(super) fn is_no_failure(exception: &Bound<'_, PyAny>) -> bool {
+    exception.is_instance_of::<PyKeyboardInterrupt>()
+        || exception.is_instance_of::<PySystemExit>()
+        || exception.is_instance_of::<PyGeneratorExit>()
+}
+
 /// `asyncio.CancelledError`, without importing asyncio.
-fn is_cancellation(exception: &Bound<'_, PyAny>) -> bool {
+pub(super) fn is_cancellation(exception: &Bound<'_, PyAny>) -> bool {
     let cancelled = || {
         let modules = exception.py().import("sys")?.getattr("modules")?;
         let asyncio = modules.get_item("asyncio.exceptions")?;
@@ -141,7 +145,7 @@ fn is_cancellation(exception: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Module and qualified name, as OpenTelemetry has it; builtins without their module.
-fn type_name(exception: &Bound<'_, PyAny>) -> String {
+pub(super) fn type_name(exception: &Bound<'_, PyAny>) -> String {
     let kind = exception.get_type();
     let name =
         kind.qualname().map_or_else(|_| "Exception".into(), |name| name.to_string_lossy().into_owned());

@@ -9,6 +9,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::objects::Owned;
+
 /// Names and order of a function's parameters.
 pub(super) struct Signature<const N: usize> {
     /// For error texts.
@@ -132,6 +134,38 @@ impl<const N: usize> Signature<N> {
     }
 }
 
+/// Calls a function in the vectorcall form with the arguments of `tp_call` and `tp_new`: a tuple, and a dict or null.
+///
+/// # Safety
+/// Attached; the objects are alive.
+pub(super) unsafe fn from_tuple_and_dict<R>(
+    args: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
+    call: impl FnOnce(*const *mut ffi::PyObject, ffi::Py_ssize_t, *mut ffi::PyObject) -> Result<R, Raised>,
+) -> Result<R, Raised> {
+    // SAFETY: attached; the tuple keeps the arguments alive, and what calls us keeps the dict unchanged.
+    unsafe {
+        let count = ffi::PyTuple_Size(args);
+        let mut all: Vec<_> = (0..count).map(|index| ffi::PyTuple_GetItem(args, index)).collect();
+        if keywords.is_null() {
+            return call(all.as_ptr(), count, ptr::null_mut());
+        }
+        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        let names = Owned(ffi::PyTuple_New(ffi::PyDict_Size(keywords)));
+        if names.0.is_null() {
+            return Err(Raised);
+        }
+        let mut index = 0;
+        while ffi::PyDict_Next(keywords, &mut position, &mut key, &mut value) != 0 {
+            ffi::Py_INCREF(key);
+            ffi::PyTuple_SetItem(names.0, index, key);
+            index += 1;
+            all.push(value);
+        }
+        call(all.as_ptr(), count, names.0)
+    }
+}
+
 /// A Python exception is set.
 #[derive(Debug)]
 pub(super) struct Raised;
@@ -184,4 +218,22 @@ pub(super) fn bool(value: bool) -> *mut ffi::PyObject {
 pub(super) fn given(argument: *mut ffi::PyObject) -> bool {
     // SAFETY: compares addresses.
     !argument.is_null() && argument != unsafe { ffi::Py_None() }
+}
+
+/// Runs `body` with an object to itself: attached is enough, except on a free-threaded build.
+///
+/// # Safety
+/// Attached; `this` is alive and of the layout `T`; `body` runs no Python code.
+#[inline(always)]
+pub(super) unsafe fn exclusively<T, R>(this: *mut ffi::PyObject, body: impl FnOnce(&mut T) -> R) -> R {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        #[cfg(Py_GIL_DISABLED)]
+        {
+            let object = Bound::from_borrowed_ptr(Python::assume_attached(), this);
+            pyo3::sync::critical_section::with_critical_section(&object, || body(&mut *this.cast()))
+        }
+        #[cfg(not(Py_GIL_DISABLED))]
+        body(&mut *this.cast())
+    }
 }

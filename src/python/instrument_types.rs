@@ -349,7 +349,7 @@ unsafe extern "C" fn bind(this: Object, args: Args, count: ffi::Py_ssize_t, name
 }
 
 /// Attribute items with inline keys, sorted by key, the last value of each.
-fn canonical(items: &[u8]) -> Box<[u8]> {
+pub(super) fn canonical(items: &[u8]) -> Box<[u8]> {
     let mut unique = AttributeList::default();
     unique.set_all(Items::new(items), u32::MAX);
     let (unique, _) = unique.within(u32::MAX);

@@ -186,10 +186,10 @@ pub(super) fn is_initialized() -> bool {
 ///     spans: `recorded`, those that were to be exported; `dropped` before they reached the exporter, by reason;
 ///         `abandoned`, collected without having been ended (they are recorded).
 ///     logs: The same of log records: `recorded`, `dropped`.
-///     measurements: `recorded`; of these `folded` because the thread's ring was full (none is lost) and `overflowed`
-///         into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`,
-///         instruments made again with another definition. Of observable instruments: `late_observations`, collections that
-///         did not wait for all of them, and `callback_errors`.
+///     measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
+///         and `overflowed` into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`,
+///         `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
+///         `late_observations`, collections that did not wait for all of them, and `callback_errors`.
 ///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
 ///     baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
 ///     trace_sinks: For each sink `endpoint`, `state` (idle, sending, backing_off, circuit_open, unsupported), `wanted`

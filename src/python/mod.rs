@@ -4,14 +4,19 @@
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called per
 //! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
-//! `span`, `methods` (the `Span` type) and `tracer`, for measurements `instrument` and `instrument_types`, for logs
-//! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`.
+//! `span`, `methods` (the `Span` type), `tracer`, `span_template` and `span_calls`, for batches of them `record_spans`,
+//! `parent_set`, `columns`, `column` and `buffer`; for measurements `instrument` and `instrument_types`, for logs
+//! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`; for LLM
+//! requests `generation`, `generation_begin` and `generation_end`, for scheduler steps `step_recorder` and `step`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;
 mod arguments;
 mod baggage;
+mod buffer;
 mod capi;
+mod column;
+mod columns;
 mod config;
 mod convert;
 mod credentials;
@@ -21,6 +26,9 @@ mod error;
 mod exceptions;
 mod fastcall;
 mod freelist;
+mod generation;
+mod generation_begin;
+mod generation_end;
 mod given_attributes;
 mod instrument;
 mod instrument_add;
@@ -36,16 +44,22 @@ mod methods;
 mod number;
 mod objects;
 mod observable;
+mod parent_set;
 mod propagation;
+mod record_spans;
 mod reentry;
 mod sinks;
 mod sls_sink;
 mod small_int;
 mod span;
+mod span_calls;
 mod span_context;
+mod span_template;
 mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;
+mod step;
+mod step_recorder;
 mod strings;
 mod time;
 mod traced;
@@ -80,6 +94,8 @@ mod _native {
     #[pymodule_export]
     use super::observable::{_observer, _runs_callbacks, Observation, Observer};
     #[pymodule_export]
+    use super::parent_set::{ParentSet, parent_set};
+    #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
     #[pymodule_export]
     use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
@@ -108,9 +124,12 @@ mod _native {
         current::prepare(module.py())?;
         span::prepare(module)?;
         tracer::prepare(module)?;
+        span_template::prepare(module)?;
         logger::prepare(module)?;
         stdlib_logging::prepare(module)?;
         instrument_types::prepare(module)?;
+        generation::prepare(module)?;
+        step_recorder::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)
     }

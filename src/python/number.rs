@@ -4,14 +4,13 @@
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::c_int;
-use std::ptr;
 
 use pyo3::ffi;
 
+use super::buffer::{Cell, Found, Numbers};
 use super::fastcall::Raised;
 use super::objects::{Owned, is_tensor, numpy_scalar, swallow, type_has};
 use super::small_int::small_int;
-use super::strings::utf8;
 use crate::record::Number;
 
 type Object = *mut ffi::PyObject;
@@ -130,16 +129,18 @@ pub(super) unsafe fn numbers(values: Object, mut each: impl FnMut(Option<Number>
     // SAFETY: as promised by the caller.
     unsafe {
         if ffi::PyList_CheckExact(values) == 0 && ffi::PyTuple_CheckExact(values) == 0 {
-            let view = Owned(ffi::PyMemoryView_FromObject(values));
-            if view.0.is_null() {
-                swallow()?;
-                if is_tensor(values) {
+            match Numbers::of(values)? {
+                Found::Numbers(column) => {
+                    for index in 0..column.len {
+                        each(Some(of_cell(column.get(index))));
+                    }
+                    return Ok(());
+                }
+                Found::Nothing if is_tensor(values) => {
                     each(None);
                     return Ok(());
                 }
-            } else if let Some(column) = Column::of(view.0)? {
-                column.numbers().for_each(|number| each(Some(number)));
-                return Ok(());
+                Found::Nothing | Found::Others => {}
             }
         }
         // A copy: code of the elements may change a list.
@@ -156,85 +157,11 @@ pub(super) unsafe fn numbers(values: Object, mut each: impl FnMut(Option<Number>
     }
 }
 
-/// A buffer's elements, copied at once (in any build: buffers themselves are not in the limited API before 3.11).
-struct Column {
-    bytes: Owned,
-    decode: fn(&[u8]) -> Number,
-    item_bytes: usize,
-}
-
-impl Column {
-    /// `None`: its elements are not numbers in this machine's format.
-    unsafe fn of(view: Object) -> Result<Option<Self>, Raised> {
-        // SAFETY: attached; a memoryview, whose attributes and methods are the interpreter's own.
-        unsafe {
-            let format = Owned(ffi::PyObject_GetAttrString(view, c"format".as_ptr()));
-            let item_bytes = Owned(ffi::PyObject_GetAttrString(view, c"itemsize".as_ptr()));
-            if format.0.is_null() || item_bytes.0.is_null() {
-                swallow()?;
-                return Ok(None);
-            }
-            let item_bytes = ffi::PyLong_AsSize_t(item_bytes.0);
-            let Some(decode) = utf8(format.0).and_then(|format| decoder(format, item_bytes)) else {
-                return Ok(None);
-            };
-            let to_bytes = Owned(ffi::PyObject_GetAttrString(view, c"tobytes".as_ptr()));
-            let bytes = if to_bytes.0.is_null() {
-                ptr::null_mut()
-            } else {
-                ffi::PyObject_CallObject(to_bytes.0, ptr::null_mut())
-            };
-            if bytes.is_null() {
-                swallow()?;
-                return Ok(None);
-            }
-            Ok(Some(Self { bytes: Owned(bytes), decode, item_bytes }))
-        }
+fn of_cell(cell: Cell) -> Number {
+    match cell {
+        Cell::Bool(truth) => Number::Int(i64::from(truth)),
+        Cell::Int(number) => Number::Int(number),
+        Cell::Large(number) => Number::Double(number as f64),
+        Cell::Double(number) => Number::Double(number),
     }
-
-    fn numbers(&self) -> impl Iterator<Item = Number> {
-        // SAFETY: attached; `bytes` is an exact bytes object that we own, and lives as long as `self`.
-        let bytes = unsafe {
-            let len = ffi::PyBytes_Size(self.bytes.0).max(0) as usize;
-            std::slice::from_raw_parts(ffi::PyBytes_AsString(self.bytes.0).cast::<u8>(), len)
-        };
-        bytes.chunks_exact(self.item_bytes).map(self.decode)
-    }
-}
-
-/// How to read an element of this format (as of the module `struct`).
-fn decoder(format: &[u8], item_bytes: usize) -> Option<fn(&[u8]) -> Number> {
-    macro_rules! int {
-        ($type:ty) => {
-            |bytes| match i64::try_from(<$type>::from_ne_bytes(bytes.try_into().unwrap_or_default())) {
-                Ok(value) => Number::Int(value),
-                // Only u64 has such values.
-                Err(_) => Number::Double(<$type>::from_ne_bytes(bytes.try_into().unwrap_or_default()) as f64),
-            }
-        };
-    }
-    macro_rules! float {
-        ($type:ty) => {
-            |bytes| Number::Double(<$type>::from_ne_bytes(bytes.try_into().unwrap_or_default()).into())
-        };
-    }
-    let native = if cfg!(target_endian = "little") { b'<' } else { b'>' };
-    let kind = match format {
-        [kind] => *kind,
-        [order, kind] if [b'@', b'=', native].contains(order) => *kind,
-        _ => return None,
-    };
-    Some(match (kind, item_bytes) {
-        (b'd', 8) => float!(f64),
-        (b'f', 4) => float!(f32),
-        (b'b' | b'h' | b'i' | b'l' | b'q' | b'n', 1) => int!(i8),
-        (b'h' | b'i' | b'l' | b'q' | b'n', 2) => int!(i16),
-        (b'i' | b'l' | b'q' | b'n', 4) => int!(i32),
-        (b'l' | b'q' | b'n', 8) => int!(i64),
-        (b'?' | b'B', 1) => int!(u8),
-        (b'H', 2) => int!(u16),
-        (b'I' | b'L' | b'N', 4) => int!(u32),
-        (b'L' | b'Q' | b'N', 8) => int!(u64),
-        _ => return None,
-    })
 }

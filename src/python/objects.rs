@@ -290,6 +290,11 @@ impl Entries {
         Ok(texts)
     }
 
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.0.len() / 2
+    }
+
     /// Keys and values, borrowed.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (*mut ffi::PyObject, *mut ffi::PyObject)> {
         self.0.chunks_exact(2).map(|pair| (pair[0], pair[1]))

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use super::activation::ExtractedContext;
 use super::arguments::Text;
+use super::generation;
 use super::span::as_span;
 use crate::context;
 use crate::emit::{LiveSpan, Parent, Thread};
@@ -257,7 +258,7 @@ fn shared(text: String) -> Option<Arc<str>> {
     (!text.is_empty()).then(|| Arc::from(text))
 }
 
-/// The context of a `Span` or `SpanContext`; `None` for anything else and for invalid ones.
+/// The context of a `Span`, a `Generation` or a `SpanContext`; `None` for anything else and for invalid ones.
 ///
 /// # Safety
 /// Attached; `object` is alive or null.
@@ -269,6 +270,8 @@ pub(super) unsafe fn context_of(object: *mut ffi::PyObject) -> Option<SpanContex
     let context = unsafe {
         if let Some(span) = as_span(object) {
             SpanContext::of(&(*span).live)
+        } else if let Some(live) = generation::span_of(object) {
+            SpanContext::of(live)
         } else {
             let object = Bound::from_borrowed_ptr(Python::assume_attached(), object);
             match object.cast::<ExtractedContext>() {

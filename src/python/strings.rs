@@ -41,6 +41,11 @@ impl<'a> Name<'a> {
         Self { text: Text::Inline(text), object: std::ptr::null_mut() }
     }
 
+    /// A text that is interned, where it can be, already.
+    pub(super) fn resolved(text: Text<'a>) -> Self {
+        Self { text, object: std::ptr::null_mut() }
+    }
+
     /// What goes into the record. Inside `emit::with`.
     #[inline]
     pub(super) fn resolve(self, thread: &Thread) -> Text<'a> {

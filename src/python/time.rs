@@ -12,7 +12,7 @@ use crate::emit;
 use crate::sys::ticks;
 
 /// 1973: below it, a number is seconds, milliseconds or microseconds of our days rather than nanoseconds.
-const EARLIEST_UNIX_NANO: i64 = 100_000_000_000_000_000;
+pub(super) const EARLIEST_UNIX_NANO: i64 = 100_000_000_000_000_000;
 
 /// An optional time argument. `None`: not given, or unusable (counted).
 ///
@@ -35,11 +35,23 @@ pub(super) unsafe fn given_unix_nano(
             ffi::PyLong_AsLongLongAndOverflow(argument, &mut overflow)
         }
     };
-    if overflow == 0 && nanos >= EARLIEST_UNIX_NANO {
-        return Ok(Some(nanos as u64));
+    let time = usable(nanos).filter(|_| overflow == 0);
+    if time.is_none() {
+        count_unusable(1, session);
     }
-    emit::with(session, |thread| thread.intake.counters.unusable_times.add(1));
-    Ok(None)
+    Ok(time)
+}
+
+/// A number that may be Unix nanoseconds.
+#[inline]
+pub(super) fn usable(nanos: i64) -> Option<u64> {
+    (nanos >= EARLIEST_UNIX_NANO).then_some(nanos as u64)
+}
+
+/// Not inside `emit::with`.
+#[cold]
+pub(super) fn count_unusable(times: u64, session: u64) {
+    emit::with(session, |thread| thread.intake.counters.unusable_times.add(times));
 }
 
 /// The current time in integer Unix nanoseconds, as every `*_time` and `timestamp` argument takes it.

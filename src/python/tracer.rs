@@ -12,15 +12,14 @@ use pyo3::prelude::*;
 
 use super::capi::{self, MethodDef};
 use super::convert::GivenName;
-use super::fastcall::{Raised, Signature, entry, given};
-use super::objects::{Owned, text_of};
-use super::span;
-use super::span_context::{self, SpanContext};
-use super::{current, methods, time};
-use crate::emit::{self, LiveSpan, Start, StatusUpdate};
+use super::fastcall::{Raised, Signature, entry};
+use super::objects::text_of;
+use super::span_calls::{Call, Finished};
+use super::span_context::SpanContext;
+use super::{current, record_spans, span, span_calls};
+use crate::emit;
 use crate::intern::Scope;
 use crate::record::SpanKind;
-use crate::sys::ticks;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -37,6 +36,8 @@ struct TracerObject {
 
 /// `Tracer`. Relaxed: stored at import, before anybody has the module.
 static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+/// See [`default_tracer`]. Relaxed: as above.
+static DEFAULT: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
 
 const START_SPAN_DOC: &std::ffi::CStr = c"start_span($self, /, name, attributes=None, kind='internal', *, parent=None, links=None, start_time=None, activate=True)
 --
@@ -84,16 +85,17 @@ Returns:
 Raises:
     ValueError: unknown kind or status. Values of odd types do not raise: they degrade, and are counted.";
 
-static METHODS: [MethodDef; 3] = [
+static METHODS: [MethodDef; 4] = [
     MethodDef::fast(c"start_span", start_span, START_SPAN_DOC),
     MethodDef::fast(c"record_span", record_span, RECORD_SPAN_DOC),
+    MethodDef::fast(c"record_spans", record_spans, record_spans::DOC),
     MethodDef::END,
 ];
 
 const DOC: &std::ffi::CStr =
     c"Starts spans under one instrumentation scope. Made by get_tracer(); works before init() and in every session.
 
-As OpenTelemetry's Tracer. The module's own start_span() and record_span() are those of a tracer named 'pytracingx'.";
+As OpenTelemetry's Tracer. The module's own functions of these names are those of a tracer named 'pytracingx'.";
 
 /// Makes the type and the module-level functions. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -122,7 +124,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     TYPE.store(tracer_type.clone().into_ptr().cast(), Ordering::Relaxed);
     module.add("Tracer", &tracer_type)?;
     let tracer = new_tracer(module.py(), default_scope())?;
-    for function in ["start_span", "record_span"] {
+    DEFAULT.store(tracer.clone().into_ptr(), Ordering::Relaxed);
+    for function in ["start_span", "record_span", "record_spans"] {
         module.add(function, tracer.getattr(function)?)?;
     }
     Ok(())
@@ -179,9 +182,25 @@ unsafe extern "C" fn dealloc(object: Object) {
     }
 }
 
-/// The tracer's scope in the session, registered at its first use there.
+/// The tracer whose methods are the module's functions: borrowed, never freed.
+pub(super) fn default_tracer() -> Object {
+    DEFAULT.load(Ordering::Relaxed)
+}
+
+/// # Safety
+/// `object` is alive.
+pub(super) unsafe fn is_tracer(object: Object) -> bool {
+    // SAFETY: alive.
+    unsafe { ffi::Py_TYPE(object) == TYPE.load(Ordering::Relaxed) }
+}
+
+/// The scope, in the session, of a tracer: registered at its first use there.
+///
+/// # Safety
+/// Attached; `tracer` is alive and a `Tracer`.
 #[inline]
-unsafe fn scope_index(tracer: *mut TracerObject, session: u64) -> u16 {
+pub(super) unsafe fn scope_index(tracer: Object, session: u64) -> u16 {
+    let tracer = tracer.cast::<TracerObject>();
     // SAFETY: alive. Relaxed: the word carries all there is.
     let index = unsafe { (*tracer).index.load(Ordering::Relaxed) };
     if index >> 16 == session & 0xffff_ffff_ffff {
@@ -219,55 +238,12 @@ unsafe extern "C" fn start_span(this: Object, args: Args, count: ffi::Py_ssize_t
             if session == 0 {
                 return Ok(span::non_recording());
             }
-            let activate = activate.is_null() || activate == ffi::Py_True() || is_true(activate);
-            let current =
-                if activate || !given(parent) { current::SPAN.get() } else { Owned(ptr::null_mut()) };
-            let inherited = current::as_parent(if given(parent) { parent } else { current.0 });
             let name = GivenName::of(name, session)?;
-            let start_time = time::given_unix_nano(start_time, session)?;
-            let scope = scope_index(this.cast(), session);
-            let object = span::allocate();
-            if object.is_null() {
-                return Err(Raised);
-            }
-            let owned = Owned(object.cast());
-            let started = emit::with(session, |thread| {
-                let start = Start {
-                    name: name.resolve(thread),
-                    kind,
-                    scope,
-                    parent: inherited.as_ref(),
-                    start_unix_nano: start_time,
-                    ids: None,
-                };
-                (*object).live = LiveSpan::start(thread, &start);
-            });
-            if started.is_none() {
-                return Ok(span::non_recording());
-            }
-            if given(attributes) {
-                span::set_attributes(object, attributes)?;
-            }
-            if given(links) && (*object).live.is_recording() {
-                methods::add_links(object, links)?;
-            }
-            if activate {
-                span::activate(object, current);
-            }
-            std::mem::forget(owned);
-            Ok(object.cast())
+            let scope = scope_index(this, session);
+            let call = Call { session, scope, kind, name, constants: None };
+            span_calls::start(&call, attributes, parent, links, start_time, activate)
         }
     })
-}
-
-#[cold]
-unsafe fn is_true(object: Object) -> bool {
-    // SAFETY: attached, alive. An exception out of `__bool__` counts as false.
-    unsafe {
-        let truth = ffi::PyObject_IsTrue(object);
-        ffi::PyErr_Clear();
-        truth > 0
-    }
 }
 
 /// The kind argument; not given is internal.
@@ -317,78 +293,44 @@ unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_
             let [name, start_time, end_time, attributes, kind, parent, links, status, span_context] =
                 SIGNATURE.parse(args, count, names)?;
             let kind = span_kind(kind)?;
-            let status = given_status(status)?;
+            let status = span_calls::given_status(status)?;
             let session = emit::session();
-            let inherited = if given(parent) {
-                current::as_parent(parent)
-            } else {
-                current::as_parent(current::SPAN.get().0)
-            };
-            let given_context = span_context::context_of(span_context);
             if session == 0 {
-                let context = given_context.unwrap_or_else(|| SpanContext::INVALID.clone());
-                return Ok(Py::new(Python::assume_attached(), context)?.into_ptr());
+                return span_calls::not_recorded(span_context);
             }
             let name = GivenName::of(name, session)?;
-            let now = ticks::unix_nano();
-            let start_time = time::given_unix_nano(start_time, session)?.unwrap_or(now);
-            let end_time = time::given_unix_nano(end_time, session)?.unwrap_or(now);
-            let scope = scope_index(this.cast(), session);
-            let drawn = given_context.as_ref();
-            let inherited = match drawn {
-                Some(context) => Some(context.as_drawn(inherited)),
-                None => inherited,
-            };
-            let object = span::allocate();
-            if object.is_null() {
-                return Err(Raised);
-            }
-            let owned = Owned(object.cast());
-            emit::with(session, |thread| {
-                let start = Start {
-                    name: name.resolve(thread),
-                    kind,
-                    scope,
-                    parent: inherited.as_ref(),
-                    start_unix_nano: Some(start_time),
-                    ids: drawn.map(|context| (context.trace_id, context.span_id)),
-                };
-                (*object).live = LiveSpan::start(thread, &start);
-            });
-            if given(attributes) {
-                span::set_attributes(object, attributes)?;
-            }
-            if given(links) && (*object).live.is_recording() {
-                methods::add_links(object, links)?;
-            }
-            if let Some((code, description)) = status {
-                let live = &mut (*object).live;
-                let update = StatusUpdate { code, description: &description };
-                emit::with(session, |thread| live.set_status(thread, update));
-            }
-            span::end(object, Some(end_time));
-            let context = SpanContext::of(&(*object).live);
-            drop(owned);
-            Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
+            let scope = scope_index(this, session);
+            let call = Call { session, scope, kind, name, constants: None };
+            let more = Finished { parent, links, status, span_context };
+            span_calls::record(&call, start_time, end_time, attributes, &more)
         }
     })
 }
 
-/// `status='error'` or `status=('error', 'why')`.
-unsafe fn given_status(status: Object) -> Result<Option<(crate::record::StatusCode, Vec<u8>)>, Raised> {
-    if !given(status) {
-        return Ok(None);
-    }
-    // SAFETY: attached, alive.
-    unsafe {
-        if ffi::PyTuple_Check(status) != 0 && ffi::PyTuple_Size(status) == 2 {
-            let code = methods::status_code(ffi::PyTuple_GetItem(status, 0))?;
-            let description = ffi::PyTuple_GetItem(status, 1);
-            let description = if given(description) { text_of(description)? } else { Vec::new() };
-            return Ok(Some((code, description)));
+unsafe extern "C" fn record_spans(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<6> = Signature::new(
+        "record_spans",
+        ["name", "parents", "start_time", "end_time", "attributes", "kind"],
+        6,
+        4,
+    );
+    entry(|| {
+        // SAFETY: as called.
+        unsafe {
+            let [name, parents, start_time, end_time, attributes, kind] =
+                SIGNATURE.parse(args, count, names)?;
+            let kind = span_kind(kind)?;
+            let session = emit::session();
+            let mut recorded = 0;
+            if session != 0 {
+                let name = GivenName::of(name, session)?;
+                let scope = scope_index(this, session);
+                let call = Call { session, scope, kind, name, constants: None };
+                recorded = record_spans::record(&call, parents, start_time, end_time, attributes)?;
+            }
+            Ok(ffi::PyLong_FromSize_t(recorded))
         }
-        Ok(Some((methods::status_code(status)?, Vec::new())))
-    }
+    })
 }
 
 /// Draws ids and the sampling decision for a span that will be recorded later, or elsewhere.

@@ -4,6 +4,7 @@
 //! is an answer that comes before its end. Sends no PINGs of its own: servers close connections for them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conn::{Conn, Dialer};
@@ -92,6 +93,28 @@ impl Grpc {
         self.dialer.pin_addresses(addresses);
     }
 
+    /// What an answer is taken for that comes in these pieces, before the server closes. Without a connection; for fuzzing.
+    #[doc(hidden)]
+    pub fn replay<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, Failure> {
+        let request =
+            Request { headers: Vec::new(), body: Arc::from(&b"message"[..]), deadline: Instant::now() };
+        let mut session = Session::new()?;
+        session.submit(&self.head.fields(&request, "1S"), prefix(&request), request.body.clone())?;
+        let mut output = Vec::new();
+        for piece in pieces {
+            session.take_output(&mut output, WRITE_BYTES)?;
+            output.clear();
+            session.feed(piece)?;
+            if session.stream().is_some_and(|stream| stream.ended || stream.reset.is_some()) {
+                return answer(session.give_up().unwrap_or_default(), &self.secrets);
+            }
+            if let Some(fault) = session.fault() {
+                return Err(Failure::Protocol(fault.to_owned()));
+            }
+        }
+        Err(Failure::Io(session.goaway().unwrap_or("closed by the server").to_owned()))
+    }
+
     /// `Some` ends the call.
     fn advance(&mut self, flight: &mut Flight, now: Instant) -> Result<Option<Response>, Failure> {
         let mut budget = STEP_BYTES;
@@ -126,6 +149,7 @@ impl Grpc {
                     if (refused || cut) && !flight.resent {
                         flight.resent = true;
                         flight.stage = Stage::Begun;
+                        self.idle_since = Some(now);
                         if turned.is_err() {
                             self.link = None;
                         }

@@ -286,9 +286,12 @@ unsafe extern "C" fn on_header(
 ) -> c_int {
     // SAFETY: nghttp2 gives a frame, whose header every kind has, name and value, valid until this returns, and the state.
     unsafe {
-        let (id, name, value) = ((*frame).hd.stream_id, slice(name, name_len), slice(value, value_len));
+        let (header, name, value) = ((*frame).hd, slice(name, name_len), slice(value, value_len));
         with_state(user_data, |state| {
-            unless_beyond(state.current(id).is_none_or(|stream| stream.take_header(name, value)))
+            // Those of a pushed request come on the same stream.
+            let is_head = u32::from(header.type_) == sys::NGHTTP2_HEADERS;
+            let stream = state.current(header.stream_id).filter(|_| is_head);
+            unless_beyond(stream.is_none_or(|stream| stream.take_header(name, value)))
         })
     }
 }

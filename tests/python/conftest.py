@@ -5,6 +5,7 @@
 `run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per
   process.
 `recording`   a session of this very process, for tests of what spans hold (recording.py).
+`session_ends`  whatever session a test began in this process ends with it.
 `sls`         the same with an SLS sink, to a server of its own (sls_session.py).
 
     def test_a_span_arrives(collector, run_python):
@@ -37,6 +38,8 @@ import pytest
 from otlp_server import OtlpServer
 from recording import Recording
 from sls_session import Session as SlsSession
+
+import pytracingx as ptx
 
 # A shell without job control starts background jobs with SIGINT ignored, and their children inherit that; with a
 # handler here, children start with the default.
@@ -149,3 +152,10 @@ def sls() -> Iterator[SlsSession]:
     session = SlsSession()
     yield session
     session.close()
+
+
+@pytest.fixture
+def session_ends() -> Iterator[None]:
+    """Without waiting for endpoints that a test left in a bad state."""
+    yield
+    ptx.shutdown(0)

@@ -11,6 +11,29 @@ from otlp_server import closed_port
 
 
 @contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server whose every connection is handed to `serve` on a thread; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            serve(connection)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+@contextmanager
 def hung() -> Iterator[str]:
     """The endpoint of a server that takes connections and requests and never says a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:

@@ -7,7 +7,8 @@ kept.
     server.spans, server.metrics, server.logs                            # what arrived so far, dicts of otlp.py
     server.requests, server.connections                                  # what was seen so far
 
-Records count as arrived only when the request carrying them was answered 2xx.
+Records count as arrived only when the request carrying them was answered 2xx. What does not depend on HTTP,
+`grpc_server.py` has too.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from otlp import Decoded, decode_logs, decode_metrics, decode_spans
+
+AnswerT = TypeVar("AnswerT")
 
 DECODERS: Mapping[str | None, Callable[[bytes], bytes]] = {
     None: bytes,
@@ -77,6 +80,11 @@ class Request:
     status: int
 
     @property
+    def accepted(self) -> bool:
+        """Answered so that the sender has nothing more to do."""
+        return self.status // 100 == 2
+
+    @property
     def spans(self) -> list[Decoded]:
         """The decoded spans of a trace request, see `otlp.decode_span`."""
         return decode_spans(self.body)
@@ -92,53 +100,46 @@ class Request:
         return decode_logs(self.body)
 
 
-class OtlpServer(ThreadingHTTPServer):
-    """Serves from construction until `close()`."""
+class Arrivals(Generic[AnswerT]):
+    """What came in and what it is to be answered, whatever the protocol; for many threads."""
 
-    daemon_threads = True
-    request_queue_size = 128
+    paths: ClassVar[Mapping[str, str]] = {
+        "traces": "/v1/traces",
+        "metrics": "/v1/metrics",
+        "logs": "/v1/logs",
+    }
 
-    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.default_answer = Answer()
+    def __init__(self, default_answer: AnswerT) -> None:
+        self.default_answer = default_answer
         self.requests: list[Request] = []
         self.connections = 0
-        self._next: deque[Answer] = deque()
+        self._next: deque[AnswerT] = deque()
         self._changed = threading.Condition()
-        self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.port = self.server_address[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        if tls:
-            # Each connection's thread shakes hands, with its first read.
-            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-            self.endpoint = f"https://localhost:{self.port}"
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
 
-    def answer_next(self, *answers: Answer) -> None:
+    def answer_next(self, *answers: AnswerT) -> None:
         """Script the next requests; further calls append."""
         with self._changed:
             self._next.extend(answers)
 
     def accepted(self, path: str) -> list[Request]:
-        """The requests to a path of this end that were answered 2xx so far, in order of arrival."""
+        """The requests to a path of this end that were accepted so far, in order of arrival."""
         with self._changed:
-            return [r for r in self.requests if r.status // 100 == 2 and r.path.endswith(path)]
+            return [request for request in self.requests if request.accepted and request.path.endswith(path)]
 
     @property
     def spans(self) -> list[Decoded]:
         """All spans delivered so far, in order of arrival."""
-        return [span for request in self.accepted("/v1/traces") for span in request.spans]
+        return [span for request in self.accepted(self.paths["traces"]) for span in request.spans]
 
     @property
     def metrics(self) -> list[Decoded]:
         """All metrics delivered so far, in order of arrival: one for each collection that had points of it."""
-        return [metric for request in self.accepted("/v1/metrics") for metric in request.metrics]
+        return [metric for request in self.accepted(self.paths["metrics"]) for metric in request.metrics]
 
     @property
     def logs(self) -> list[Decoded]:
         """All log records delivered so far, in order of arrival."""
-        return [record for request in self.accepted("/v1/logs") for record in request.logs]
+        return [record for request in self.accepted(self.paths["logs"]) for record in request.logs]
 
     def span(self, name: str) -> Decoded:
         """The only span of this name."""
@@ -193,6 +194,39 @@ class OtlpServer(ThreadingHTTPServer):
         self.wait_until(lambda: len(self.requests) >= count, timeout_s, f"{count} requests")
         return list(self.requests)
 
+    def _seen(self) -> str:
+        answers = [request.status for request in self.requests]
+        return f"{len(answers)} requests answered {answers}, {self.connections} connections"
+
+    def _take_answer(self) -> AnswerT:
+        with self._changed:
+            return self._next.popleft() if self._next else self.default_answer
+
+    def _keep(self, request: Request) -> None:
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+
+
+class OtlpServer(Arrivals[Answer], ThreadingHTTPServer):
+    """Serves from construction until `close()`."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        Arrivals.__init__(self, Answer())
+        self._open: set[socket.socket] = set()
+        ThreadingHTTPServer.__init__(self, ("127.0.0.1", port), _Handler)
+        self.port = self.server_address[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        if tls:
+            # Each connection's thread shakes hands, with its first read.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.endpoint = f"https://localhost:{self.port}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
     def drop_connections(self) -> None:
         """Close every kept-alive connection from the server's side; the listener stays."""
         with self._changed:
@@ -207,10 +241,6 @@ class OtlpServer(ThreadingHTTPServer):
         self.drop_connections()
         self._thread.join()
 
-    def _seen(self) -> str:
-        answers = [request.status for request in self.requests]
-        return f"{len(answers)} requests answered {answers}, {self.connections} connections"
-
     def _admit(self, connection: socket.socket) -> int:
         with self._changed:
             self.connections += 1
@@ -221,15 +251,6 @@ class OtlpServer(ThreadingHTTPServer):
     def _leave(self, connection: socket.socket) -> None:
         with self._changed:
             self._open.discard(connection)
-
-    def _take_answer(self) -> Answer:
-        with self._changed:
-            return self._next.popleft() if self._next else self.default_answer
-
-    def _keep(self, request: Request) -> None:
-        with self._changed:
-            self.requests.append(request)
-            self._changed.notify_all()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -290,4 +311,4 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-__all__ = ["Answer", "OtlpServer", "Request", "closed_port", "partial_success"]
+__all__ = ["Answer", "Arrivals", "OtlpServer", "Request", "closed_port", "partial_success"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -16,34 +14,12 @@ from typing import Any, Callable
 import pytest
 import trustme
 from conftest import RunPython
+from faults import listening
 from otlp_server import Answer, OtlpServer, closed_port, partial_success
 
 import pytracingx as ptx
 
 KEYS = {"signal", "endpoint", "protocol", "ok", "phase", "status", "latency_ms", "clock_skew_s", "error"}
-
-
-@contextlib.contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server whose every connection is handed to `serve` on a thread; its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    def answer(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            serve(connection)
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    yield listener.getsockname()[1]
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join()
 
 
 def never_answering(connection: socket.socket) -> None:

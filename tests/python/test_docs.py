@@ -34,7 +34,17 @@ MEMBERS = [
 CLASSES_HAVE_SIGNATURES = sys.version_info >= (3, 10)
 INSTRUMENTS = ["Counter", "UpDownCounter", "Histogram", "Gauge"]
 MADE_BY_CALLS = [
-    *["ExtractedContext", "Logger", "Meter", "Span", "Tracer", *INSTRUMENTS],
+    *[
+        "ExtractedContext",
+        "Generation",
+        "Logger",
+        "Meter",
+        "Span",
+        "Step",
+        "StepRecorder",
+        "Tracer",
+        *INSTRUMENTS,
+    ],
     *[f"Bound{name}" for name in INSTRUMENTS],
     *["ObservableCounter", "ObservableGauge", "ObservableUpDownCounter"],
 ]
@@ -158,6 +168,14 @@ queued_at, started_at = ptx.now() - 1000, ptx.now()
 parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 request = SimpleNamespace(headers={"traceparent": parent}, context=ptx.SpanContext.from_traceparent(parent))
 cache, order = SimpleNamespace(usage=lambda: 0.5), object()
+began, ended, stream, queue = queued_at, started_at, ["Hello", "."], []
+
+
+class Batch(list):
+    tokens = 8
+
+schedule = Batch
+new_tokens, kv_blocks = [1], [16]
 
 def handle(order):
     with ptx.start_span("POST /orders", {"http.response.status_code": 201}):
@@ -179,12 +197,17 @@ def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPy
         code += "".join(f"{test}()\n" for test in re.findall(r"^def (test_\w+)", block, re.MULTILINE))
         code += "assert ptx.shutdown()\n"
     run_python(code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}, prelude="")
-    assert {"chat", "tokenize", "stream", "queue", "POST /orders"} <= {
+    assert {"chat", "chat qwen2.5-72b", "decode", "tokenize", "stream", "queue", "POST /orders"} <= {
         span["name"] for span in collector.spans
     }
-    assert {metric["name"] for metric in collector.metrics} == {
-        "gen_ai.server.tokens",
+    names = {metric["name"] for metric in collector.metrics}
+    assert {name for name in names if not name.startswith(("gen_ai.", "llm.engine."))} == {
         "step.duration",
         "kv_cache.usage",
     }
+    assert {
+        "gen_ai.server.tokens",
+        "gen_ai.server.time_per_output_token",
+        "llm.engine.scheduled_tokens",
+    } <= names
     assert {log["body"] for log in collector.logs} == {"answered", "3 left"}

@@ -3,6 +3,7 @@
 mod accumulate;
 mod aggregate;
 mod batch;
+mod generation;
 mod lane;
 mod lane_threads;
 mod layering;

@@ -41,11 +41,15 @@ pub(crate) fn request(body: impl Into<Vec<u8>>, timeout: Duration) -> Request {
 
 /// What the exporter does, for one exchange: waits for its interest, steps it. Counts the steps, so that one that
 /// spins instead of waiting does not pass.
-pub(crate) fn drive(client: &mut Http1, request: Request) -> Result<Response, Failure> {
+pub(crate) fn drive(client: &mut impl Exchange, request: Request) -> Result<Response, Failure> {
     drive_within(client, request, 2_000)
 }
 
-pub(crate) fn drive_within(client: &mut Http1, request: Request, steps: usize) -> Result<Response, Failure> {
+pub(crate) fn drive_within(
+    client: &mut impl Exchange,
+    request: Request,
+    steps: usize,
+) -> Result<Response, Failure> {
     client.begin(request, Instant::now());
     for _ in 0..steps {
         if let Some(result) = client.step(Instant::now()) {
@@ -56,7 +60,7 @@ pub(crate) fn drive_within(client: &mut Http1, request: Request, steps: usize) -
     panic!("no end after {steps} steps");
 }
 
-fn wait_for(client: &Http1) {
+fn wait_for(client: &impl Exchange) {
     let now = Instant::now();
     let interest = client.interest(now);
     let wake_at = interest.wake_at.expect("a request under way has a deadline");
@@ -70,7 +74,7 @@ fn wait_for(client: &Http1) {
     wait(&mut fds, wake_at.saturating_duration_since(now));
 }
 
-pub(crate) fn post(client: &mut Http1, body: &str) -> Result<Response, Failure> {
+pub(crate) fn post(client: &mut impl Exchange, body: &str) -> Result<Response, Failure> {
     drive(client, request(body, LONG))
 }
 

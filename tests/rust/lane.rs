@@ -41,8 +41,20 @@ pub(crate) fn drain(drainer: &mut Drainer, batch: &mut Batch) -> usize {
 #[derive(Debug, Clone)]
 enum Step {
     Attach,
-    Push { producer: usize, bytes: usize, times: usize },
-    Exit { producer: usize },
+    Push {
+        producer: usize,
+        bytes: usize,
+        times: usize,
+    },
+    /// As many pushes, published together.
+    Run {
+        producer: usize,
+        bytes: usize,
+        times: usize,
+    },
+    Exit {
+        producer: usize,
+    },
     Drain,
     Shrink,
 }
@@ -56,8 +68,10 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         2 => Just(Step::Attach),
-        8 => (any::<usize>(), bytes, 1..40_usize)
+        8 => (any::<usize>(), bytes.clone(), 1..40_usize)
             .prop_map(|(producer, bytes, times)| Step::Push { producer, bytes, times }),
+        8 => (any::<usize>(), bytes, 1..40_usize)
+            .prop_map(|(producer, bytes, times)| Step::Run { producer, bytes, times }),
         1 => any::<usize>().prop_map(|producer| Step::Exit { producer }),
         2 => Just(Step::Drain),
         1 => Just(Step::Shrink),
@@ -210,13 +224,28 @@ fn follow(max_blocks: usize, budget_blocks: usize, steps: &[Step]) {
                     assert_eq!(pushed, model.push(*lane, number, bytes), "record {number}");
                 }
             }
+            Step::Run { producer, bytes, times } if !producers.is_empty() => {
+                let count = producers.len();
+                let (producer, lane) = &mut producers[producer % count];
+                let mut run = producer.run();
+                for _ in 0..times {
+                    number += 1;
+                    let (header, payload) = (header(number, bytes), payload(number, bytes));
+                    let pushed = if bytes > MAX_PAYLOAD_BYTES {
+                        run.push_any(&header, &payload)
+                    } else {
+                        run.push(&header, |to| to.copy_from_slice(&payload))
+                    };
+                    assert_eq!(pushed, model.push(*lane, number, bytes), "record {number}");
+                }
+            }
             Step::Exit { producer } if !producers.is_empty() => {
                 let count = producers.len();
                 let (producer, lane) = producers.swap_remove(producer % count);
                 drop(producer);
                 model.exit(lane);
             }
-            Step::Push { .. } | Step::Exit { .. } => {}
+            Step::Push { .. } | Step::Run { .. } | Step::Exit { .. } => {}
             Step::Drain => {
                 drain(&mut drainer, &mut batch);
                 check(&batch, &model.drain());

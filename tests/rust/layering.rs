@@ -20,6 +20,8 @@ const ROWS: &[&[&str]] = &[
     &["accumulate"],
     // The hot and the cold side meet in `lane` only.
     &["emit", "batch"],
+    // Spans, measurements and log records of one LLM request.
+    &["generation"],
     &["aggregate", "redact"],
     &["encode"],
     &["transport"],
@@ -29,7 +31,7 @@ const ROWS: &[&[&str]] = &[
     &["python"],
 ];
 
-/// The hot side; nothing but the session and Python names it, and it names nothing of the cold side.
+/// The hot side; nothing but what is made of it, the session and Python names it, and it names nothing of the cold side.
 const HOT: &str = "emit";
 
 /// From here on everything is single-threaded plain data.
@@ -224,7 +226,7 @@ fn only_session_and_python_know_the_hot_side() {
     let mut offences = Vec::new();
     for source in sources().iter().filter(|source| !source.is_root()) {
         let module = source.module();
-        let may = [HOT, "session", "python"].contains(&module.as_str());
+        let may = [HOT, "generation", "session", "python"].contains(&module.as_str());
         if !may && used(&source.code).contains(HOT) {
             offences.push(source.path.display().to_string());
         }
@@ -403,4 +405,37 @@ fn without_visibility(code: &str) -> &str {
         let restricted = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
         restricted.map_or(rest, |(_, rest)| rest).trim_start()
     })
+}
+
+/// One native thread and `poll` do it all: whatever spawns threads or tasks of its own, or makes spans of our work, stays
+/// out of the host process.
+#[test]
+fn no_runtime_is_shipped() {
+    const RUNTIMES: [&str; 12] = [
+        "async-executor",
+        "async-io",
+        "async-std",
+        "futures-executor",
+        "h2",
+        "hyper",
+        "mio",
+        "smol",
+        "tokio",
+        "tonic",
+        "tracing",
+        "tracing-core",
+    ];
+    let arguments = ["tree", "--offline", "--edges", "normal", "--features", "python", "--prefix", "none"];
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let shipped: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(["rustls", "libnghttp2-sys", "pyo3"].iter().all(|name| shipped.contains(name)), "{tree}");
+    let offences: Vec<_> =
+        RUNTIMES.iter().filter(|name| shipped.contains(*name)).map(|n| (*n).to_owned()).collect();
+    report("an async runtime or the tracing crate among the dependencies", &offences);
 }

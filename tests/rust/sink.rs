@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
-use pytracingx::config::{BatchConfig, Compression};
+use pytracingx::config::{BatchConfig, Compression, Protocol};
 use pytracingx::encode::chunk::Part;
 use pytracingx::exporter::dialect::Otlp;
 use pytracingx::exporter::request::{Now, Scratch, Settings};
@@ -448,6 +448,30 @@ fn a_sink_that_is_not_available_drops_everything_and_says_so() {
     let stats = sink.stats();
     assert_eq!((stats.wanted, stats.dropped.get(DropReason::Unsupported)), (3, 3));
     assert_eq!((stats.state, stats.last_error.as_deref()), (SinkState::Unsupported, Some("no such thing")));
+}
+
+#[test]
+fn a_server_that_does_not_know_the_signal_is_left_in_peace() {
+    let dialect = Otlp { protocol: Protocol::Grpc, envelope: plain_envelope, ..Otlp::default() };
+    let mut rig = Rig::new(Settings { dialect: Box::new(dialect), ..settings() });
+    let unknown = [("grpc-status", "12"), ("grpc-message", "unknown service")];
+    rig.push(25);
+    rig.peer.answer(answer(200, &unknown, b""));
+    rig.step();
+    assert_eq!((rig.requests().len(), rig.dropped(DropReason::Refused)), (1, 25), "with all that waited");
+    assert_eq!(rig.stats().state, SinkState::Unsupported);
+    assert_eq!(rig.stats().last_error.as_deref(), Some("gRPC UNIMPLEMENTED (12): unknown service"));
+    rig.pass(Duration::from_secs(299));
+    rig.push(10);
+    let mark = rig.sink.flush(rig.now);
+    rig.step();
+    assert_eq!((rig.requests().len(), rig.dropped(DropReason::Refused)), (1, 35));
+    assert_eq!(rig.sink.progress(mark, rig.now), Progress::Done);
+    rig.pass(Duration::from_secs(2));
+    rig.peer.answer(answer(200, &[("grpc-status", "0")], b""));
+    rig.push(10);
+    rig.step();
+    assert_eq!((rig.stats().exported, rig.stats().state), (10, SinkState::Idle), "it has learnt");
 }
 
 #[test]

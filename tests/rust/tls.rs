@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use pytracingx::config::{TlsFiles, TransportConfig, certificates};
+use pytracingx::config::{Signal, TlsFiles, TransportConfig, certificates};
 use pytracingx::error::Error;
-use pytracingx::transport::{Exchange, Failure, Http1, USER_AGENT};
+use pytracingx::transport::{Exchange, Failure, Grpc, Http1, USER_AGENT};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
+use super::h2_peer;
 use super::http::{LONG, OK, Peer, Server, client, config, drive, drive_within, post, read_request, request};
 
 /// A certificate authority and the directory for the files of one test.
@@ -121,7 +122,7 @@ pub(crate) fn answer(stream: &mut Stream) {
     while read_request(stream).is_some() && stream.write_all(OK).and_then(|()| stream.flush()).is_ok() {}
 }
 
-fn tls_failure(client: &mut Http1) -> String {
+fn tls_failure(client: &mut impl Exchange) -> String {
     let failure = post(client, "x").unwrap_err();
     let Failure::Tls(text) = &failure else { panic!("{failure}") };
     assert!(!failure.to_string().contains('\n'));
@@ -383,4 +384,29 @@ fn bad_files_are_refused_at_construction_by_name() {
 /// No part of a key file is quoted.
 fn assert_no_key(text: &str) {
     assert!(!text.contains("BEGIN") && !text.contains("MIG"), "{text}");
+}
+
+fn grpc(authority: &Authority, server: &Server) -> Grpc {
+    Grpc::new(&authority.config(server), Signal::Traces, USER_AGENT).unwrap()
+}
+
+#[test]
+fn grpc_needs_a_server_that_agrees_on_http_2() {
+    let authority = Authority::new();
+    let leaf = authority.leaf("127.0.0.1", |_| ());
+    let server = server_of(&leaf, None, &[], |stream| drop(std::io::copy(stream, &mut std::io::sink())));
+    let mut without = grpc(&authority, &server);
+    assert_eq!(tls_failure(&mut without), "the server does not offer HTTP/2, which gRPC needs");
+    assert_eq!(without.last_phase(), "tls");
+    let server = server_of(&leaf, None, &[b"http/1.1"], answer);
+    assert!(tls_failure(&mut grpc(&authority, &server)).contains("NoApplicationProtocol"));
+    // One that does: it answers the preface and our settings, and resets the call.
+    let server = server_of(&leaf, None, &[b"h2"], |stream| {
+        let reset = [&h2_peer::settings(1000)[..], &h2_peer::reset(1, 2)].concat();
+        stream.read_exact(&mut [0; 24]).and_then(|()| stream.write_all(&reset)).unwrap();
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let mut agreed = grpc(&authority, &server);
+    assert_eq!(post(&mut agreed, "x").unwrap_err(), Failure::Reset(2));
+    assert_eq!(server.connections(), 1);
 }

@@ -3,6 +3,7 @@ ignore that is not needed is an error."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, Optional
 
@@ -74,7 +75,8 @@ def lifecycle() -> None:
     for report in ptx.check(timeout_ms=500):
         assert_type(report["ok"], bool)
         assert_type(
-            report["phase"], Optional[Literal["resolve", "connect", "tls", "send", "receive", "done"]]
+            report["phase"],
+            Optional[Literal["resolve", "connect", "proxy", "tls", "send", "receive", "done"]],
         )
         assert_type(report["clock_skew_s"], Optional[float])
 
@@ -132,3 +134,19 @@ ptx.traced("name", kind="magic")  # type: ignore[call-overload]
 
 def anything(value: Any) -> None:
     ptx.start_span(value, value, value, parent=value)
+
+
+def batches(parents: list[ptx.Span], tokens: array[int]) -> None:
+    running = ptx.parent_set(parents)
+    assert_type(running, ptx.ParentSet)
+    assert_type(running.add(parents[0]), int)
+    assert_type(running.discard(parents[0].context), Optional[int])
+    assert_type(ptx.record_spans("step", [*parents, None], 1, [1, 2], {"tokens": tokens}, "client"), int)
+    assert_type(ptx.get_tracer("t").record_spans("step", running, tokens, 2), int)
+    decode = ptx.SpanTemplate("decode", "client", {"model": "m"}, tracer=ptx.get_tracer("t"))
+    with decode({"tokens": 1}, parent=parents[0]) as span:
+        assert_type(span, ptx.Span)
+    assert_type(decode.record(1, 2, {"tokens": 1}, status="ok"), ptx.SpanContext)
+    assert_type(decode.record_spans(running, 1, 2, {"tokens": tokens}), int)
+    ptx.record_spans("step", parents, 1.5, 2)  # type: ignore[arg-type]
+    ptx.record_spans("step", 5, 1, 2)  # type: ignore[arg-type]

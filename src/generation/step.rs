@@ -1,0 +1,150 @@
+//! One turn of a scheduler's loop: a span (or none), how long it took, how long nothing ran before it, and what the scheduler
+//! knows of it. Clock reads are the kernel's monotonic clock, so nothing needs converting. Allocates nothing of its own.
+
+use std::sync::Arc;
+
+use super::names::{Key, Measure};
+use super::series::{Here, Series};
+use super::{seconds, set};
+use crate::attrs::Value;
+use crate::emit::{LiveSpan, Start, StatusUpdate, Thread};
+use crate::record::{Number, StatusCode};
+use crate::sys::ticks;
+
+/// What a scheduler may know of a step: argument, attribute, measure.
+pub const FIELDS: [(&str, Key, Measure); 7] = [
+    ("batch_size", Key::BatchSize, Measure::BatchSize),
+    ("scheduled_tokens", Key::ScheduledTokens, Measure::ScheduledTokens),
+    ("kv_cache_usage", Key::KvCacheUsage, Measure::KvCacheUsage),
+    ("preemptions", Key::Preemptions, Measure::Preemptions),
+    ("prefix_cache_queries", Key::PrefixCacheQueries, Measure::PrefixCacheQueries),
+    ("prefix_cache_hits", Key::PrefixCacheHits, Measure::PrefixCacheHits),
+    ("waiting", Key::Waiting, Measure::Waiting),
+];
+const QUERIES: usize = 4;
+const HITS: usize = 5;
+
+/// Values of [`FIELDS`].
+pub type Fields = [Option<Number>; FIELDS.len()];
+
+/// The loop's state between its steps.
+#[derive(Debug, Default)]
+pub struct Loop {
+    /// Monotonic nanoseconds; 0: nothing to measure a gap from.
+    last_end: u64,
+    /// Steps begun.
+    begun: u64,
+}
+
+impl Loop {
+    /// Nothing to run: what passes until the next step is no gap.
+    pub fn idle(&mut self) {
+        self.last_end = 0;
+    }
+
+    /// A step begins, of which every `spans`-th has a span. Steps that overlap have no gap.
+    pub fn begin(&mut self, spans: u64) -> Turn {
+        let has_span = spans > 0 && self.begun.is_multiple_of(spans);
+        self.begun += 1;
+        let started = ticks::monotonic_nano();
+        let gap = if self.last_end == 0 { None } else { started.checked_sub(self.last_end) };
+        Turn { started, gap, has_span }
+    }
+
+    /// Steps end in any order.
+    pub fn end(&mut self, now: u64) {
+        self.last_end = self.last_end.max(now);
+    }
+}
+
+/// What the loop says of a step that begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// Monotonic nanoseconds.
+    started: u64,
+    /// Since the step before ended.
+    gap: Option<u64>,
+    /// It has a span.
+    pub has_span: bool,
+}
+
+/// A step under way.
+#[derive(Debug)]
+pub struct Step {
+    /// Its span; one that records nothing if it has none.
+    pub span: LiveSpan,
+    /// The last value of each field.
+    pub fields: Fields,
+    started: u64,
+    gap: Option<u64>,
+    series: Option<Arc<Series>>,
+}
+
+impl Step {
+    /// Not begun.
+    pub const NONE: Self =
+        Self { span: LiveSpan::NONE, fields: [None; FIELDS.len()], started: 0, gap: None, series: None };
+
+    /// Begins, with a span if there is a `start` for it.
+    pub fn begin(&mut self, thread: &mut Thread, turn: Turn, series: Arc<Series>, start: Option<&Start<'_>>) {
+        if let Some(start) = start {
+            self.span = LiveSpan::start(thread, start);
+        }
+        self.series = Some(series);
+        (self.started, self.gap) = (turn.started, turn.gap);
+    }
+
+    /// It has begun and not ended.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.series.is_some()
+    }
+
+    /// Ends: feeds the metrics, completes and ends the span. When, in monotonic nanoseconds; `None` if it was not open.
+    pub fn end(&mut self, thread: &mut Thread, error: Option<(&[u8], &[u8])>) -> Option<u64> {
+        let series = self.series.take()?;
+        let now = ticks::monotonic_nano();
+        let here = Here::of(&self.span);
+        let mut measure = |measure, value| series.measure(thread, measure, value, here);
+        measure(Measure::StepDuration, seconds(now.saturating_sub(self.started)));
+        if let Some(gap) = self.gap {
+            measure(Measure::StepGap, seconds(gap));
+        }
+        for (value, (_, _, measured)) in self.fields.iter().zip(FIELDS) {
+            if let Some(value) = value {
+                measure(measured, *value);
+            }
+        }
+        if let (Some(queries), Some(hits)) = (self.fields[QUERIES], self.fields[HITS])
+            && queries.as_f64() > 0.0
+        {
+            measure(Measure::PrefixCacheHitRate, Number::Double(hits.as_f64() / queries.as_f64()));
+        }
+        if self.span.is_recording() {
+            self.describe(thread, &series, error);
+            self.span.end(thread, None);
+        }
+        Some(now)
+    }
+
+    fn describe(&mut self, thread: &mut Thread, series: &Series, error: Option<(&[u8], &[u8])>) {
+        for (value, (_, key, _)) in self.fields.iter().zip(FIELDS) {
+            let value = match value {
+                Some(Number::Int(value)) => Value::Int(*value),
+                Some(Number::Double(value)) => Value::Double(*value),
+                None => continue,
+            };
+            set(&mut self.span, thread, series, key, value);
+        }
+        if let Some((class, message)) = error {
+            set(&mut self.span, thread, series, Key::ErrorType, Value::Str(class));
+            self.span.set_status(thread, StatusUpdate { code: StatusCode::Error, description: message });
+        }
+    }
+
+    /// Ends without a session.
+    pub fn discard(&mut self) {
+        self.series = None;
+        self.span.discard();
+    }
+}

@@ -1,0 +1,259 @@
+//! `StepRecorder`: what the steps of one loop have in common. Against the C API for the same reasons as [`super::span`]. A
+//! recorder is called by vectorcall, which a type of the limited API gets through a member.
+#![expect(unsafe_code, reason = "written against the C API")]
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::capi::{METH_FASTCALL, MethodDef};
+use super::convert::Encoder;
+use super::fastcall::{Raised, Signature, entry, exclusively, given, none};
+use super::generation_begin::{self, given_choice, given_count, given_text};
+use super::instrument::MAX_ATTRIBUTES;
+use super::instrument_types::canonical;
+use super::objects::Owned;
+use super::step;
+use crate::attrs::{self, Text, Value};
+use crate::emit;
+use crate::generation::names::{Key, NAMES, Names, Side};
+use crate::generation::series::Series;
+use crate::generation::step::{FIELDS, Loop, Turn};
+
+type Object = *mut ffi::PyObject;
+type Args = *const *mut ffi::PyObject;
+
+/// A Python `StepRecorder`.
+#[repr(C)]
+pub(super) struct RecorderObject {
+    base: ffi::PyObject,
+    /// [`call`]: the interpreter finds it through `__vectorcalloffset__`.
+    call: VectorCall,
+    /// Of every span: a `str`. Never null once constructed.
+    pub(super) name: Object,
+    pub(super) state: Recorder,
+}
+
+type VectorCall = unsafe extern "C" fn(Object, Args, usize, Object) -> Object;
+
+pub(super) struct Recorder {
+    pub(super) turn: Loop,
+    /// Every so many steps have a span.
+    spans: u64,
+    /// Of the metrics, as bindings want them.
+    attributes: Box<[u8]>,
+    names: Names,
+    /// What the session says of them.
+    series: Option<(u64, Arc<Series>)>,
+}
+
+/// `StepRecorder`. Relaxed: stored at import, before anybody has the module.
+static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+static STEP_RECORDER: MethodDef = MethodDef::fast(c"step_recorder", step_recorder, c"step_recorder(name, *, spans=1, attributes=None, semconv=None)
+--
+
+Records the steps of a scheduler's loop.
+
+Args:
+    name: What a step is ('decode'): the name of its span, and the attribute `llm.engine.step.name`.
+    spans: Every so many steps have a span, a root of its own that sinks sample as any other; 1 (default) is every step,
+        0 none. Metrics are fed by all.
+    attributes: Mapping of the metrics' attributes ({'engine': 0}), converted now.
+    semconv: As for generation().
+
+Returns:
+    A StepRecorder. May be called before init(); it works in every session. Make one for each loop and keep it.
+
+Raises:
+    ValueError: unknown semconv.
+
+    step = ptx.step_recorder('decode')
+    while True:
+        with step(waiting=len(queue)) as s:
+            batch = schedule()
+            s.set(batch_size=len(batch), scheduled_tokens=batch.tokens)
+            run(batch)");
+
+const DOC: &CStr = c"Records the steps of one scheduler loop. Made by step_recorder(); works before init() and in every session.
+
+Feeds llm.engine.step.duration and llm.engine.step.gap (from the end of a step to the beginning of the next: what an
+accelerator waited for), and what a step is told: batch_size, requests_running, scheduled_tokens, kv_cache_usage,
+requests_waiting, preemptions, prefix_cache.queries, prefix_cache.hits and prefix_cache.hit_rate.";
+
+const STEP_DOC: &CStr = c"step($self, /, *, batch_size=None, scheduled_tokens=None, kv_cache_usage=None, preemptions=None, prefix_cache_queries=None, prefix_cache_hits=None, waiting=None)
+--
+
+A step, to be entered with `with`; what is not known yet can be set on it.
+
+Args:
+    batch_size: Requests in the step.
+    scheduled_tokens: Tokens scheduled in it.
+    kv_cache_usage: Share of the KV cache in use, 0 to 1.
+    preemptions: Requests put back in this step.
+    prefix_cache_queries: Tokens looked up in the prefix cache in this step.
+    prefix_cache_hits: Tokens found there.
+    waiting: Requests that wait.
+
+Values that are no numbers, negative, NaN or infinite are ignored, and counted in stats(). A few tenths of a microsecond
+with its end.";
+
+const CALL_DOC: &CStr = c"__call__($self, /, *, batch_size=None, scheduled_tokens=None, kv_cache_usage=None, preemptions=None, prefix_cache_queries=None, prefix_cache_hits=None, waiting=None)
+--
+
+As step().";
+
+static METHODS: [MethodDef; 4] = [
+    MethodDef::fast(c"step", step, STEP_DOC),
+    // Beside the slot, which has no signature to show.
+    MethodDef {
+        flags: METH_FASTCALL | ffi::METH_KEYWORDS | ffi::METH_COEXIST,
+        ..MethodDef::fast(c"__call__", step, CALL_DOC)
+    },
+    MethodDef::no_args(
+        c"idle",
+        idle,
+        c"idle($self, /)\n--\n\nNothing to run: what passes until the next step begins is no gap.",
+    ),
+    MethodDef::END,
+];
+
+/// Makes the types and the function. At import.
+pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    /// `PyMemberDef`, whose pointers keep it from being a static otherwise.
+    #[repr(transparent)]
+    struct Members([ffi::PyMemberDef; 2]);
+
+    // SAFETY: holds pointers to statics only.
+    unsafe impl Sync for Members {}
+
+    const NO_MEMBER: ffi::PyMemberDef =
+        ffi::PyMemberDef { name: ptr::null(), type_code: 0, offset: 0, flags: 0, doc: ptr::null() };
+    static MEMBERS: Members = Members([
+        ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: std::mem::offset_of!(RecorderObject, call) as ffi::Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        },
+        NO_MEMBER,
+    ]);
+    let recorder = [
+        (ffi::Py_tp_dealloc, dealloc_recorder as *mut c_void),
+        (ffi::Py_tp_call, call_with_tuple as *mut c_void),
+        (ffi::Py_tp_members, (&raw const MEMBERS).cast_mut().cast()),
+        (ffi::Py_tp_methods, (&raw const METHODS).cast_mut().cast()),
+        (ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+    ];
+    /// Since 3.8; its name is newer.
+    const HAVE_VECTORCALL: std::ffi::c_ulong = 1 << 11;
+    let (name, size) = (c"pytracingx.StepRecorder", size_of::<RecorderObject>());
+    TYPE.store(step::add_type(module, name, size, HAVE_VECTORCALL, &recorder)?, Ordering::Relaxed);
+    step::prepare(module)?;
+    module.add("step_recorder", STEP_RECORDER.function(module)?)
+}
+
+unsafe extern "C" fn step_recorder(
+    _module: Object,
+    args: Args,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    static SIGNATURE: Signature<4> =
+        Signature::new("step_recorder", ["name", "spans", "attributes", "semconv"], 1, 1);
+    entry(|| {
+        // SAFETY: as called; the fields are written before anybody else sees the object.
+        unsafe {
+            let [name, spans, attributes, names] = SIGNATURE.parse(args, count, names)?;
+            let names = given_choice("semconv", &NAMES, names)?.unwrap_or(generation_begin::settings().names);
+            let spans = if given(spans) { given_count(spans, emit::session())?.unwrap_or(0) } else { 1 };
+            let name = given_text(name)?;
+            let mut encoder = Encoder::default();
+            if given(attributes) {
+                encoder.mapping(attributes, MAX_ATTRIBUTES)?;
+            }
+            let mut items = encoder.items().to_vec();
+            let key = Text::Inline(Key::StepName.name(names).as_bytes());
+            attrs::put_attribute(&mut items, key, Value::Str(&name));
+            let text = String::from_utf8_lossy(&name).into_owned();
+            let text = text.into_pyobject(Python::assume_attached()).map_err(PyErr::from)?.into_ptr();
+            let object = ffi::PyType_GenericAlloc(TYPE.load(Ordering::Relaxed), 0).cast::<RecorderObject>();
+            if object.is_null() {
+                drop(Owned(text));
+                return Err(Raised);
+            }
+            (&raw mut (*object).call).write(call);
+            (&raw mut (*object).name).write(text);
+            (&raw mut (*object).state).write(Recorder {
+                turn: Loop::default(),
+                spans,
+                attributes: canonical(&items),
+                names,
+                series: None,
+            });
+            Ok(object.cast())
+        }
+    })
+}
+
+unsafe extern "C" fn dealloc_recorder(object: Object) {
+    // SAFETY: called once with the last reference gone.
+    unsafe {
+        let recorder = object.cast::<RecorderObject>();
+        drop(Owned((*recorder).name));
+        ptr::drop_in_place(&raw mut (*recorder).state);
+        step::free(object);
+    }
+}
+
+unsafe extern "C" fn step(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<{ FIELDS.len() }> = step::signature("step");
+    // SAFETY: as called.
+    entry(|| unsafe { step::new(this, SIGNATURE.parse(args, count, names)?) })
+}
+
+/// `recorder(…)` as the interpreter calls it: the count's highest bit is a flag.
+unsafe extern "C" fn call(this: Object, args: Args, count: usize, names: Object) -> Object {
+    // SAFETY: as called.
+    unsafe { step(this, args, (count & (usize::MAX >> 1)) as ffi::Py_ssize_t, names) }
+}
+
+/// The same for callers that know no vectorcall.
+unsafe extern "C" fn call_with_tuple(this: Object, args: Object, kwargs: Object) -> Object {
+    entry(|| {
+        // SAFETY: attached; a tuple, and a dict or null.
+        unsafe {
+            let method = Owned(ffi::PyObject_GetAttrString(this, c"step".as_ptr()));
+            let made =
+                if method.0.is_null() { ptr::null_mut() } else { ffi::PyObject_Call(method.0, args, kwargs) };
+            if made.is_null() { Err(Raised) } else { Ok(made) }
+        }
+    })
+}
+
+unsafe extern "C" fn idle(this: Object, _: Object) -> Object {
+    // SAFETY: alive, attached.
+    unsafe { exclusively(this, |recorder: &mut RecorderObject| recorder.state.turn.idle()) };
+    none()
+}
+
+impl Recorder {
+    /// A step begins: its turn, and what the session says of the loop's metrics.
+    pub(super) fn begin(&mut self, thread: &mut emit::Thread) -> (Turn, Arc<Series>) {
+        let session = thread.intake.session;
+        let series = match &self.series {
+            Some((known, series)) if *known == session => series.clone(),
+            _ => {
+                self.turn = Loop::default();
+                let series = Series::of(thread, Side::Step, self.names, &self.attributes);
+                self.series.insert((session, series)).1.clone()
+            }
+        };
+        (self.turn.begin(self.spans), series)
+    }
+}
