@@ -83,6 +83,12 @@ sanitize: tools ## the same under AddressSanitizer and ThreadSanitizer, where a 
 test-python: install ## the package, against real sockets and the official decoder
 	$(bin)/python -m pytest tests/python --timeout 120 -q $(PYTEST_ARGS)
 
+SOAK_FLAGS ?= --exits 10000 --threads 100000 --forks 10000
+
+.PHONY: soak
+soak: install ## 10 000 exits, 100 000 threads, 10 000 forks: about three quarters of an hour on two cores
+	$(bin)/python tests/python/soak.py $(SOAK_FLAGS)
+
 .PHONY: fuzz
 fuzz: tools ## each fuzz target for FUZZ_SECONDS
 	for target in $(fuzz_targets); do \

@@ -146,11 +146,11 @@ pub struct Parts {
 /// # Errors
 /// The operating system's, when it has no thread to give.
 pub fn start(parts: Parts, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    // Here, not on the thread: no measurement is older than the first window.
-    let began = read_clocks();
+    // Here, not on the thread: no record is older than the timeline, no measurement older than the first window.
+    let (timeline, began) = (Timeline::new(), read_clocks());
     let run = move || {
         let end = EndOnDrop(&shared);
-        Exporter::new(parts, &shared, began).run();
+        Exporter::new(parts, &shared, timeline, began).run();
         drop(end);
     };
     signals::masked(|| thread::Builder::new().name("pytracingx-exporter".to_owned()).spawn(run))
@@ -208,7 +208,7 @@ struct Exporter<'a> {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(parts: Parts, shared: &'a Shared, now: Now) -> Self {
+    fn new(parts: Parts, shared: &'a Shared, timeline: Timeline, now: Now) -> Self {
         let sinks = (parts.sinks)();
         let (span_limits, traces): (Vec<_>, Vec<_>) = sinks.traces.into_iter().unzip();
         let (readings, metrics): (Vec<_>, Vec<_>) = sinks.metrics.into_iter().unzip();
@@ -228,7 +228,7 @@ impl<'a> Exporter<'a> {
             drainer: parts.drainer,
             strings: parts.strings,
             counters: parts.counters,
-            timeline: Timeline::new(),
+            timeline,
             redactor: parts.redactor,
             traces: Traces::new(&span_limits),
             metrics: Metrics::new(parts.recorded, &readings, console_interval, parts.sdk_metrics, now),
@@ -295,6 +295,8 @@ impl<'a> Exporter<'a> {
         let now = read_clocks();
         let until = now.instant + WORK_PER_TURN;
         if self.has_caught_up() {
+            // Also while nothing is recorded: a wall clock that is set then is right for the next record.
+            self.timeline.refresh();
             if !self.metrics.is_handing_out() {
                 self.take_asks(now.instant);
                 self.metrics.begin_due(now.instant);

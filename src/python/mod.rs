@@ -35,6 +35,7 @@ mod instrument_add;
 mod instrument_many;
 mod instrument_types;
 mod instrument_word;
+mod interpreter;
 mod lifecycle;
 mod log_record;
 mod logger;
@@ -69,6 +70,9 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _native {
+    #[pymodule_export]
+    use super::interpreter::main_only; // first, hence set apart: rustfmt sorts the others
+
     #[pymodule_export]
     use super::activation::{
         ExtractedContext, UseSpan, current_span, current_trace_context, restore_context,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -94,3 +95,17 @@ def test_what_a_session_costs(
     record_property("resident_kib", done.answer)
     print(f"resident after init and 20 000 spans: {done.answer} KiB above plain Python")
     assert 0 < done.answer < 64 * 1024
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+def test_one_symbol_is_exported() -> None:
+    """Nothing of ours can be found by another library in the process, nor ours find theirs in its place."""
+    from pytracingx import _native
+
+    names = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", "--format", "just-symbols", str(_native.__file__)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert names.stdout.split() == ["PyInit__native"]
