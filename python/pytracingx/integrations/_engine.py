@@ -65,14 +65,17 @@ class Trace:
 
     def begin(
         self, key: str, headers: Mapping[str, str] | None, start_time: int, attributes: Attributes
-    ) -> None:
-        """A request, unless it is known: of the trace in its headers, or of one of its own."""
-        if key not in self._spans:
-            parent = ptx.extract_context(headers) if headers else None
-            self._spans[key] = self._request(attributes, parent=parent, start_time=start_time, activate=False)
+    ) -> ptx.Span | None:
+        """A request: of the trace in its headers, or of one of its own. None when it is known already."""
+        if key in self._spans:
+            return None
+        parent = ptx.extract_context(headers) if headers else None
+        span = self._request(attributes, parent=parent, start_time=start_time, activate=False)
+        self._spans[key] = span
+        return span
 
-    def record(self, keys: list[str], start_time: int, tokens: int | list[int]) -> None:
-        """A step of these requests until now, with the tokens of each, or of all."""
+    def record(self, keys: list[str], start_time: int, tokens: int | list[int] | None) -> None:
+        """A step of these requests until now, with the tokens of each, of all, or unknown."""
         rows = self._rows
         if keys != rows.keys:
             rows.follow(keys, self._spans)
@@ -89,6 +92,13 @@ class Trace:
                 span.set_status("error")
             span.end()
 
+    def lost(self, key: str, span: ptx.Span) -> None:
+        """The engine has let go of a request; usually it has ended before."""
+        if self._spans.get(key) is span:
+            del self._spans[key]
+            self._rows.discard(span)
+            span.end()
+
     def failed(self, error: Exception) -> None:
         """A hook raised: the end of all of them here."""
         self.is_on = False
@@ -99,7 +109,7 @@ class Trace:
 
 
 def wrap(
-    make: Callable[[Any], Trace],
+    make: Callable[[Any], Any],
     original: Callable[..., Any],
     before: Callable[..., Any] | None = None,
     after: Callable[..., None] | None = None,
@@ -144,7 +154,7 @@ def _trace(scheduler: Any, make: Callable[[Any], Trace]) -> Any:
     return trace
 
 
-def install(module_name: str, make: Callable[[Any], Trace], hooks: Mapping[str, Attributes]) -> None:
+def install(module_name: str, make: Callable[[Any], Any], hooks: Mapping[str, Attributes]) -> None:
     """Put hooks (`before` and `after` by the name of the method) into the class `Scheduler` of a module, whenever the
     engine imports it: all or, where one method is missing, none."""
 

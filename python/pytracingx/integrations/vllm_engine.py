@@ -67,6 +67,8 @@ def _update(trace: Trace, scheduler: Any, output: Any, _: Any) -> ptx.Step:
 
 def _updated(trace: Trace, scheduler: Any, step: ptx.Step, *_: Any) -> None:
     step.__exit__(None, None, None)
+    if not scheduler.requests:
+        trace.step.idle()
 
 
 def _free_request(trace: Trace, scheduler: Any, request: Any, *_: Any) -> None:
