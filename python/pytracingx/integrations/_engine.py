@@ -1,9 +1,9 @@
-"""What one scheduler of an engine records: a span for each request, one for each step, and for each step one under
-every request that was in it, all of a step by one call.
+"""What one scheduler of an engine records: a span for each request, one for each step, and for each step one
+under every request that was in it, all of a step by one call.
 
-The rows of that call are kept from step to step (`_Rows`), so a step whose batch is that of the step before looks at
-no span at all. Nothing here raises into the engine: `wrap` runs hooks that are shut off, with one warning, when they
-do.
+The rows of that call are kept from step to step (`_Rows`), so a step whose batch is that of the step before
+looks at no span at all. Nothing here raises into the engine: a hook that does is the last one of its scheduler,
+and leaves one warning.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ._on_import import on_import
 KEY = "_pytracingx"
 
 Attributes = dict[str, Any]
+Before = Callable[..., Any]
+After = Callable[..., None]
 
 
 class _Rows:
@@ -108,55 +110,54 @@ class Trace:
         LOGGER.warning("the tracing of a scheduler ends here, its internals have moved: %r", error)
 
 
-def wrap(
-    make: Callable[[Any], Any],
-    original: Callable[..., Any],
-    before: Callable[..., Any] | None = None,
-    after: Callable[..., None] | None = None,
-) -> Callable[..., Any]:
-    """A method of a scheduler with hooks around it: `before(trace, scheduler, *args)`, and `after(trace, scheduler,
-    what before returned, result, *args)` unless the method raised. They see positional arguments only."""
-
-    @functools.wraps(original)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        trace = self.__dict__.get(KEY) or _trace(self, make)
-        if not trace.is_on:
-            return original(self, *args, **kwargs)
-        noted = None
-        if before is not None:
-            try:
-                noted = before(trace, self, *args)
-            except Exception as error:
-                trace.failed(error)
-        result = original(self, *args, **kwargs)
-        if after is not None and trace.is_on:
-            try:
-                after(trace, self, noted, result, *args)
-            except Exception as error:
-                trace.failed(error)
-        return result
-
-    return method
-
-
 class _Off:
+    """Of a scheduler that cannot be traced."""
+
     is_on = False
 
 
 def _trace(scheduler: Any, make: Callable[[Any], Trace]) -> Any:
     """Made where it is used first: in the engine's own process, after its last fork."""
+    trace: Any = _Off()
     try:
-        trace: Any = make(scheduler)
+        trace = make(scheduler)
     except Exception as error:
         LOGGER.warning("a scheduler is not traced, its internals have moved: %r", error)
-        trace = _Off()
     scheduler.__dict__[KEY] = trace
     return trace
 
 
-def install(module_name: str, make: Callable[[Any], Any], hooks: Mapping[str, Attributes]) -> None:
-    """Put hooks (`before` and `after` by the name of the method) into the class `Scheduler` of a module, whenever the
-    engine imports it: all or, where one method is missing, none."""
+def _wrap(make: Callable[[Any], Trace], original: Any, before: Before, after: After | None) -> Any:
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = self.__dict__.get(KEY) or _trace(self, make)
+        noted = None
+        if trace.is_on:
+            try:
+                noted = before(trace, self, *args, **kwargs)
+            except Exception as error:
+                trace.failed(error)
+        result = original(self, *args, **kwargs)
+        if after is not None and trace.is_on:
+            try:
+                after(trace, self, noted, result, *args, **kwargs)
+            except Exception as error:
+                trace.failed(error)
+        return result
+
+    setattr(method, KEY, True)
+    return method
+
+
+def install(
+    module_name: str, make: Callable[[Any], Trace], hooks: Mapping[str, tuple[Before, After | None]]
+) -> None:
+    """Put hooks around methods of the class `Scheduler` of a module, whenever the engine imports it: around all
+    of them or, where one is missing, around none.
+
+    `before(trace, scheduler, *args)`, and `after(trace, scheduler, what before returned, result, *args)` unless
+    the method raised.
+    """
 
     def then(module: ModuleType) -> None:
         try:
@@ -165,12 +166,9 @@ def install(module_name: str, make: Callable[[Any], Any], hooks: Mapping[str, At
         except AttributeError as error:
             LOGGER.warning("schedulers are not traced, their internals have moved: %s", error)
             return
-        if getattr(methods[next(iter(hooks))], KEY, False):
-            return
-        for name, around in hooks.items():
-            method: Any = wrap(make, methods[name], **around)
-            setattr(method, KEY, True)
-            setattr(scheduler, name, method)
+        for name, (before, after) in hooks.items():
+            if not hasattr(methods[name], KEY):
+                setattr(scheduler, name, _wrap(make, methods[name], before, after))
 
     if enabled():
         on_import(module_name, then)

@@ -22,16 +22,21 @@ class _Finder(MetaPathFinder):
             return None
         for finder in sys.meta_path:
             spec = None if isinstance(finder, _Finder) else finder.find_spec(fullname, path, target)
-            if spec is not None and spec.loader is not None:
-                execute, then = spec.loader.exec_module, self.then
-
-                def exec_module(module: ModuleType) -> None:
-                    execute(module)
-                    then(module)
-
-                spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-                return spec
+            if spec is not None:
+                return self.overhear(spec)
         return None
+
+    def overhear(self, spec: ModuleSpec) -> ModuleSpec:
+        loader, then = spec.loader, self.then
+        if loader is not None:
+            execute = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                then(module)
+
+            loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
 def on_import(name: str, then: Callable[[ModuleType], None]) -> None:

@@ -1,15 +1,16 @@
-"""Every request and every step of SGLang's scheduler. Written against SGLang 0.5.23; found by SGLang itself through its
-entry point in `sglang.srt.plugins`.
+"""Every request and every step of SGLang's scheduler. Written against SGLang 0.5.23; found by SGLang itself
+through its entry point in `sglang.srt.plugins`.
 
 Spans, where `PYTRACINGX_ENGINE=1` is set:
 
 - `sglang.request`, from the scheduler's queue until it is finished; where SGLang traces too, in its trace
-- `sglang.request.step` under it for each batch that it was in, from `run_batch()` until the batch's result is there;
-  `scheduled_tokens` tells prefill from decode. What an overlapped batch did for a request that had ended has none
+- `sglang.request.step` under it for each batch that it was in, from `run_batch()` until the batch's result is
+  there; `scheduled_tokens` tells prefill from decode. What an overlapped batch did for a request that had ended
+  has none
 - `sglang.step`, a trace of its own, until `process_batch_result()` is over, with the step recorder's metrics
 
-The class gets its hooks when SGLang imports it. Not by SGLang's hook registry, which would import the scheduler, and
-with it all of a GPU's libraries, into processes that have none.
+The class gets its hooks when SGLang imports it. Not through SGLang's hook registry: that imports the scheduler,
+and with it all of a GPU's libraries, in every process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pytracingx as ptx
 
 from ._engine import Trace, install
 
-# Batches that ran and whose results were never processed, as those that a prefill was split into: the oldest end.
+# Batches that ran and whose results are not processed, as the parts of a split prefill: beyond that the oldest end.
 OPEN_STEPS_MAX = 64
 
 
@@ -47,7 +48,7 @@ def _headers(request: Any) -> Any:
     return headers if isinstance(headers, dict) else None
 
 
-def _queue(trace: _SglangTrace, scheduler: Any, request: Any, *_: Any) -> None:
+def _queue(trace: _SglangTrace, scheduler: Any, request: Any, *_: Any, **__: Any) -> None:
     parameters = request.sampling_params
     attributes = {
         "gen_ai.request.id": request.rid,
@@ -62,20 +63,26 @@ def _queue(trace: _SglangTrace, scheduler: Any, request: Any, *_: Any) -> None:
         weakref.finalize(request, trace.lost, request.rid, span).atexit = False
 
 
-def _run(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any) -> tuple[int, ptx.Step]:
+def _run(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any, **__: Any) -> tuple[int, ptx.Step]:
     started = ptx.now()
     return started, trace.step().__enter__()
 
 
 def _ran(
-    trace: _SglangTrace, scheduler: Any, begun: tuple[int, ptx.Step], result: Any, batch: Any, *_: Any
+    trace: _SglangTrace,
+    scheduler: Any,
+    begun: tuple[int, ptx.Step],
+    result: Any,
+    batch: Any,
+    *_: Any,
+    **__: Any,
 ) -> None:
     trace.begun[batch.forward_iter] = begun
     if len(trace.begun) > OPEN_STEPS_MAX:
         del trace.begun[next(iter(trace.begun))]
 
 
-def _process(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any) -> ptx.Step | None:
+def _process(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any, **__: Any) -> ptx.Step | None:
     begun = trace.begun.pop(batch.forward_iter, None)
     if begun is None:
         return None
@@ -94,7 +101,7 @@ def _process(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any) -> ptx.St
 
 
 def _processed(
-    trace: _SglangTrace, scheduler: Any, step: ptx.Step | None, result: Any, batch: Any, *_: Any
+    trace: _SglangTrace, scheduler: Any, step: ptx.Step | None, result: Any, batch: Any, *_: Any, **__: Any
 ) -> None:
     if step is not None:
         step.__exit__(None, None, None)
@@ -117,10 +124,10 @@ def _idle(trace: _SglangTrace, scheduler: Any) -> None:
 def register() -> None:
     """Called by SGLang in each of its processes."""
     hooks = {
-        "_add_request_to_queue": {"before": _queue},
-        "run_batch": {"before": _run, "after": _ran},
-        "process_batch_result": {"before": _process, "after": _processed},
-        "_release_aborted_request": {"before": _release_aborted},
-        "on_idle": {"before": _idle},
+        "_add_request_to_queue": (_queue, None),
+        "run_batch": (_run, _ran),
+        "process_batch_result": (_process, _processed),
+        "_release_aborted_request": (_release_aborted, None),
+        "on_idle": (_idle, None),
     }
     install("sglang.srt.managers.scheduler", _make, hooks)

@@ -1,12 +1,12 @@
-"""Every request and every step of vLLM's scheduler. Written against vLLM 0.33; found by vLLM itself through its entry
-point in `vllm.general_plugins`.
+"""Every request and every step of vLLM's scheduler. Written against vLLM 0.33; found by vLLM itself through its
+entry point in `vllm.general_plugins`.
 
 Spans, where `PYTRACINGX_ENGINE=1` is set:
 
 - `vllm.request`, from arrival to the scheduler's letting go of it, in the trace of the request's headers
-- `vllm.request.step` under it for each step that it was in, from the beginning of `schedule()` until the model's
-  output is there; `scheduled_tokens` tells prefill from decode. The output of a step for a request that has ended
-  meanwhile (vLLM throws it away) has none
+- `vllm.request.step` under it for each step that it was in, from the beginning of `schedule()` until the
+  model's output is there; `scheduled_tokens` tells prefill from decode. The output of a step for a request that
+  has ended meanwhile (vLLM throws it away) has none
 - `vllm.step`, a trace of its own, until `update_from_output()` is over, with the step recorder's metrics
 
 vLLM is not imported from here: the class gets its hooks when vLLM imports it, in whatever process that is.
@@ -40,18 +40,23 @@ def _add_request(trace: Trace, scheduler: Any, request: Any) -> None:
     trace.begin(request.request_id, request.trace_headers, arrival, attributes)
 
 
-def _schedule(trace: Trace, scheduler: Any, *_: Any) -> tuple[int, ptx.Step]:
+def _schedule(trace: Trace, scheduler: Any, *_: Any, **__: Any) -> tuple[int, ptx.Step]:
     started = ptx.now()
     return started, trace.step().__enter__()
 
 
-def _scheduled(trace: Trace, scheduler: Any, begun: tuple[int, ptx.Step], output: Any, *_: Any) -> None:
+def _scheduled(
+    trace: Trace, scheduler: Any, begun: tuple[int, ptx.Step], output: Any, *_: Any, **__: Any
+) -> None:
     setattr(output, KEY, begun)
 
 
-def _update(trace: Trace, scheduler: Any, output: Any, _: Any) -> ptx.Step:
-    started, step = getattr(output, KEY)
-    scheduled, total = output.num_scheduled_tokens, output.total_num_scheduled_tokens
+def _update(trace: Trace, scheduler: Any, scheduler_output: Any, model_runner_output: Any) -> ptx.Step:
+    started: int
+    step: ptx.Step
+    started, step = getattr(scheduler_output, KEY)
+    scheduled = scheduler_output.num_scheduled_tokens
+    total = scheduler_output.total_num_scheduled_tokens
     batch = len(scheduled)
     if batch:
         trace.record(list(scheduled), started, 1 if total == batch else list(scheduled.values()))
@@ -60,18 +65,18 @@ def _update(trace: Trace, scheduler: Any, output: Any, _: Any) -> ptx.Step:
         scheduled_tokens=total,
         waiting=len(scheduler.waiting),
         kv_cache_usage=scheduler.kv_cache_manager.usage,
-        preemptions=len(output.preempted_req_ids or ()),
+        preemptions=len(scheduler_output.preempted_req_ids or ()),
     )
     return step
 
 
-def _updated(trace: Trace, scheduler: Any, step: ptx.Step, *_: Any) -> None:
+def _updated(trace: Trace, scheduler: Any, step: ptx.Step, *_: Any, **__: Any) -> None:
     step.__exit__(None, None, None)
     if not scheduler.requests:
         trace.step.idle()
 
 
-def _free_request(trace: Trace, scheduler: Any, request: Any, *_: Any) -> None:
+def _free_request(trace: Trace, scheduler: Any, request: Any, *_: Any, **__: Any) -> None:
     attributes = {
         "gen_ai.usage.output_tokens": request.num_output_tokens,
         "vllm.preemptions": request.num_preemptions,
@@ -82,9 +87,9 @@ def _free_request(trace: Trace, scheduler: Any, request: Any, *_: Any) -> None:
 def register() -> None:
     """Called by vLLM in each of its processes."""
     hooks = {
-        "add_request": {"before": _add_request},
-        "schedule": {"before": _schedule, "after": _scheduled},
-        "update_from_output": {"before": _update, "after": _updated},
-        "_free_request": {"before": _free_request},
+        "add_request": (_add_request, None),
+        "schedule": (_schedule, _scheduled),
+        "update_from_output": (_update, _updated),
+        "_free_request": (_free_request, None),
     }
     install("vllm.v1.core.sched.scheduler", _make, hooks)
