@@ -2,8 +2,8 @@
 under every request that was in it, all of a step by one call.
 
 The rows of that call are kept from step to step (`_Rows`), so a step whose batch is that of the step before
-looks at no span at all. Nothing here raises into the engine: a hook that does is the last one of its scheduler,
-and leaves one warning.
+looks at no span at all. Nothing raises into the engine: a hook that does is its scheduler's last, and leaves one
+warning.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ KEY = "_pytracingx"
 Attributes = dict[str, Any]
 Before = Callable[..., Any]
 After = Callable[..., None]
+# By method: before and after it; an after may be None.
+Hooks = Mapping[str, tuple[Before, Any]]
 
 
 class _Rows:
@@ -149,14 +151,12 @@ def _wrap(make: Callable[[Any], Trace], original: Any, before: Before, after: Af
     return method
 
 
-def install(
-    module_name: str, make: Callable[[Any], Trace], hooks: Mapping[str, tuple[Before, After | None]]
-) -> None:
-    """Put hooks around methods of the class `Scheduler` of a module, whenever the engine imports it: around all
-    of them or, where one is missing, around none.
+def install(module_name: str, make: Callable[[Any], Trace], hooks: Hooks) -> None:
+    """Put hooks around methods of a module's class `Scheduler` when the engine imports it: around all of them
+    or, where one is missing, around none.
 
-    `before(trace, scheduler, *args)`, and `after(trace, scheduler, what before returned, result, *args)` unless
-    the method raised.
+    They are `before(trace, scheduler, *args)` and, unless the method raised, `after(trace, scheduler, what
+    before returned, result, *args)`.
     """
 
     def then(module: ModuleType) -> None:

@@ -4,13 +4,12 @@ through its entry point in `sglang.srt.plugins`.
 Spans, where `PYTRACINGX_ENGINE=1` is set:
 
 - `sglang.request`, from the scheduler's queue until it is finished; where SGLang traces too, in its trace
-- `sglang.request.step` under it for each batch that it was in, from `run_batch()` until the batch's result is
-  there; `scheduled_tokens` tells prefill from decode. What an overlapped batch did for a request that had ended
-  has none
+- `sglang.request.step` under it for each batch that it was in, from `run_batch()` until the result is there;
+  `scheduled_tokens` tells prefill from decode. None for what an overlapped batch did after the request's end
 - `sglang.step`, a trace of its own, until `process_batch_result()` is over, with the step recorder's metrics
 
-The class gets its hooks when SGLang imports it. Not through SGLang's hook registry: that imports the scheduler,
-and with it all of a GPU's libraries, in every process.
+The class gets its hooks when SGLang imports it. Not through SGLang's hook registry: that would import the
+scheduler, and with it all of a GPU's libraries, into every process.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from typing import Any
 
 import pytracingx as ptx
 
-from ._engine import Trace, install
+from ._engine import Hooks, Trace, install
 
-# Batches that ran and whose results are not processed, as the parts of a split prefill: beyond that the oldest end.
+# Batches that ran and have no result yet, among them parts of a split prefill, which never do.
 OPEN_STEPS_MAX = 64
 
 
@@ -123,7 +122,7 @@ def _idle(trace: _SglangTrace, scheduler: Any) -> None:
 
 def register() -> None:
     """Called by SGLang in each of its processes."""
-    hooks = {
+    hooks: Hooks = {
         "_add_request_to_queue": (_queue, None),
         "run_batch": (_run, _ran),
         "process_batch_result": (_process, _processed),

@@ -1,12 +1,12 @@
-"""Every request and every step of vLLM's scheduler. Written against vLLM 0.33; found by vLLM itself through its
-entry point in `vllm.general_plugins`.
+"""Every request and every step of vLLM's scheduler. Written against vLLM 0.33; found by vLLM itself through
+its entry point in `vllm.general_plugins`.
 
 Spans, where `PYTRACINGX_ENGINE=1` is set:
 
 - `vllm.request`, from arrival to the scheduler's letting go of it, in the trace of the request's headers
 - `vllm.request.step` under it for each step that it was in, from the beginning of `schedule()` until the
-  model's output is there; `scheduled_tokens` tells prefill from decode. The output of a step for a request that
-  has ended meanwhile (vLLM throws it away) has none
+  model's output is there; `scheduled_tokens` tells prefill from decode. None for output that comes after the
+  request's end, which vLLM throws away
 - `vllm.step`, a trace of its own, until `update_from_output()` is over, with the step recorder's metrics
 
 vLLM is not imported from here: the class gets its hooks when vLLM imports it, in whatever process that is.
@@ -18,7 +18,7 @@ from typing import Any
 
 import pytracingx as ptx
 
-from ._engine import KEY, Trace, install
+from ._engine import KEY, Hooks, Trace, install
 
 
 def _make(scheduler: Any) -> Trace:
@@ -86,7 +86,7 @@ def _free_request(trace: Trace, scheduler: Any, request: Any, *_: Any, **__: Any
 
 def register() -> None:
     """Called by vLLM in each of its processes."""
-    hooks = {
+    hooks: Hooks = {
         "add_request": (_add_request, None),
         "schedule": (_schedule, _scheduled),
         "update_from_output": (_update, _updated),
