@@ -2,7 +2,7 @@
 under every request that was in it, all of a step by one call.
 
 The rows of that call are kept from step to step (`_Rows`), so a step whose batch is that of the step before
-looks at no span at all. Nothing raises into the engine: a hook that does is its scheduler's last, and leaves one
+looks at no span at all. Nothing raises into the engine: a hook that does is the last, and leaves one
 warning.
 """
 
