@@ -133,7 +133,7 @@ def test_vllm_every_request_of_every_step(engine: Any, collector: OtlpServer) ->
         "vllm.preemptions": 0,
     }
     (first, *_, last) = sorted(
-        (span for span in collector.spans if span["name"] == "vllm.step"), key=lambda span: span["start"]
+        (span for span in collector.spans if span["name"] == "vllm.step"), key=lambda span: span["start_time_unix_nano"]
     )
     assert attribute(first, "llm.engine.batch_size") == 256
     assert attribute(first, "llm.engine.scheduled_tokens") == 256 * 16
