@@ -2,8 +2,8 @@
 on stdout.
 
 The scheduler is vLLM's own where `vllm` can be imported, without weights or GPU, else the stand-in of the
-tests. Bursts of steps with tracing off and on take turns, on one scheduler each; requests end and others take
-their place. A step is `schedule()` and `update_from_output()`; the time inside the library's calls is what the
+tests. Bursts of steps with tracing off and on take turns, on one scheduler each; requests end and others
+tests. Bursts of steps with tracing off and on take turns, on one scheduler each; requests end, others take
 wrapped methods take beyond the original ones, two clock reads a method included.
 """
 

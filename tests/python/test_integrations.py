@@ -133,7 +133,8 @@ def test_vllm_every_request_of_every_step(engine: Any, collector: OtlpServer) ->
         "vllm.preemptions": 0,
     }
     (first, *_, last) = sorted(
-        (span for span in collector.spans if span["name"] == "vllm.step"), key=lambda span: span["start_time_unix_nano"]
+        (span for span in collector.spans if span["name"] == "vllm.step"),
+        key=lambda span: span["start_time_unix_nano"],
     )
     assert attribute(first, "llm.engine.batch_size") == 256
     assert attribute(first, "llm.engine.scheduled_tokens") == 256 * 16
@@ -349,3 +350,23 @@ def test_the_real_classes_have_what_the_hooks_need(engine: Any) -> None:
         """,
         PYTHONPATH="",
     )
+
+
+def test_the_example_of_an_engine(run_python: RunPython, collector: OtlpServer) -> None:
+    example = Path(__file__).parents[2] / "examples" / "llm_engine.py"
+    done = run_python(
+        f"import runpy\nrunpy.run_path({str(example)!r}, run_name='__main__')",
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_SERVICE_NAME": "engine"},
+    )
+    assert done.stdout.strip() == "all delivered"
+    requests = {span["span_id"]: span for span in collector.spans if span["name"] == "chat toy-8b"}
+    forwards = [span for span in collector.spans if span["name"] == "forward"]
+    steps = [span for span in collector.spans if span["name"] == "engine.step"]
+    generated = sum(attribute(span, "gen_ai.usage.output_tokens") for span in requests.values())
+    assert (len(requests), generated) == (6, 12 + 8 + 16 + 6 + 10 + 20)
+    assert {span["parent_span_id"] for span in forwards} == requests.keys()
+    assert len(forwards) == sum(attribute(step, "llm.engine.batch_size") for step in steps)
+    assert len(forwards) > generated
+    preempted = [record for record in collector.logs if record["body"] == "preempted"]
+    assert preempted and {record["span_id"] for record in preempted} <= requests.keys()
+    assert sum(attribute(step, "llm.engine.preemptions") for step in steps) == len(preempted)
