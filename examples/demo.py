@@ -5,8 +5,8 @@ code decodes them.
 
 Starts the collector of this folder on a free port, runs llm_serving.py in a process of its own with nothing
 but environment variables to configure it, and draws what arrived; then llm_engine.py, of which one request is
-drawn, token by token. Exits with 1 unless the programs delivered all that they recorded and every trace arrived
-whole.
+drawn, token by token. Exits with 1 unless the programs delivered all that they recorded and every trace
+arrived whole.
 """
 
 from __future__ import annotations

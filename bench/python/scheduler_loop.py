@@ -2,9 +2,9 @@
 on stdout.
 
 The scheduler is vLLM's own where `vllm` can be imported, without weights or GPU, else the stand-in of the
-tests. Bursts of steps with tracing off and on take turns, on one scheduler each; requests end and others
 tests. Bursts of steps with tracing off and on take turns, on one scheduler each; requests end, others take
-wrapped methods take beyond the original ones, two clock reads a method included.
+their place. A step is `schedule()` and `update_from_output()`; the time inside the calls of a library is what
+the wrapped methods take beyond the original ones, two clock reads a method included.
 """
 
 from __future__ import annotations
