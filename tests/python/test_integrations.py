@@ -3,6 +3,7 @@ where they are installed. Every program is a fresh interpreter, as an engine's o
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import textwrap
 from collections import Counter
@@ -339,8 +340,8 @@ def test_what_the_engine_raises_passes(engine: Any) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
-def test_the_real_classes_have_what_the_hooks_need(engine: Any) -> None:
-    engine(
+def test_the_real_classes_have_what_the_hooks_need(run_python: RunPython) -> None:
+    run_python(
         """
         from pytracingx.integrations import vllm_engine
         vllm_engine.register()
@@ -348,7 +349,7 @@ def test_the_real_classes_have_what_the_hooks_need(engine: Any) -> None:
         for name in ("add_request", "schedule", "update_from_output", "_free_request"):
             assert hasattr(getattr(AsyncScheduler, name), "__wrapped__"), name
         """,
-        PYTHONPATH="",
+        env={"PYTRACINGX_ENGINE": "1"},
     )
 
 
@@ -370,3 +371,21 @@ def test_the_example_of_an_engine(run_python: RunPython, collector: OtlpServer) 
     preempted = [record for record in collector.logs if record["body"] == "preempted"]
     assert preempted and {record["span_id"] for record in preempted} <= requests.keys()
     assert sum(attribute(step, "llm.engine.preemptions") for step in steps) == len(preempted)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sglang") is None, reason="SGLang is not installed")
+def test_the_real_scheduler_of_sglang_has_the_methods() -> None:
+    """By its source: importing it takes a GPU's libraries."""
+    spec = importlib.util.find_spec("sglang")
+    assert spec is not None and spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0], "srt", "managers", "scheduler.py").read_text()
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    methods = {node.name: node for node in classes["Scheduler"].body if isinstance(node, ast.FunctionDef)}
+    arguments = {
+        "_add_request_to_queue": "req",
+        "run_batch": "batch",
+        "process_batch_result": "batch",
+        "_release_aborted_request": "req",
+    }
+    assert {name: methods[name].args.args[1].arg for name in arguments} == arguments
+    assert "on_idle" in methods
