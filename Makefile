@@ -91,7 +91,7 @@ fuzz: tools ## each fuzz target for FUZZ_SECONDS
 
 .PHONY: stubs
 stubs: install ## _native.pyi says what the module has, and type checkers understand it
-	$(bin)/python -m mypy.stubtest pytracingx --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt --ignore-unused-allowlist
+	$(bin)/python -m mypy.stubtest pytracingx._native
 	$(bin)/mypy tests/typing
 
 .PHONY: lint-python

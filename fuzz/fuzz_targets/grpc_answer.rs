@@ -71,7 +71,7 @@ fn grpc_answer(data: &[u8]) {
                 frame(
                     &mut bytes,
                     kind,
-                    next() & (END | END_HEADERS) | END_HEADERS * u8::from(choice < 3),
+                    (next() & (END | END_HEADERS)) | (END_HEADERS * u8::from(choice < 3)),
                     stream,
                     &block,
                 );

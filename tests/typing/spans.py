@@ -75,7 +75,8 @@ def lifecycle() -> None:
     for report in ptx.check(timeout_ms=500):
         assert_type(report["ok"], bool)
         assert_type(
-            report["phase"], Optional[Literal["resolve", "connect", "tls", "send", "receive", "done"]]
+            report["phase"],
+            Optional[Literal["resolve", "connect", "proxy", "tls", "send", "receive", "done"]],
         )
         assert_type(report["clock_skew_s"], Optional[float])
 
