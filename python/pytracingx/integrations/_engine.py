@@ -163,12 +163,11 @@ def install(module_name: str, make: Callable[[Any], Trace], hooks: Hooks) -> Non
         try:
             scheduler = module.Scheduler
             methods = {name: getattr(scheduler, name) for name in hooks}
-        except AttributeError as error:
+            for name, (before, after) in hooks.items():
+                if not hasattr(methods[name], KEY):
+                    setattr(scheduler, name, _wrap(make, methods[name], before, after))
+        except (AttributeError, TypeError) as error:
             LOGGER.warning("schedulers are not traced, their internals have moved: %s", error)
-            return
-        for name, (before, after) in hooks.items():
-            if not hasattr(methods[name], KEY):
-                setattr(scheduler, name, _wrap(make, methods[name], before, after))
 
     if enabled():
         on_import(module_name, then)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -28,13 +29,16 @@ class _Finder(MetaPathFinder):
 
     def overhear(self, spec: ModuleSpec) -> ModuleSpec:
         loader, then = spec.loader, self.then
-        if loader is not None:
-            execute = loader.exec_module
+        # One that runs no Python code, or that takes no attribute, is left alone.
+        execute = getattr(loader, "exec_module", None)
+        if loader is None or execute is None:
+            return spec
 
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                then(module)
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            then(module)
 
+        with contextlib.suppress(AttributeError):
             loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
