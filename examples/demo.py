@@ -4,8 +4,9 @@ code decodes them.
     make demo
 
 Starts the collector of this folder on a free port, runs llm_serving.py in a process of its own with nothing
-but environment variables to configure it, and draws what arrived. Exits with 1 unless the program delivered
-all that it recorded and every trace arrived whole.
+but environment variables to configure it, and draws what arrived; then llm_engine.py, of which one request is
+drawn, token by token. Exits with 1 unless the programs delivered all that they recorded and every trace
+arrived whole.
 """
 
 from __future__ import annotations
@@ -19,21 +20,48 @@ from collector import Collector
 from drawing import count, draw_histogram, draw_metrics, draw_traces
 
 PROGRAM = Path(__file__).with_name("llm_serving.py")
+ENGINE = Path(__file__).with_name("llm_engine.py")
 
 
-def main() -> int:
+def run(program: Path) -> tuple[Collector, subprocess.CompletedProcess[str]]:
     with Collector() as collector:
-        print(f"collector: {collector.endpoint}\nprogram:   {PROGRAM.name}\n", flush=True)
+        print(f"collector: {collector.endpoint}\nprogram:   {program.name}\n", flush=True)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
-            "OTEL_SERVICE_NAME": "llm-server",
+            "OTEL_SERVICE_NAME": program.stem,
             "OTEL_METRIC_EXPORT_INTERVAL": "10",  # ms, for a program that runs for a tenth of a second
         }
         # What the program's console shows is what the drawing has: for failures only.
-        program = subprocess.run(
-            [sys.executable, str(PROGRAM)], env=environment, capture_output=True, text=True
-        )
+        command = [sys.executable, str(program)]
+        return collector, subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def engine() -> int:
+    collector, program = run(ENGINE)
+    spans = collector.spans
+    requests = [span for span in spans if span["kind"] == "server"]
+    forwards = [span for span in spans if span["name"] == "forward"]
+    longest = max(requests, key=lambda span: int(span["attributes"]["gen_ai.usage.output_tokens"]))
+    print("one of its requests, every step that it was in:\n")
+    draw_traces([span for span in spans if span["trace_id"] == longest["trace_id"]])
+    print(
+        f"{count(len(requests), 'request')} and {count(len(forwards), 'step')} of theirs arrived;",
+        f"the program says: {program.stdout.strip()}",
+    )
+    parents = {span["parent_span_id"] for span in forwards}
+    if program.stdout.strip() == "all delivered" and parents == {span["span_id"] for span in requests}:
+        return 0
+    print(program.stderr, "FAILED: something is missing", sep="\n", file=sys.stderr)
+    return 1
+
+
+def main() -> int:
+    return serving() or engine()
+
+
+def serving() -> int:
+    collector, program = run(PROGRAM)
     spans, metrics, logs = collector.spans, collector.metrics, collector.logs
 
     steps = [span for span in spans if span["name"] == "engine.step"]

@@ -1,7 +1,7 @@
 """All benchmarks: the Python ones here, then those of the core in Rust. See `make bench`.
 
-python bench/python/run.py [hot_path|batch|throughput|latency|memory|llm|sls|transport|isolation|rust …]
-[--check] [--out FOLDER] [--python PYTHON]
+python bench/python/run.py [hot_path|batch|throughput|latency|memory|llm|scheduler|sls|transport|isolation|
+rust …] [--check] [--out FOLDER] [--python PYTHON]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import isolation
 import latency
 import llm
 import memory
+import scheduler
 import sls
 import throughput
 import transport
@@ -31,6 +32,7 @@ PYTHON_BENCHMARKS = {
     "latency": latency.run,
     "memory": memory.run,
     "llm": llm.run,
+    "scheduler": scheduler.run,
     "sls": sls.run,
     "transport": transport.run,
     "isolation": isolation.run,

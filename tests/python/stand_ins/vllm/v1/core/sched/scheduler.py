@@ -1,0 +1,109 @@
+"""Continuous batching with a token budget, chunked prefill, preemption of the last when `blocks` run out."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+
+class Request:
+    def __init__(
+        self,
+        request_id: str,
+        prompt_token_ids: list[int],
+        max_tokens: int,
+        trace_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.num_prompt_tokens = len(prompt_token_ids)
+        self.max_tokens = max_tokens
+        self.sampling_params = SimpleNamespace(temperature=0.5, top_p=1.0)
+        self.arrival_time = time.time()
+        self.trace_headers = trace_headers
+        self.num_computed_tokens = 0
+        self.num_output_tokens = 0
+        self.num_preemptions = 0
+        self.finished: str | None = None
+
+    def get_finished_reason(self) -> str | None:
+        return self.finished
+
+
+@dataclass
+class SchedulerOutput:
+    num_scheduled_tokens: dict[str, int]
+    total_num_scheduled_tokens: int
+    preempted_req_ids: set[str] | None
+    finished_req_ids: set[str] = field(default_factory=set)
+
+
+class Scheduler:
+    def __init__(
+        self, max_num_seqs: int = 256, max_num_batched_tokens: int = 8192, blocks: int = 1 << 40
+    ) -> None:
+        model = SimpleNamespace(model="/models/opt", served_model_name="opt")
+        self.vllm_config = SimpleNamespace(model_config=model)
+        self.requests: dict[str, Request] = {}
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+        self.max_num_seqs, self.max_num_batched_tokens, self.blocks = (
+            max_num_seqs,
+            max_num_batched_tokens,
+            blocks,
+        )
+        self.kv_cache_manager = SimpleNamespace(usage=0.25)
+
+    def add_request(self, request: Request) -> None:
+        self.requests[request.request_id] = request
+        self.waiting.append(request)
+
+    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
+        budget, scheduled, preempted = self.max_num_batched_tokens, {}, set()
+        while sum(r.num_prompt_tokens + r.num_output_tokens for r in self.running) > self.blocks:
+            victim = self.running.pop()
+            victim.num_computed_tokens = 0
+            victim.num_preemptions += 1
+            self.waiting.appendleft(victim)
+            preempted.add(victim.request_id)
+        while self.waiting and len(self.running) < self.max_num_seqs and not preempted:
+            self.running.append(self.waiting.popleft())
+        for request in self.running:
+            known = request.num_prompt_tokens + request.num_output_tokens
+            tokens = min(max(known - request.num_computed_tokens, 1), budget)
+            if tokens:
+                scheduled[request.request_id] = tokens
+                request.num_computed_tokens += tokens
+                budget -= tokens
+        return SchedulerOutput(scheduled, self.max_num_batched_tokens - budget, preempted)
+
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, model_runner_output: Any
+    ) -> dict[int, Any]:
+        for request_id in scheduler_output.num_scheduled_tokens:
+            request = self.requests.get(request_id)
+            if (
+                request is None
+                or request.num_computed_tokens < request.num_prompt_tokens + request.num_output_tokens
+            ):
+                continue
+            request.num_output_tokens += 1
+            if request.num_output_tokens >= request.max_tokens:
+                self.finish_requests(request_id, "length")
+        return {}
+
+    def finish_requests(self, request_ids: str | Iterable[str], finished_status: str) -> None:
+        for request_id in [request_ids] if isinstance(request_ids, str) else request_ids:
+            request = self.requests[request_id]
+            self.running = [other for other in self.running if other is not request]
+            if request in self.waiting:
+                self.waiting.remove(request)
+            request.finished = finished_status
+            self._free_request(request)
+
+    def _free_request(self, request: Request, delay_free_blocks: bool = False) -> tuple[None, None]:
+        del self.requests[request.request_id]
+        return None, None
