@@ -185,6 +185,11 @@ fn measure(index: usize, instrument: u32, binding: u32) {
 
 /// A batch of finished spans: numbers, texts and a constant.
 fn record_batch(index: usize, parent: &Parent) {
+    record_batch_of(BATCH, index, parent);
+}
+
+/// `recorded`: what has room.
+fn record_batch_of(recorded: usize, index: usize, parent: &Parent) {
     let name = |thread: &Thread, text: &'static [u8]| match thread.intake.strings.intern(text) {
         Some(id) => Text::Id(id),
         None => Text::Inline(text),
@@ -210,7 +215,7 @@ fn record_batch(index: usize, parent: &Parent) {
         let (start, end) = (Times::One(1), Times::One(2));
         let batch =
             SpanBatch { name: name(thread, b"decode"), kind: SpanKind::Internal, scope: 0, start, end };
-        assert_eq!(thread.record_rows(&batch, &mut rows), BATCH);
+        assert!(thread.record_rows(&batch, &mut rows) >= recorded);
         thread.return_rows(rows);
     });
 }
@@ -276,6 +281,22 @@ fn generation() -> [usize; 3] {
     [first, later, allocations(&mut || (0..100).for_each(&mut step))]
 }
 
+/// Allocations of spans, batches and log records that find the lane full, when each has done so once.
+fn full(intake: &Intake, event: &[u8], parent: &Parent) -> usize {
+    while DropCounts::read(&intake.counters.logs_dropped).total() == 0 {
+        log(0);
+    }
+    let round = |index| {
+        record_tree(index, event);
+        log(index);
+        record_batch_of(0, index, parent);
+    };
+    round(0);
+    let before = ALLOCATIONS.get();
+    (0..TREES).for_each(round);
+    ALLOCATIONS.get() - before
+}
+
 fn main() {
     let (intake, mut drainer) = session();
     let instrument = intake.instruments.register(&counter("requests")).expect("room for one").id;
@@ -284,6 +305,7 @@ fn main() {
     let binding = intake.instruments.bind(instrument, &bound).expect("room for one");
     let (recorded, is_recorded) = sync_channel(0);
     let (drained, is_drained) = sync_channel(0);
+    let counted = Arc::clone(&intake);
     let recording = thread::spawn(move || {
         let mut event = Vec::new();
         attrs::put_attribute(&mut event, Text::Inline(b"index"), Value::Int(1));
@@ -310,7 +332,10 @@ fn main() {
             recorded.send(()).unwrap();
             is_drained.recv().unwrap();
         }
-        (counts, generation())
+        let of_a_generation = generation();
+        let lost = [&counted.counters.spans_dropped, &counted.counters.logs_dropped]
+            .map(|dropped| DropCounts::read(dropped).total());
+        (counts, of_a_generation, lost, full(&counted, &event, &parent))
     });
     let mut batch = Batch::default();
     for round in 0..ROUNDS {
@@ -324,10 +349,10 @@ fn main() {
         batch.clear();
         drained.send(()).unwrap();
     }
-    let (counts, of_a_generation) = recording.join().expect("the recording thread");
+    let (counts, of_a_generation, lost, of_a_full_lane) = recording.join().expect("the recording thread");
     emit::retract();
-    assert_eq!(DropCounts::read(&intake.counters.spans_dropped).total(), 0, "spans lost");
-    assert_eq!(DropCounts::read(&intake.counters.logs_dropped).total(), 0, "log records lost");
+    assert_eq!(lost, [0, 0], "spans or log records lost");
+    assert_eq!(of_a_full_lane, 0, "allocations with a full lane");
     let (warm_up, later) = counts.split_first().expect("some rounds");
     assert!(*warm_up > 0, "the first round allocates its storage; this counter counts nothing");
     assert!(later.iter().all(|count| *count == 0), "allocations by round of {TREES} requests: {counts:?}");

@@ -23,7 +23,7 @@ impl Thread {
     /// Records a log record with its items, or counts it as lost. Items too large for the lane are handed over without
     /// another copy.
     #[inline]
-    pub fn log(&mut self, log: &LogRecord, items: Vec<u8>) {
+    pub fn log(&mut self, log: &LogRecord, mut items: Vec<u8>) {
         let now = ticks::now();
         let header = Header {
             kind: kind::LOG,
@@ -40,10 +40,10 @@ impl Thread {
             start: log.unix_nano.unwrap_or(now),
             end: now,
         };
-        match self.producer.push_owned(&header, items) {
-            Ok(Some(items)) => self.return_items(items),
-            Ok(None) => {}
-            Err(error) => self.intake.counters.logs_dropped.add(DropReason::from(error), 1),
+        let pushed = self.producer.push_owned(&header, &mut items);
+        self.return_items(items);
+        if let Err(error) = pushed {
+            self.intake.counters.logs_dropped.add(DropReason::from(error), 1);
         }
     }
 

@@ -176,14 +176,14 @@ impl Producer {
         self.push(header, payload)
     }
 
-    /// [`Producer::push`] for a payload that may be large: then its memory itself is handed over. Otherwise the memory
-    /// comes back.
+    /// [`Producer::push`] for a payload that may be large: then its memory itself is handed over, and nothing is left in
+    /// `payload`. Otherwise it stays as it is, for the next record's memory.
     #[inline(always)]
-    pub fn push_owned(&mut self, header: &Header, payload: Vec<u8>) -> Result<Option<Vec<u8>>, PushError> {
+    pub fn push_owned(&mut self, header: &Header, payload: &mut Vec<u8>) -> Result<(), PushError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
-            return self.push_oversize(*header, payload.into()).map(|()| None);
+            return self.push_oversize(*header, std::mem::take(payload).into());
         }
-        self.push(header, &payload).map(|()| Some(payload))
+        self.push(header, payload)
     }
 
     /// The payload goes into the hand-over queue before the record that refers to it is published, so the exporter
