@@ -262,7 +262,8 @@ def test_an_answer_after_the_deadline_is_none(server: GrpcServer) -> None:
     server.answer_next(GrpcAnswer(delay_s=0.6))
     begin(server.endpoint, "grpc", timeout_ms=150)
     assert verdict() == "tried again"
-    assert "time" in books()["last_error"]
+    # Both sides count; which is heard first is chance.
+    assert books()["last_error"].startswith(("timed out", "gRPC DEADLINE_EXCEEDED"))
     server.wait_for_requests(2)
     assert all(
         isinstance(call, Call) and call.deadline_s and call.deadline_s <= 0.15 for call in server.requests
