@@ -36,6 +36,10 @@ demo: install ## build, install, and trace a small LLM server into the embedded 
 .PHONY: test
 test: test-rust test-loom test-loom-seeded targets test-python fuzz stubs lint-python ## every test
 
+.PHONY: example
+example: install ## NAME=fastapi_middleware: build, install, and run an example into the embedded collector
+	$(bin)/python examples/run.py $(NAME)
+
 ##@ Parts of the tests
 
 .PHONY: test-rust
