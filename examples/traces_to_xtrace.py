@@ -5,7 +5,7 @@
     python examples/traces_to_xtrace.py
 
 ARMS_ENDPOINT is a region or the address that the console shows, ARMS_TOKEN the token there. Credentials
-are a key as above, or a role's: see `ptx.aliyun`. The columns traceID and spanID lead from a log to its trace.
+are a key as above, or a role's: see `ptx.aliyun`. Columns traceID and spanID lead from a log to its trace.
 """
 
 from __future__ import annotations
