@@ -104,6 +104,10 @@ stubs: install ## _native.pyi says what the module has, and type checkers unders
 	$(bin)/python -m mypy.stubtest pytracingx._native
 	$(bin)/mypy tests/typing
 
+.PHONY: reference
+reference: venv ## docs/reference.md, from the docstrings
+	$(bin)/python tests/reference_page.py
+
 .PHONY: lint-python
 lint-python: install ## ruff and mypy
 	$(bin)/ruff check $(python_sources)
