@@ -185,16 +185,39 @@ bench: tools venv ## all benchmarks; CHECK=1: tiny sizes, own asserts only; OUT=
 install: tools venv ## build with full optimisation and install into the venv, editable
 	VIRTUAL_ENV=$(abspath $(VENV)) $(bin)/maturin develop --release --quiet
 
+# Linked by zig against glibc 2.28, whatever this machine has. Panics name source files: not those of this machine. In a
+# folder of its own, for these flags concern every crate.
+wheel_flags = --release --locked --strip --out dist $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux_2_28)
+remapped = --remap-path-prefix=$(abspath .)=/pytracingx --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+
 .PHONY: wheel
-wheel: venv tools ## one wheel for CPython 3.9 and later, in dist/
-	$(bin)/maturin build --release --features abi3-py39 --out dist
+wheel: wheel-tools tools ## two wheels, in dist/: for CPython 3.9 and later, and for this Python, which is faster there
+	rm -f dist/*.whl
+	for features in "--features abi3-py39" ""; do \
+	  PATH="$(abspath $(bin)):$$PATH" CARGO_TARGET_DIR=target/wheel RUSTFLAGS="$(remapped)" \
+	    $(bin)/maturin build $(wheel_flags) $$features --interpreter $(bin)/python; \
+	done
 
 .PHONY: wheel-check
-wheel-check: wheel ## the wheel installs into an empty venv, needs nothing there, and works
-	rm -rf .cache/wheel-check && $(PYTHON) -m venv .cache/wheel-check
-	.cache/wheel-check/bin/python -m pip install -q --no-index --force-reinstall "$$(ls -t dist/pytracingx-*.whl | head -1)"
-	cd .cache/wheel-check && bin/python -c "import pytracingx as p; p.init(p.Config('check', console_output=False)); \
-	  p.start_span('op').end(); assert p.shutdown(); print(p.__version__, p.__file__)"
+wheel-check: wheel ## tags, symbols, sizes, crates, paths; then three signals, fork and exit on every CPython (PYTHONS=…)
+	$(bin)/python tests/wheel/check.py dist $(PYTHONS)
+
+.PHONY: wheel-tools
+wheel-tools: $(VENV)/.installed-wheel
+
+$(VENV)/.installed-wheel: tests/requirements-wheel.txt $(VENV)/.installed
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements-wheel.txt
+	touch $@
+
+.PHONY: sdist-check
+sdist-check: venv tools ## the source distribution builds from its lock file, without a network
+	rm -rf target/sdist && $(bin)/maturin sdist --out target/sdist
+	cd target/sdist && tar -xzf *.tar.gz && cd pytracingx-*/ && cargo fetch --locked --quiet && \
+	  CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=../build cargo build --locked --quiet --features python && echo "sdist: ok"
+
+.PHONY: deny
+deny: ## licences, advisories and sources of every crate (cargo install cargo-deny)
+	if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed, not checked"; fi
 
 .PHONY: venv
 venv: $(VENV)/.installed
