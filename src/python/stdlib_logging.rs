@@ -19,9 +19,10 @@ use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::{Owned, is_numpy_scalar, swallow};
 use super::reentry::Entered;
-use super::stdlib_record::{FIELDS, Scan, key, standard_key, text};
-use super::strings::name;
+use super::stdlib_record::{FIELDS, MAX_EXTRAS, Scan, is_taken, key, standard_key, text};
+use super::strings::{Name, name};
 use super::{current, exceptions, stdlib_record};
+use crate::attrs::Value;
 use crate::emit::{self, AttributeList, SpanIds};
 use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
 
@@ -140,8 +141,14 @@ unsafe fn convert(
             log_record::count_reentrant(session);
             return Ok(());
         };
-        let is_plain = plain && scan.is_plain_text();
+        if plain && scan.is_plain_text() && record_plain(&scan, severity_number, is_standard, route, session)
+        {
+            return Ok(());
+        }
+        // What was found above may be gone: reading a text that is no UTF-8 allocates, which may run a collection.
+        let scan = Scan::of(dict.as_ptr());
         let _held = scan.hold();
+        let is_plain = plain && scan.is_plain_text();
         let span = span_ids(&scan);
         let mut attributes = GivenAttributes::default();
         let (mut extras_of_user, mut formatted, mut failure) = (Owned(ptr::null_mut()), None, None);
@@ -152,7 +159,7 @@ unsafe fn convert(
             exception_description = exception(&scan, dict)?;
         }
         let body = Body::of(formatted.as_ref().map_or(scan.get(key::MSG), Bound::as_ptr))?;
-        if scan.has_extras {
+        if !scan.extras.is_empty() {
             extras_of_user = extras(dict, exception_description.is_some())?;
         }
         match exception_description {
@@ -162,16 +169,8 @@ unsafe fn convert(
                 attributes.fill_over(described, extras_of_user.0, limit)?;
             }
         }
-        let mut fields = ArrayVec::<_, { FIELDS.len() }>::new();
-        for (field, from) in stdlib_record::fields() {
-            let value = scan.get(from);
-            if !value.is_null()
-                && let Some(value) = simple(value)
-                && let Some(name) = name(field, session)
-            {
-                fields.push((name, value));
-            }
-        }
+        let mut fields = Fields::new();
+        fill_fields(&mut fields, &scan, session);
         let converted = Converted {
             severity_number,
             scope: route.scope,
@@ -185,6 +184,69 @@ unsafe fn convert(
         converted.record(session);
         failure.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+type Fields<'a> = ArrayVec<(Name<'a>, Value<'a>), { FIELDS.len() + MAX_EXTRAS }>;
+
+/// Where the record comes from. Filled in place: moving the array would cost more than filling it.
+#[inline]
+unsafe fn fill_fields<'a>(fields: &mut Fields<'a>, scan: &'a Scan, session: u64) {
+    for (field, from) in stdlib_record::fields() {
+        let value = scan.get(from);
+        // SAFETY: attached; alive as long as the scan is used, or null.
+        unsafe {
+            if !value.is_null()
+                && let Some(value) = simple(value)
+                && let Some(name) = name(field, session)
+            {
+                fields.push((name, value));
+            }
+        }
+    }
+}
+
+/// Records what needs no Python code, no copy of the extras and no reference to anything: a message as it is, and at most
+/// [`MAX_EXTRAS`] extras of simple types. False: it is not like that.
+#[inline]
+unsafe fn record_plain(
+    scan: &Scan,
+    severity_number: u8,
+    is_standard: bool,
+    route: Route,
+    session: u64,
+) -> bool {
+    if scan.has_more_extras {
+        return false;
+    }
+    // SAFETY: attached, with the dict's entries alive: nothing here runs Python code before what was read is recorded.
+    unsafe {
+        let Some(body) = simple(scan.get(key::MSG)) else { return false };
+        let mut fields = Fields::new();
+        fill_fields(&mut fields, scan, session);
+        for (key, value) in &scan.extras {
+            let key_text = text(*key);
+            if is_taken(key_text, false) {
+                continue;
+            }
+            let (Some(name), Some(value)) = (name(*key, session), simple(*value)) else { return false };
+            if key_text.is_empty() {
+                return false;
+            }
+            fields.push((name, value));
+        }
+        let converted = Converted {
+            severity_number,
+            scope: route.scope,
+            span: span_ids(scan),
+            unix_nano: created(scan),
+            severity_text: if is_standard { b"" } else { level_name(scan) },
+            body: &Body::Simple(body),
+            fields: &fields,
+            attributes: &GivenAttributes::default(),
+        };
+        converted.record(session);
+    }
+    true
 }
 
 /// The route of the logger of that name.
@@ -294,13 +356,7 @@ unsafe fn extras(dict: &Bound<'_, PyDict>, has_exception: bool) -> Result<Owned,
                 continue;
             }
             let (key, value) = (Owned::new(key), Owned::new(value));
-            let is_taken = |text: &[u8]| {
-                FIELDS.iter().any(|(name, _)| name.as_bytes() == text)
-                    || has_exception
-                        && [&b"exception.type"[..], b"exception.message", b"exception.stacktrace"]
-                            .contains(&text)
-            };
-            if !is_taken(text(key.0))
+            if !is_taken(text(key.0), has_exception)
                 && is_attribute_value(value.0)
                 && ffi::PyDict_SetItem(extras.0, key.0, value.0) != 0
             {
