@@ -17,7 +17,7 @@ use super::convert::simple;
 use super::fastcall::{Raised, Signature, entry, none};
 use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
-use super::objects::{Owned, is_numpy_scalar, swallow};
+use super::objects::{Owned, encode_lossy, is_numpy_scalar, swallow};
 use super::reentry::Entered;
 use super::stdlib_record::{FIELDS, MAX_EXTRAS, Scan, is_taken, key, standard_key, text};
 use super::strings::{Name, name};
@@ -169,8 +169,9 @@ unsafe fn convert(
                 attributes.fill_over(described, extras_of_user.0, limit)?;
             }
         }
+        let odd_texts = odd_texts(&scan);
         let mut fields = Fields::new();
-        fill_fields(&mut fields, &scan, session);
+        fill_fields(&mut fields, &scan, Some(&odd_texts), session);
         let converted = Converted {
             severity_number,
             scope: route.scope,
@@ -188,21 +189,53 @@ unsafe fn convert(
 
 type Fields<'a> = ArrayVec<(Name<'a>, Value<'a>), { FIELDS.len() + MAX_EXTRAS }>;
 
-/// Where the record comes from. Filled in place: moving the array would cost more than filling it.
-#[inline]
-unsafe fn fill_fields<'a>(fields: &mut Fields<'a>, scan: &'a Scan, session: u64) {
-    for (field, from) in stdlib_record::fields() {
+/// By [`FIELDS`]: a text that is no exact `str`, or not Unicode, as it can be recorded.
+type OddTexts = [Option<Vec<u8>>; FIELDS.len()];
+
+#[cold]
+unsafe fn odd_texts(scan: &Scan) -> OddTexts {
+    FIELDS.map(|(_, from)| {
         let value = scan.get(from);
-        // SAFETY: attached; alive as long as the scan is used, or null.
+        // SAFETY: attached; alive or null.
+        unsafe { (is_text(value) && simple(value).is_none()).then(|| encode_lossy(value)) }
+    })
+}
+
+/// Where the record comes from. Filled in place: moving the array would cost more than filling it. False: there is an odd
+/// text, and `odd_texts` is not given.
+#[inline]
+unsafe fn fill_fields<'a>(
+    fields: &mut Fields<'a>,
+    scan: &'a Scan,
+    odd_texts: Option<&'a OddTexts>,
+    session: u64,
+) -> bool {
+    for (index, (field, from)) in stdlib_record::fields().enumerate() {
+        let value = scan.get(from);
+        if value.is_null() {
+            continue;
+        }
+        // SAFETY: attached; alive as long as the scan is used.
         unsafe {
-            if !value.is_null()
-                && let Some(value) = simple(value)
-                && let Some(name) = name(field, session)
-            {
+            let value = match (simple(value), odd_texts) {
+                (Some(value), _) => value,
+                (None, None) if is_text(value) => return false,
+                (None, odd) => match odd.and_then(|texts| texts[index].as_deref()) {
+                    Some(text) => Value::Str(text),
+                    None => continue,
+                },
+            };
+            if let Some(name) = name(field, session) {
                 fields.push((name, value));
             }
         }
     }
+    true
+}
+
+unsafe fn is_text(object: Object) -> bool {
+    // SAFETY: attached; alive or null.
+    unsafe { !object.is_null() && ffi::PyUnicode_Check(object) != 0 }
 }
 
 /// Records what needs no Python code, no copy of the extras and no reference to anything: a message as it is, and at most
@@ -222,7 +255,9 @@ unsafe fn record_plain(
     unsafe {
         let Some(body) = simple(scan.get(key::MSG)) else { return false };
         let mut fields = Fields::new();
-        fill_fields(&mut fields, scan, session);
+        if !fill_fields(&mut fields, scan, None, session) {
+            return false;
+        }
         for (key, value) in &scan.extras {
             let key_text = text(*key);
             if is_taken(key_text, false) {
@@ -252,7 +287,12 @@ unsafe fn record_plain(
 /// The route of the logger of that name.
 unsafe fn route(name: Object, session: u64) -> Option<Route> {
     // SAFETY: attached, alive or null.
-    Route::of_name(unsafe { text(name) }, session)
+    unsafe {
+        match text(name) {
+            [] if is_text(name) => Route::of_name(&encode_lossy(name), session),
+            text => Route::of_name(text, session),
+        }
+    }
 }
 
 /// What the application calls a level of its own; empty when it has no name for it.

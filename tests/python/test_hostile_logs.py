@@ -269,8 +269,7 @@ def test_any_record_of_stdlib(both: Both, name: str, level: int, message: Any, e
     sent = {key: value for key, value in extra.items() if is_extra(value) and key not in OWN}
     by_text, dropped = kept(sent)
     attributes = otlp["attributes"]
-    # A name that is no text of Unicode is no attribute either.
-    assert attributes["logger.name"] == mapped(name)
+    assert (otlp["scope"], attributes["logger.name"]) == (mapped(name), mapped(name))
     assert {key: value for key, value in attributes.items() if key not in OWN} == {
         key: mapped(value) for key, value in by_text.items()
     }
