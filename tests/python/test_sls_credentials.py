@@ -3,13 +3,18 @@ do wrong."""
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import RunPython
 from sls_server import Key, SlsServer
 
 import pytracingx as ptx
+from pytracingx._worker import _key
+from pytracingx.aliyun import CredentialsError
 
 CANARY = "c4n4ry"
 
@@ -192,3 +197,32 @@ def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
         assert server.complaints == []
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *[5, "text", (), ("id",), ("id", "secret", None, None, None), (1, "secret", None), ("", "", "")],
+        *[
+            ("é", "secret", None),
+            ("id", "sec ret", None),
+            ("id", "s\n", None),
+            ("id", "s", 7),
+            {"id": "secret"},
+            object(),
+        ],
+        *[("id", "secret", None, expires) for expires in ("soon", math.nan, math.inf, 1 << 70, -(1 << 70))],
+    ],
+)
+def test_what_is_no_key(given: Any) -> None:
+    """Each is told of as what the provider gave, not as an error of the provider's; nothing of it is shown."""
+    with pytest.raises(CredentialsError, match=r"^the provider gave no \(id, secret, token\)"):
+        _key(given)
+
+
+def test_a_key_that_has_expired_is_none() -> None:
+    for expires in (-5, 0.0, time.time() - 1):
+        with pytest.raises(CredentialsError, match="has expired, by this machine's clock"):
+            _key(("id", "secret", "token", expires))
+    assert _key(["id", "secret", "", 4e9]) == ("id", "secret", None, 4_000_000_000)
+    assert _key(("id", "secret")) == ("id", "secret", None, None)
