@@ -5,7 +5,6 @@
 
 use std::ptr;
 
-use arrayvec::ArrayVec;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -19,12 +18,12 @@ use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::{Owned, encode_lossy, is_numpy_scalar, swallow};
 use super::reentry::Entered;
-use super::stdlib_record::{FIELDS, MAX_EXTRAS, Scan, is_taken, key, standard_key, text};
-use super::strings::{Name, name};
+use super::stdlib_fields::{Fields, created, fill_fields, is_text, level_name, odd_texts, span_ids};
+use super::stdlib_record::{Scan, is_taken, key, standard_key, text};
+use super::strings::name;
 use super::{current, exceptions, stdlib_record};
-use crate::attrs::Value;
-use crate::emit::{self, AttributeList, SpanIds};
-use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
+use crate::emit::{self, AttributeList};
+use crate::ids::FLAG_SAMPLED;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -187,57 +186,6 @@ unsafe fn convert(
     }
 }
 
-type Fields<'a> = ArrayVec<(Name<'a>, Value<'a>), { FIELDS.len() + MAX_EXTRAS }>;
-
-/// By [`FIELDS`]: a text that is no exact `str`, or not Unicode, as it can be recorded.
-type OddTexts = [Option<Vec<u8>>; FIELDS.len()];
-
-#[cold]
-unsafe fn odd_texts(scan: &Scan) -> OddTexts {
-    FIELDS.map(|(_, from)| {
-        let value = scan.get(from);
-        // SAFETY: attached; alive or null.
-        unsafe { (is_text(value) && simple(value).is_none()).then(|| encode_lossy(value)) }
-    })
-}
-
-/// Where the record comes from. Filled in place: moving the array would cost more than filling it. False: there is an odd
-/// text, and `odd_texts` is not given.
-#[inline]
-unsafe fn fill_fields<'a>(
-    fields: &mut Fields<'a>,
-    scan: &'a Scan,
-    odd_texts: Option<&'a OddTexts>,
-    session: u64,
-) -> bool {
-    for (index, (field, from)) in stdlib_record::fields().enumerate() {
-        let value = scan.get(from);
-        if value.is_null() {
-            continue;
-        }
-        // SAFETY: attached; alive as long as the scan is used.
-        unsafe {
-            let value = match (simple(value), odd_texts) {
-                (Some(value), _) => value,
-                (None, None) if is_text(value) => return false,
-                (None, odd) => match odd.and_then(|texts| texts[index].as_deref()) {
-                    Some(text) => Value::Str(text),
-                    None => continue,
-                },
-            };
-            if let Some(name) = name(field, session) {
-                fields.push((name, value));
-            }
-        }
-    }
-    true
-}
-
-unsafe fn is_text(object: Object) -> bool {
-    // SAFETY: attached; alive or null.
-    unsafe { !object.is_null() && ffi::PyUnicode_Check(object) != 0 }
-}
-
 /// Records what needs no Python code, no copy of the extras and no reference to anything: a message as it is, and at most
 /// [`MAX_EXTRAS`] extras of simple types. False: it is not like that.
 #[inline]
@@ -293,13 +241,6 @@ unsafe fn route(name: Object, session: u64) -> Option<Route> {
             text => Route::of_name(text, session),
         }
     }
-}
-
-/// What the application calls a level of its own; empty when it has no name for it.
-unsafe fn level_name(scan: &Scan) -> &[u8] {
-    // SAFETY: attached; held as long as the result is used.
-    let name = unsafe { text(scan.get(key::LEVELNAME)) };
-    if name.starts_with(b"Level ") { b"" } else { name }
 }
 
 /// An int; of anything else nothing.
@@ -420,35 +361,4 @@ unsafe fn is_attribute_value(object: Object) -> bool {
             || ffi::PyDict_Check(object) != 0
             || is_numpy_scalar(object)
     }
-}
-
-/// The span that the record names (a `TraceContextFilter` has put it there, on the thread that logged), else the
-/// current one.
-unsafe fn span_ids(scan: &Scan) -> SpanIds {
-    // SAFETY: attached; held, or null.
-    unsafe {
-        let trace_id = scan.get(key::TRACE_ID);
-        if !trace_id.is_null()
-            && let Some(trace_id) = TraceId::from_hex(text(trace_id))
-            && let Some(span_id) = SpanId::from_hex(text(scan.get(key::SPAN_ID)))
-        {
-            let flags = if scan.get(key::SAMPLED) == ffi::Py_True() { FLAG_SAMPLED } else { 0 };
-            return SpanIds { trace_id, span_id, flags };
-        }
-        current::span_ids()
-    }
-}
-
-/// When the record was made.
-unsafe fn created(scan: &Scan) -> Option<u64> {
-    // SAFETY: attached; held, or null.
-    let seconds = unsafe {
-        let created = scan.get(key::CREATED);
-        if created.is_null() || ffi::PyFloat_Check(created) == 0 {
-            return None;
-        }
-        ffi::PyFloat_AsDouble(created)
-    };
-    // From 1973 on; later than 64 bits of nanoseconds go is no time either.
-    (1e8..1.8e10).contains(&seconds).then_some((seconds * 1e9) as u64)
 }
