@@ -73,11 +73,12 @@ pub(super) unsafe fn str_of(object: *mut ffi::PyObject) -> Result<Vec<u8>, Raise
     }
 }
 
-/// An int beyond 64 bits in decimal; in hexadecimal where Python refuses (its limit on digits).
+/// An int beyond 64 bits in decimal; in hexadecimal where Python refuses (its limit on digits). Of a subclass the number
+/// that it holds, whatever its `__str__` says.
 pub(super) unsafe fn int_text(object: *mut ffi::PyObject) -> Vec<u8> {
     // SAFETY: attached, an int.
     unsafe {
-        let mut text = Owned(ffi::PyObject_Str(object));
+        let mut text = Owned(ffi::PyNumber_ToBase(object, 10));
         if text.0.is_null() {
             ffi::PyErr_Clear();
             text = Owned(ffi::PyNumber_ToBase(object, 16));
