@@ -14,12 +14,11 @@ from __future__ import annotations
 import base64
 import collections
 import datetime
-import decimal
 import enum
-import fractions
 import json
 import math
 import operator
+import os
 import types
 import uuid
 from collections.abc import Mapping
@@ -35,8 +34,9 @@ MAX_DEPTH = 64
 MAX_STR_BYTES = 4096  # of the text of an object
 MAX_INT = 2**63 - 1
 
+# HOSTILE_EXAMPLES=5000 looks longer.
 hostile = settings(
-    max_examples=200,
+    max_examples=int(os.environ.get("HOSTILE_EXAMPLES", 100)),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     database=None,
