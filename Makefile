@@ -36,6 +36,10 @@ demo: install ## build, install, and trace a small LLM server into the embedded 
 .PHONY: test
 test: test-rust test-loom test-loom-seeded targets test-python fuzz stubs lint-python ## every test
 
+.PHONY: example
+example: install ## NAME=fastapi_middleware: build, install, and run an example into the embedded collector
+	$(bin)/python examples/run.py $(NAME)
+
 ##@ Parts of the tests
 
 .PHONY: test-rust
@@ -99,6 +103,10 @@ fuzz: tools ## each fuzz target for FUZZ_SECONDS
 stubs: install ## _native.pyi says what the module has, and type checkers understand it
 	$(bin)/python -m mypy.stubtest pytracingx._native
 	$(bin)/mypy tests/typing
+
+.PHONY: reference
+reference: venv ## docs/reference.md, from the docstrings
+	$(bin)/python tests/reference_page.py
 
 .PHONY: lint-python
 lint-python: install ## ruff and mypy

@@ -55,6 +55,16 @@ class Collector(ThreadingHTTPServer):
             self.requests += 1
             self.on_records(records)
 
+    def draw(self) -> None:
+        """Traces with their logs, logs without, metrics, and how much that is."""
+        draw_traces(self.spans, self.logs)
+        known = {span["span_id"] for span in self.spans}
+        draw_logs(record for record in self.logs if record["span_id"] not in known)
+        draw_metrics(self.metrics)
+        arrived = [(self.spans, "span"), (self.metrics, "metric"), (self.logs, "log record")]
+        counts = ", ".join(count(len(records), noun) for records, noun in arrived)
+        print(f"{counts} in {count(self.requests, 'request')}")
+
     def close(self) -> None:
         """Stop listening; what arrived stays readable."""
         self.shutdown()
@@ -109,13 +119,7 @@ def main() -> None:
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
     if not arguments.json:
-        draw_traces(collector.spans, collector.logs)
-        known = {span["span_id"] for span in collector.spans}
-        draw_logs(record for record in collector.logs if record["span_id"] not in known)
-        draw_metrics(collector.metrics)
-        arrived = [(collector.spans, "span"), (collector.metrics, "metric"), (collector.logs, "log record")]
-        counts = ", ".join(count(len(records), noun) for records, noun in arrived)
-        print(f"{counts} in {count(collector.requests, 'request')}")
+        collector.draw()
 
 
 if __name__ == "__main__":
