@@ -47,7 +47,7 @@ def _system(name: str) -> Any:
 
 
 class _SystemThread:
-    """A daemon thread where ``threading.Thread`` is a greenlet: it waits in native code, and would stop them all."""
+    """A daemon thread where ``threading.Thread`` is a greenlet, whose waiting in native code would stop them all."""
 
     def __init__(self, target: Callable[[], object], name: str, daemon: bool) -> None:
         self._target = target
