@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import canary
 import pytest
 from conftest import RunPython
 from sls_server import Key, SlsServer
@@ -128,7 +129,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
-    file = tmp_path / "token"
+    file = canary.allow(tmp_path / "token")
     file.write_text(f"{CANARY}+/=oidc\n")
     return file
 
@@ -242,8 +243,8 @@ def test_as_the_environment_has_them(cloud: Cloud, token_file: Path, monkeypatch
     assert from_environment()() == cloud.key_tuple
     assert [method for method, _, _, _ in cloud.requests] == ["PUT", "GET", "GET", "POST"]
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret")
-    assert from_environment()() == ("id", "secret", None, None)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "c4n4ry-secret")
+    assert from_environment()() == ("id", "c4n4ry-secret", None, None)
     assert len(cloud.requests) == 4
 
 
@@ -278,10 +279,10 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
         + """
     def short():
         calls.append(threading.current_thread().name)
-        return "id", "secret", "token", time.time() + 2
+        return "id", "c4n4ry-secret", "token", time.time() + 2
     def long():
         calls.append("long")
-        return "id", "secret", None
+        return "id", "c4n4ry-secret", None
     ptx.init(ptx.Config("svc", sinks=[sls(short, "a"), sls(short, "b"), sls(long)], diagnostics="off"))
     until(lambda: len(calls) == 3)
     assert threads() == ["pytracingx-credentials"] * 2
@@ -303,7 +304,10 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
 
 def test_records_wait_for_credentials_and_outlive_them() -> None:
     """None is lost when there are none yet, nor when the server refuses those it had."""
-    first, second = Key("first-id", "first-secret", "first-token"), Key("second-id", "second-secret", "token")
+    first, second = (
+        Key("first-id", "first-c4n4ry", "first-c4n4ry-token"),
+        Key("second-id", "second-c4n4ry", "token"),
+    )
     server = SlsServer(first)
     given: list[str] = []
 
@@ -342,7 +346,7 @@ def test_what_a_provider_can_do_wrong(run_python: RunPython) -> None:
         SLS
         + """
     from pytracingx.aliyun import CredentialsError
-    class Key: access_key_id, access_key_secret, security_token = "id", "secret", ""
+    class Key: access_key_id, access_key_secret, security_token = "id", "c4n4ry-secret", ""
     def wrong():
         calls.append(1)
         if len(calls) == 1: raise KeyError("c4n4ry")
@@ -381,7 +385,7 @@ def test_a_provider_that_hangs_holds_up_nothing(run_python: RunPython) -> None:
         time.sleep(600)
     def answers():
         calls.append("answers")
-        return "id", "secret", None
+        return "id", "c4n4ry-secret", None
     seen = []
     ptx.get_meter("m").observable_gauge("g", lambda: seen.append(1) or 1)
     ptx.init(ptx.Config("svc", sinks=[sls(hangs), sls(answers), ptx.MetricSink(endpoint, "http")], diagnostics="off"))
@@ -438,13 +442,13 @@ def test_a_role_of_the_environment(run_python: RunPython, cloud: Cloud) -> None:
 
 def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
     """The recipe of pytracingx.aliyun's documentation: `alibabacloud-credentials` from PyPI signs what arrives."""
-    server = SlsServer(Key("STS.id", "sts-secret", "sts-token"))
+    server = SlsServer(Key("STS.id", "c4n4ry-sts-secret", "c4n4ry-sts-token"))
     try:
         run_python(
             """
     import alibabacloud_credentials.client, alibabacloud_credentials.models
     config = alibabacloud_credentials.models.Config(
-        type="sts", access_key_id="STS.id", access_key_secret="sts-secret", security_token="sts-token")
+        type="sts", access_key_id="STS.id", access_key_secret="c4n4ry-sts-secret", security_token="c4n4ry-sts-token")
     client = alibabacloud_credentials.client.Client(config)
     sink = ptx.SlsLogSink(sys.argv[1], "proj", "store", credentials=client.get_credential)
     ptx.init(ptx.Config("svc", sinks=[sink], console_output=False))
