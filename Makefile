@@ -100,9 +100,10 @@ fuzz: tools ## each fuzz target for FUZZ_SECONDS
 	done
 
 .PHONY: stubs
-stubs: install ## _native.pyi says what the module has, and type checkers understand it
+stubs: install ## _native.pyi says what the module has; mypy and pyright understand it, and pass the examples
 	$(bin)/python -m mypy.stubtest pytracingx._native
 	$(bin)/mypy tests/typing
+	$(bin)/pyright --pythonpath $(bin)/python tests/typing examples
 
 .PHONY: reference
 reference: venv ## docs/reference.md, from the docstrings

@@ -225,6 +225,7 @@ def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPy
 
 
 def test_the_recipes_run(collector: OtlpServer, sls: SlsSession, run_python: RunPython) -> None:
+    sls.server.region = "cn-hangzhou"
     gpu, prompts = python_blocks(README.with_name("docs") / "recipes.md")
     run_python(
         f"""
