@@ -14,11 +14,22 @@ from otlp_server import OtlpServer
 from values import as_double, as_json, attributes, hostile, mapped_attributes, measured, numbers
 
 import pytracingx as ptx
+from pytracingx import _worker
 
 METER = ptx.get_meter("hostile")
 COUNTER, GAUGE = METER.counter("counter"), METER.gauge("gauge")
 HISTOGRAM, MANY = METER.histogram("histogram"), METER.histogram("many")
 BOUND, BOUND_MANY = METER.counter("bound"), METER.histogram("bound many")
+
+
+@pytest.fixture
+def observed() -> Iterator[None]:
+    """Two observable instruments; their callbacks would be asked in every later session of this process too."""
+    METER.observable_gauge("observed", lambda: given_by_callback)
+    METER.observable_gauge("beside", lambda: 7)
+    yield
+    del _worker._observables[-2:]
+
 
 # What the callback gives in this example.
 given_by_callback: Any = None
@@ -119,12 +130,10 @@ def test_any_buffer(collections: Collections, data: Any) -> None:
         attributes,
     )
 )
-def test_any_observation(collections: Collections, given: Any) -> None:
+def test_any_observation(observed: None, collections: Collections, given: Any) -> None:
     """Whatever a callback gives, other instruments are not concerned, and what is a number with attributes arrives."""
     global given_by_callback
     given_by_callback = given
-    METER.observable_gauge("observed", callback)
-    METER.observable_gauge("beside", beside)
     GAUGE.set(1)
     points = collections.points()
     assert [point["value"] for point in points["gauge"]] == [1]
@@ -140,11 +149,3 @@ def test_any_observation(collections: Collections, given: Any) -> None:
         for point in points.get("observed", []):
             number = series[as_json(point["attributes"])]
             assert as_json(float(point["value"])) == as_json(float(number))
-
-
-def callback() -> Any:
-    return given_by_callback
-
-
-def beside() -> int:
-    return 7
