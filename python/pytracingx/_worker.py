@@ -12,9 +12,10 @@ Imported with the first observable instrument or provider: not every process nee
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from _queue import Empty, SimpleQueue  # gevent puts its own into `queue`
 from itertools import islice
-from queue import Empty, SimpleQueue
 from time import monotonic, time
 
 from ._native import Observation, _credentials, _observer, _runs_callbacks
@@ -33,6 +34,45 @@ if TYPE_CHECKING:
 _CALLBACK_MS = 400
 # More observations of one callback, an endless generator's for instance, are not taken.
 _MAX_OBSERVATIONS = 65_536
+
+
+def _system(name: str) -> Any:
+    """What `_thread` has of the system's, where gevent may have put its own."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None:
+        import _thread
+
+        return getattr(_thread, name)
+    return monkey.get_original("_thread", name)
+
+
+class _SystemThread:
+    """A daemon thread where ``threading.Thread`` is a greenlet, whose waiting in native code would stop them all."""
+
+    def __init__(self, target: Callable[[], object], name: str, daemon: bool) -> None:
+        self._target = target
+        self._running = _system("allocate_lock")()
+
+    def start(self) -> None:
+        self._running.acquire()
+        _system("start_new_thread")(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        finally:
+            self._running.release()
+
+    def join(self, timeout_s: float) -> None:
+        if self._running.acquire(timeout=timeout_s):
+            self._running.release()
+
+
+def _thread(target: Callable[[], object], name: str) -> Any:
+    """A thread of the system, not yet started."""
+    monkey = sys.modules.get("gevent.monkey")
+    is_patched = monkey is not None and monkey.is_module_patched("threading")
+    return (_SystemThread if is_patched else threading.Thread)(target=target, name=name, daemon=True)
 
 
 class CallbackOptions:
@@ -128,8 +168,8 @@ class _Runner:
         self.given: SimpleQueue[list[_Observable] | None] = SimpleQueue()
         self.done: SimpleQueue[tuple[list[_Pair], str | None]] = SimpleQueue()
         # Held while one side looks whether the other was there first: a callback that ends at its deadline.
-        self.lock = threading.Lock()
-        threading.Thread(target=self._run, name="pytracingx-callbacks", daemon=True).start()
+        self.lock = _system("allocate_lock")()
+        _thread(self._run, "pytracingx-callbacks").start()
 
     def _run(self) -> None:
         _runs_callbacks()
@@ -161,7 +201,7 @@ class _Worker:
     def __init__(self, observer: _Observer) -> None:
         self.observer = observer
         self.runner: _Runner | None = None
-        self.thread = threading.Thread(target=self._run, name="pytracingx-worker", daemon=True)
+        self.thread = _thread(self._run, "pytracingx-worker")
 
     def _run(self) -> None:
         while (question := self.observer.wait()) is not None:
@@ -207,7 +247,7 @@ class _CredentialWorker:
     def __init__(self, provider: Callable[[], Any], requests: _CredentialRequests) -> None:
         self.provider = provider
         self.requests = requests
-        self.thread = threading.Thread(target=self._run, name="pytracingx-credentials", daemon=True)
+        self.thread = _thread(self._run, "pytracingx-credentials")
 
     def _run(self) -> None:
         _runs_callbacks()

@@ -87,10 +87,12 @@ unsafe fn general(object: Object) -> Result<Option<Number>, Raised> {
         if is_tensor(object) {
             return Ok(None);
         }
-        if let Some(item) = numpy_scalar(object)?
-            && let Some(known) = exact(item.0).or_else(|| subclass(item.0))
-        {
-            return Ok(Some(known));
+        if let Some(item) = numpy_scalar(object)? {
+            let known = exact(item.0).or_else(|| subclass(item.0));
+            // A long double gives itself. Others are no numbers (complex ones, times, text), whatever `__float__` says.
+            if known.is_some() || ffi::Py_TYPE(item.0) != ffi::Py_TYPE(object) {
+                return Ok(known);
+            }
         }
         let converted = if type_has(object, c"__index__") {
             Owned(ffi::PyNumber_Index(object))

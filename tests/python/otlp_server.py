@@ -28,6 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import canary
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -203,6 +204,7 @@ class Arrivals(Generic[AnswerT]):
             return self._next.popleft() if self._next else self.default_answer
 
     def _keep(self, request: Request) -> None:
+        canary.search(f"the body of a request to {request.path}", request.body)
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()

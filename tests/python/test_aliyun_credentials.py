@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import canary
 import pytest
 from conftest import RunPython
 
@@ -125,7 +126,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
-    file = tmp_path / "token"
+    file = canary.allow(tmp_path / "token")
     file.write_text(f"{CANARY}+/=oidc\n")
     return file
 
@@ -239,8 +240,8 @@ def test_as_the_environment_has_them(cloud: Cloud, token_file: Path, monkeypatch
     assert from_environment()() == cloud.key_tuple
     assert [method for method, _, _, _ in cloud.requests] == ["PUT", "GET", "GET", "POST"]
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret")
-    assert from_environment()() == ("id", "secret", None, None)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "c4n4ry-secret")
+    assert from_environment()() == ("id", "c4n4ry-secret", None, None)
     assert len(cloud.requests) == 4
 
 

@@ -39,10 +39,10 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
         + """
     def short():
         calls.append(threading.current_thread().name)
-        return "id", "secret", "token", time.time() + 2
+        return "id", "c4n4ry-secret", "token", time.time() + 2
     def long():
         calls.append("long")
-        return "id", "secret", None
+        return "id", "c4n4ry-secret", None
     ptx.init(ptx.Config("svc", sinks=[sls(short, "a"), sls(short, "b"), sls(long)], diagnostics="off"))
     until(lambda: len(calls) == 3)
     assert threads() == ["pytracingx-credentials"] * 2
@@ -64,7 +64,10 @@ def test_a_provider_is_called_on_a_thread_of_its_own(run_python: RunPython) -> N
 
 def test_records_wait_for_credentials_and_outlive_them() -> None:
     """None is lost when there are none yet, nor when the server refuses those it had."""
-    first, second = Key("first-id", "first-secret", "first-token"), Key("second-id", "second-secret", "token")
+    first, second = (
+        Key("first-id", "first-c4n4ry", "first-c4n4ry-token"),
+        Key("second-id", "second-c4n4ry", "token"),
+    )
     server = SlsServer(first)
     given: list[str] = []
 
@@ -106,7 +109,7 @@ def test_what_a_provider_can_do_wrong(run_python: RunPython, tmp_path: Path) -> 
     from pytracingx.aliyun import CredentialsError
     told_in = open(sys.argv[1], "w")
     os.dup2(told_in.fileno(), 2)
-    class Key: access_key_id, access_key_secret, security_token = "id", "secret", ""
+    class Key: access_key_id, access_key_secret, security_token = "id", "c4n4ry-secret", ""
     def wrong():
         calls.append(1)
         if len(calls) == 1: raise KeyError("c4n4ry")
@@ -146,7 +149,7 @@ def test_a_provider_that_hangs_holds_up_nothing(run_python: RunPython) -> None:
         time.sleep(600)
     def answers():
         calls.append("answers")
-        return "id", "secret", None
+        return "id", "c4n4ry-secret", None
     seen = []
     ptx.get_meter("m").observable_gauge("g", lambda: seen.append(1) or 1)
     ptx.init(ptx.Config("svc", sinks=[sls(hangs), sls(answers), ptx.MetricSink(endpoint, "http")], diagnostics="off"))
@@ -178,13 +181,13 @@ def test_a_session_that_sends_nothing_asks_nobody(run_python: RunPython) -> None
 
 def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
     """The recipe of pytracingx.aliyun's documentation: `alibabacloud-credentials` from PyPI signs what arrives."""
-    server = SlsServer(Key("STS.id", "sts-secret", "sts-token"))
+    server = SlsServer(Key("STS.id", "c4n4ry-sts-secret", "c4n4ry-sts-token"))
     try:
         run_python(
             """
     import alibabacloud_credentials.client, alibabacloud_credentials.models
     config = alibabacloud_credentials.models.Config(
-        type="sts", access_key_id="STS.id", access_key_secret="sts-secret", security_token="sts-token")
+        type="sts", access_key_id="STS.id", access_key_secret="c4n4ry-sts-secret", security_token="c4n4ry-sts-token")
     client = alibabacloud_credentials.client.Client(config)
     sink = ptx.SlsLogSink(sys.argv[1], "proj", "store", credentials=client.get_credential)
     ptx.init(ptx.Config("svc", sinks=[sink], console_output=False))
@@ -202,7 +205,15 @@ def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        *[5, "text", (), ("id",), ("id", "secret", None, None, None), (1, "secret", None), ("", "", "")],
+        *[
+            5,
+            "text",
+            (),
+            ("id",),
+            ("id", "c4n4ry-secret", None, None, None),
+            (1, "secret", None),
+            ("", "", ""),
+        ],
         *[
             ("é", "secret", None),
             ("id", "sec ret", None),
@@ -211,7 +222,10 @@ def test_the_official_package_serves_as_it_is(run_python: RunPython) -> None:
             {"id": "secret"},
             object(),
         ],
-        *[("id", "secret", None, expires) for expires in ("soon", math.nan, math.inf, 1 << 70, -(1 << 70))],
+        *[
+            ("id", "c4n4ry-secret", None, expires)
+            for expires in ("soon", math.nan, math.inf, 1 << 70, -(1 << 70))
+        ],
     ],
 )
 def test_what_is_no_key(given: Any) -> None:
@@ -223,6 +237,6 @@ def test_what_is_no_key(given: Any) -> None:
 def test_a_key_that_has_expired_is_none() -> None:
     for expires in (-5, 0.0, time.time() - 1):
         with pytest.raises(CredentialsError, match="has expired, by this machine's clock"):
-            _key(("id", "secret", "token", expires))
-    assert _key(["id", "secret", "", 4e9]) == ("id", "secret", None, 4_000_000_000)
-    assert _key(("id", "secret")) == ("id", "secret", None, None)
+            _key(("id", "c4n4ry-secret", "token", expires))
+    assert _key(["id", "c4n4ry-secret", "", 4e9]) == ("id", "c4n4ry-secret", None, 4_000_000_000)
+    assert _key(("id", "c4n4ry-secret")) == ("id", "c4n4ry-secret", None, None)
