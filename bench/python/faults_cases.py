@@ -67,7 +67,7 @@ forking("F6", "a server, its engine, its worker", kind="multiprocessing", childr
 
 
 def ending(id: str, what: str, how: str, hung: bool = False) -> None:
-    @case(id, what, "lost" if hung else DELIVERED, scenario="exits", plan={"ending": how, "count": 100})
+    @case(id, what, "shutdown" if hung else DELIVERED, scenario="exits", plan={"ending": how, "count": 100})
     def open() -> Iterator[World]:
         server = OtlpServer()
         if hung:

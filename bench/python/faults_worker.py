@@ -35,6 +35,9 @@ class Logged(logging.Handler):
         self.count += 1
 
 
+LOGGED = Logged(logging.WARNING)
+
+
 def resident(peak: bool = False) -> int:
     """Bytes now, or the most since `forget_peak`."""
     with open("/proc/self/status") as file:
@@ -262,8 +265,14 @@ def exits(library: Any, endpoint: str, ending: str, count: int, **plan: Any) -> 
     import atexit
 
     ends = [0.0]
-    last = {"recorded": count + (ending == "atexit")}
-    atexit.register(lambda: say(json.dumps({**last, "flush_ms": (time.perf_counter() - ends[0]) * 1000})))
+
+    def last() -> None:
+        took_ms = (time.perf_counter() - ends[0]) * 1000
+        recorded = count + (ending == "atexit")
+        told = {"books": library.books(), "logged": LOGGED.count}
+        say(json.dumps({"recorded": recorded, "flush_ms": took_ms, **told}))
+
+    atexit.register(last)
     if late := LATE.get(ending):
         late(library)
     library.start(endpoint)
@@ -329,9 +338,8 @@ SCENARIOS: dict[str, Callable[..., Result | None]] = {
 
 def main() -> None:
     name, scenario, parameters = sys.argv[1:]
-    logged = Logged(logging.WARNING)
     for logger in ("opentelemetry", "urllib3"):
-        logging.getLogger(logger).addHandler(logged)
+        logging.getLogger(logger).addHandler(LOGGED)
         logging.getLogger(logger).propagate = False
     library = LIBRARIES[name]()
     try:
@@ -343,7 +351,7 @@ def main() -> None:
     if result is None:
         return
     result["books"] = library.books() if "refused" not in result else None
-    say(json.dumps({**result, "logged": logged.count}))
+    say(json.dumps({**result, "logged": LOGGED.count}))
     os._exit(0)  # what a library does at exit is a scenario of its own
 
 

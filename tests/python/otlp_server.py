@@ -274,7 +274,11 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def do_POST(self) -> None:
-        sent = self.rfile.read(int(self.headers.get("content-length", 0)))
+        announced = int(self.headers.get("content-length", 0))
+        sent = self.rfile.read(announced)
+        if len(sent) < announced:
+            self.close_connection = True  # who sent it is gone
+            return
         body = DECODERS[self.headers.get("content-encoding")](sent)
         answer = self.server._take_answer()
         if answer.delay_s:
