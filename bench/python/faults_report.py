@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -58,7 +59,7 @@ def run_case(case: Case, library: str, python: str, sizes: dict[str, Any]) -> Ou
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            outcome = told_by(worker, world, 3 * sizes["patience_s"] + 30)
+            outcome = told_by(worker, world, 3 * sizes["patience_s"] + 60)
             time.sleep(0.05 if case.scenario != "exits" else 0)
             return {**outcome, **arrived(case, world, outcome)}
     finally:
@@ -68,6 +69,8 @@ def run_case(case: Case, library: str, python: str, sizes: dict[str, Any]) -> Ou
 def told_by(worker: subprocess.Popen[str], world: World, timeout_s: float) -> Outcome:
     """What the worker says of itself; lifts the fault when it may end."""
     assert worker.stdin and worker.stdout and worker.stderr
+    given_up = threading.Timer(timeout_s, worker.kill)
+    given_up.start()
     for line in worker.stdout:
         if line == "ready\n":
             world.lift()
@@ -75,12 +78,12 @@ def told_by(worker: subprocess.Popen[str], world: World, timeout_s: float) -> Ou
             worker.stdin.flush()
             break
         if line.startswith("{"):
+            given_up.cancel()
             return {**json.loads(line), "returncode": worker.wait()}
-    try:
-        stdout, stderr = worker.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.communicate()
+    stdout, stderr = worker.communicate()
+    hung = not given_up.is_alive()
+    given_up.cancel()
+    if hung:
         return {"hung": True, "recorded": 0, "returncode": None, "logged": 0}
     said = [line for line in stdout.splitlines() if line.startswith("{")]
     outcome = json.loads(said[-1]) if said else {"recorded": 0, "stderr": stderr[-2000:]}

@@ -15,6 +15,7 @@ from otlp_server import closed_port
 
 SLOW_GETADDRINFO = r"""
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -23,15 +24,15 @@ SLOW_GETADDRINFO = r"""
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     real = dlsym(RTLD_NEXT, "getaddrinfo");
-    while (access(getenv("RESOLVER_HANGS"), F_OK) == 0) usleep(10000);
+    while (node && !isdigit(*node) && access(getenv("RESOLVER_HANGS"), F_OK) == 0) usleep(10000);
     return real(node, service, hints, result);
 }
 """
 
 
 def hanging_resolver(folder: Path) -> dict[str, str] | None:
-    """Variables of the environment for a program whose name lookups hang while the file that one of them, RESOLVER_HANGS,
-    names is there. None where that cannot be built."""
+    """Variables of the environment for a program whose lookups of names (not of addresses) hang while the file that one of
+    them, RESOLVER_HANGS, names is there. None where that cannot be built."""
     compiler = shutil.which("cc")
     if sys.platform != "linux" or compiler is None:
         return None
