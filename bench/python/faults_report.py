@@ -228,7 +228,8 @@ said, for 2 000 asked; in the rows X the time to the end of the process. p99: µ
 endpoint / under the fault, one after the other in the same process, on a machine that does other things:
 not a figure to compare rows by. MiB: the most that resident memory grew by from before the first span under
 the fault to the end. When the flush is over the server is well, unless the row's endpoint cannot be, and
-shutdown has 3 000 ms."""
+shutdown has 3 000 ms. A request may take 1 000 ms where a server is silent within one (N3 reads, N4), else
+each library's default."""
 
 
 def main() -> int:

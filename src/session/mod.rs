@@ -187,13 +187,8 @@ fn revive() {
         return;
     };
     let tells = parent.diagnostics;
-    let session = Session::start(*parent, true, Exchanges::where_possible);
-    if let Err(error) = &session
-        && tells
-    {
-        let _ = stderr::write_some(format!("pytracingx: this child records nothing: {error}\n").as_bytes());
-    }
-    install(&guard, session.ok());
+    let tell = |error: &Error| stderr::tell(tells, format_args!("this child records nothing: {error}"));
+    install(&guard, Session::start(*parent, true, Exchanges::where_possible).inspect_err(tell).ok());
 }
 
 /// Asks the observable instruments, then turns recording off. The session that was on, or has been turned off before, if

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench" / "python"))
 import faults_report
 from faults_cases import CASES, SHORT, Case
 
+TESTS = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, forks")
 
 
@@ -40,3 +42,15 @@ def test_a_lost_span_is_noticed() -> None:
     ):
         found = faults_report.complaints(case, {**outcome, **change}, faults_report.TINY, 100)
         assert len(found) == 1, (change, found)
+
+
+def test_the_index_names_tests_that_exist() -> None:
+    index = TESTS / "README.md"
+    seen = 0
+    for name in re.findall(r"(?:rust/\w+|test_\w+)(?:::\w+)?", index.read_text(encoding="utf-8")):
+        file, _, test = name.partition("::")
+        path = TESTS / (f"{file}.rs" if "/" in file else f"python/{file}.py")
+        assert path.exists(), name
+        assert not test or f" {test}(" in path.read_text(encoding="utf-8"), name
+        seen += 1
+    assert seen > 50
