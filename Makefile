@@ -179,6 +179,10 @@ bench_flags = $(if $(CHECK),--check) $(if $(OUT),--out bench/results/$(OUT))
 bench: tools venv ## all benchmarks; CHECK=1: tiny sizes, own asserts only; OUT=NAME: write bench/results/NAME
 	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/run.py $(bench_flags) $(BENCH_ARGS)
 
+.PHONY: faults
+faults: tools venv ## each fault, opentelemetry-sdk beside us: about 15 minutes; CHECK=1: a few; OUT=NAME: bench/results/NAME/faults.md
+	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/faults_report.py $(bench_flags) $(FAULTS)
+
 ##@ Building
 
 .PHONY: install

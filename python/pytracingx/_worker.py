@@ -4,7 +4,8 @@ providers of credentials.
 For callbacks two daemon threads. The worker waits for the exporter's questions, records what the callbacks
 gave, and answers. The runner runs them one after the other; one that takes too long is left to itself, with
 its runner, and the worker goes on with another runner. For each provider of credentials one daemon thread
-more.
+more. All are threads of the operating system and wait on its locks, also where gevent or eventlet has
+replaced Python's: a greenlet that waits for the exporter would stop all others.
 
 Imported with the first observable instrument or provider: not every process needs ``threading``.
 """
@@ -14,7 +15,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from _queue import Empty, SimpleQueue  # gevent puts its own into `queue`
+from _queue import Empty, SimpleQueue
+from contextlib import suppress
 from itertools import islice
 from time import monotonic, time
 
@@ -36,43 +38,49 @@ _CALLBACK_MS = 400
 _MAX_OBSERVATIONS = 65_536
 
 
-def _system(name: str) -> Any:
-    """What `_thread` has of the system's, where gevent may have put its own."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None:
-        import _thread
+def _original(name: str) -> Any:
+    """What `_thread` had under this name before gevent or eventlet put its own there."""
+    import _thread
 
-        return getattr(_thread, name)
-    return monkey.get_original("_thread", name)
+    if gevent := sys.modules.get("gevent.monkey"):
+        return gevent.get_original("_thread", name)
+    if eventlet := sys.modules.get("eventlet.patcher"):
+        return getattr(eventlet.original("_thread"), name)
+    return getattr(_thread, name)
 
 
-class _SystemThread:
-    """A daemon thread where ``threading.Thread`` is a greenlet, whose waiting in native code would stop them all."""
+class _Thread:
+    """A daemon thread."""
 
-    def __init__(self, target: Callable[[], object], name: str, daemon: bool) -> None:
-        self._target = target
-        self._running = _system("allocate_lock")()
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        self._run = run
+        self._name = name
+        self._python: threading.Thread | None = None
+        self._ended: SimpleQueue[None] = SimpleQueue()
 
     def start(self) -> None:
-        self._running.acquire()
-        _system("start_new_thread")(self._run, ())
+        """Raise RuntimeError when there can be no thread any more."""
+        import _thread
 
-    def _run(self) -> None:
+        start = _original("start_new_thread")
+        if start is _thread.start_new_thread:
+            self._python = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._python.start()
+        else:
+            start(self._run_and_say, ())
+
+    def _run_and_say(self) -> None:
         try:
-            self._target()
+            self._run()
         finally:
-            self._running.release()
+            self._ended.put(None)
 
     def join(self, timeout_s: float) -> None:
-        if self._running.acquire(timeout=timeout_s):
-            self._running.release()
-
-
-def _thread(target: Callable[[], object], name: str) -> Any:
-    """A thread of the system, not yet started."""
-    monkey = sys.modules.get("gevent.monkey")
-    is_patched = monkey is not None and monkey.is_module_patched("threading")
-    return (_SystemThread if is_patched else threading.Thread)(target=target, name=name, daemon=True)
+        """Once at most."""
+        if self._python is not None:
+            return self._python.join(timeout_s)
+        with suppress(Empty):
+            self._ended.get(timeout=timeout_s)
 
 
 class CallbackOptions:
@@ -168,8 +176,8 @@ class _Runner:
         self.given: SimpleQueue[list[_Observable] | None] = SimpleQueue()
         self.done: SimpleQueue[tuple[list[_Pair], str | None]] = SimpleQueue()
         # Held while one side looks whether the other was there first: a callback that ends at its deadline.
-        self.lock = _system("allocate_lock")()
-        _thread(self._run, "pytracingx-callbacks").start()
+        self.lock = _original("allocate_lock")()
+        _Thread(self._run, "pytracingx-callbacks").start()
 
     def _run(self) -> None:
         _runs_callbacks()
@@ -201,7 +209,7 @@ class _Worker:
     def __init__(self, observer: _Observer) -> None:
         self.observer = observer
         self.runner: _Runner | None = None
-        self.thread = _thread(self._run, "pytracingx-worker")
+        self.thread = _Thread(self._run, "pytracingx-worker")
 
     def _run(self) -> None:
         while (question := self.observer.wait()) is not None:
@@ -247,7 +255,7 @@ class _CredentialWorker:
     def __init__(self, provider: Callable[[], Any], requests: _CredentialRequests) -> None:
         self.provider = provider
         self.requests = requests
-        self.thread = _thread(self._run, "pytracingx-credentials")
+        self.thread = _Thread(self._run, "pytracingx-credentials")
 
     def _run(self) -> None:
         _runs_callbacks()
