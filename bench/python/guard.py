@@ -21,6 +21,7 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -43,11 +44,10 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="put what is counted on record")
     update = parser.parse_args().update
     machine, compiler = platform.machine(), output(["rustc", "--version"]).split()[1]
-    python = f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}"
     worker = [sys.executable, str(Path(__file__).with_name("guard_worker.py"))]
     core = [str(ROOT / "bench" / "target" / "release" / "pytracingx-bench"), "--count"]
     counted = {
-        f"calls: {python}, rustc {compiler}, {machine}": count(worker, "_native"),
+        f"calls: {interpreter()}, rustc {compiler}, {machine}": count(worker, "_native"),
         f"exporter: rustc {compiler}, {machine}": count(core, "pytracingx-bench"),
     }
     record: dict[str, dict[str, list[float]]] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
@@ -65,6 +65,15 @@ def main() -> int:
             file=sys.stderr,
         )
     return 0 if update else bool(grown)
+
+
+def interpreter() -> str:
+    """The running one: version, compiler, and the options of its build that change what it executes."""
+    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    matter = ("enable-optimizations", "with-lto", "enable-shared", "with-pydebug", "disable-gil")
+    built = [name for name in matter if name in options]
+    version = f"{platform.python_implementation()} {platform.python_version()}"
+    return ", ".join([version, platform.python_compiler(), *built])
 
 
 def compare(kind: str, counts: Counts, record: dict[str, dict[str, list[float]]]) -> list[str]:
