@@ -47,7 +47,7 @@ def run(session: Session) -> None:
     for _ in range(session.size(5, 1)):
         results = {}
         for library in [*builds, *others]:
-            count = session.size(20_000, 100)
+            count = session.size(8000, 100)
             result = session.work(library, "hot_path", count=count, repeats=session.size(5, 1))
             session.demand_signals(library, result)
             results[library] = result["ns"]
