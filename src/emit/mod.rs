@@ -18,12 +18,14 @@ mod log;
 mod measurement;
 mod rows;
 mod span;
+mod storage;
 
 pub use attributes::{AttributeList, Constants};
 pub use log::LogRecord;
 pub use measurement::Measurement;
 pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
 pub use span::{LiveSpan, Parent, Start, StatusUpdate};
+pub use storage::FirstAttributes;
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
@@ -43,7 +45,7 @@ use crate::sampler::Sampler;
 use crate::stats::{DropReason, RecordingCounters, Starts};
 use crate::sys;
 use crate::tally::{Tallies, Tally};
-use span::Storage;
+use storage::Storage;
 
 /// What recording threads of one session share. Immutable but for its counters; built by the session.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::ptr;
 use arrayvec::ArrayVec;
 use pyo3::ffi;
 
+use super::capi;
 use super::fastcall::Raised;
 use super::objects::{
     Elements, Entries, MAX_ELEMENTS, encode_lossy, int_text, is_tensor, numpy_scalar, str_of, text_of,
@@ -36,10 +37,16 @@ pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>>
     unsafe { with_simple(object, |value| value) }
 }
 
-/// [`simple`], for what is done with the value at once: each kind has its own copy of `take`, so that no value is put
-/// together in memory only to be read there, in other pieces, which stalls the processor.
+/// [`simple`], for what is done with the value at once: each frequent kind has its own copy of `take`, so that no value is
+/// put together in memory only to be read there, in other pieces, which stalls the processor.
+///
+/// # Safety
+/// As [`simple`].
 #[inline(always)]
-unsafe fn with_simple<'a, R>(object: *mut ffi::PyObject, take: impl FnOnce(Value<'a>) -> R) -> Option<R> {
+pub(super) unsafe fn with_simple<'a, R>(
+    object: *mut ffi::PyObject,
+    take: impl FnOnce(Value<'a>) -> R,
+) -> Option<R> {
     // SAFETY: attached, alive; each conversion is for the exact type checked before it.
     unsafe {
         if ffi::PyUnicode_CheckExact(object) != 0 {
@@ -48,27 +55,69 @@ unsafe fn with_simple<'a, R>(object: *mut ffi::PyObject, take: impl FnOnce(Value
         if let Some(value) = small_int(object) {
             return Some(take(Value::Int(value)));
         }
+        if ffi::PyFloat_CheckExact(object) != 0 {
+            return Some(take(Value::Double(capi::float(object))));
+        }
+        less_frequent(object).map(take)
+    }
+}
+
+#[inline(never)]
+unsafe fn less_frequent<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>> {
+    // SAFETY: attached, alive; each conversion is for the exact type checked before it.
+    unsafe {
         if ffi::PyLong_CheckExact(object) != 0 {
             let mut overflow: c_int = 0;
             let value = ffi::PyLong_AsLongLongAndOverflow(object, &mut overflow);
-            return if overflow == 0 { Some(take(Value::Int(value))) } else { None };
-        }
-        if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(take(Value::Double(ffi::PyFloat_AsDouble(object))));
+            return if overflow == 0 { Some(Value::Int(value)) } else { None };
         }
         if object == ffi::Py_True() {
-            return Some(take(Value::Bool(true)));
+            return Some(Value::Bool(true));
         }
         if object == ffi::Py_False() {
-            return Some(take(Value::Bool(false)));
+            return Some(Value::Bool(false));
         }
         if ffi::PyBytes_CheckExact(object) != 0 {
             let len = ffi::PyBytes_Size(object) as usize;
             let bytes = std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), len);
-            return Some(take(Value::Bytes(bytes)));
+            return Some(Value::Bytes(bytes));
         }
         None
     }
+}
+
+/// Gives `put` the entries of a dict, whose keys differ (`None` values are skipped), as they are converted: nothing is kept
+/// between. False: not all are simple, and the dict must take the general way, from its beginning.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `dict` is a dict and alive. What `put` writes to is reached by nobody else: a
+/// conversion that fails may have run Python code (raising allocates, and before 3.12 an allocation can run a collection).
+#[inline(always)]
+pub(super) unsafe fn each_simple(
+    dict: *mut ffi::PyObject,
+    session: u64,
+    mut put: impl FnMut(Text<'_>, Value<'_>),
+) -> bool {
+    // Another thread may change the dict while we read it: such builds take the general way.
+    if cfg!(Py_GIL_DISABLED) {
+        return false;
+    }
+    let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+    // SAFETY: a dict; nothing in the loop runs Python code or releases the interpreter, so it does not change, except where
+    // a conversion fails, and then it is not looked at again.
+    unsafe {
+        while ffi::PyDict_Next(dict, &mut position, &mut key, &mut value) != 0 {
+            if value == ffi::Py_None() {
+                continue;
+            }
+            let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
+            let key = key.resolve_in(session);
+            if with_simple(value, |value| put(key, value)).is_none() {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 /// A few attributes of simple types, borrowed from the dict that the caller keeps alive. Filled in place: at 64 bytes an

@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::convert::each_simple;
 use super::fastcall::{Raised, Signature, entry, given, none};
 use super::given_attributes::GivenAttributes;
 use super::instrument_add::ALONE;
 use super::instrument_types::is_of_kind;
 use super::instrument_word::Word;
 use super::{current, number};
+use crate::attrs::{self, Text, Value};
 use crate::emit::{self, Intake, Measurement, SpanIds};
 use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
@@ -218,15 +220,45 @@ unsafe fn record_with(
     attributes: Object,
     session: u64,
 ) -> Result<(), Raised> {
-    // SAFETY: attached, not inside `emit::with`.
-    let measurement = unsafe { at_this_point(word, Number::from_bits(detail, bits), timed) };
+    // SAFETY: attached, not inside `emit::with`. The thread's state is not referenced while attributes are converted, and
+    // where all were simple nothing ran that could have moved it.
+    unsafe {
+        let measurement = at_this_point(word, Number::from_bits(detail, bits), timed);
+        let Some(thread) = emit::thread(session) else { return Ok(()) };
+        if ffi::PyDict_CheckExact(attributes) != 0 {
+            let mut items = (*thread).take_items();
+            let mut room = MAX_ATTRIBUTES;
+            let put = |key: Text<'_>, value: Value<'_>| {
+                if room > 0 {
+                    room -= 1;
+                    attrs::put_attribute(&mut items, key, value);
+                }
+            };
+            if each_simple(attributes, session, put) {
+                (*thread).measure(&measurement, &items);
+                (*thread).return_items(items);
+                return Ok(());
+            }
+            emit::with(session, |thread| thread.return_items(items));
+        }
+        record_generally(&measurement, attributes, session)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn record_generally(
+    measurement: &Measurement,
+    attributes: Object,
+    session: u64,
+) -> Result<(), Raised> {
     let mut given = GivenAttributes::default();
     // SAFETY: attached, not inside `emit::with`; alive as long as the call.
     unsafe { given.fill(attributes, session, MAX_ATTRIBUTES)? };
     emit::with(session, |thread| {
         let mut items = thread.take_items();
         given.put(&mut items, MAX_ATTRIBUTES, thread);
-        thread.measure(&measurement, &items);
+        thread.measure(measurement, &items);
         thread.return_items(items);
     });
     Ok(())
@@ -292,8 +324,8 @@ pub(super) unsafe extern "C" fn record<const KIND: u8>(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static ADD: Signature<2> = Signature::new("add", ["value", "attributes"], 2, 1);
-    static RECORD: Signature<2> = Signature::new("record", ["value", "attributes"], 2, 1);
+    static ADD: Signature<2, 1, 2> = Signature::new("add", ["value", "attributes"]);
+    static RECORD: Signature<2, 1, 2> = Signature::new("record", ["value", "attributes"]);
     entry(|| {
         // SAFETY: as called: `count` positional arguments.
         unsafe {
@@ -320,8 +352,8 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static ADD: Signature<1> = Signature::new("add", ["value"], 1, 1);
-    static RECORD: Signature<1> = Signature::new("record", ["value"], 1, 1);
+    static ADD: Signature<1, 1, 1> = Signature::new("add", ["value"]);
+    static RECORD: Signature<1, 1, 1> = Signature::new("record", ["value"]);
     entry(|| {
         // SAFETY: as called: `count` positional arguments.
         unsafe {

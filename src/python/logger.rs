@@ -17,7 +17,7 @@ use super::log_record::{self, Body, Converted, Route};
 use super::objects::text_of;
 use super::reentry::Entered;
 use super::{current, time};
-use crate::emit;
+use crate::emit::{self, LogRecord};
 use crate::intern::Scope;
 use crate::log_routes::NOTHING;
 
@@ -221,10 +221,10 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    const fn signature(function: &'static str) -> Signature<3> {
-        Signature::new(function, ["message", "attributes", "exc_info"], 1, 1)
+    const fn signature(function: &'static str) -> Signature<3, 1, 1> {
+        Signature::new(function, ["message", "attributes", "exc_info"])
     }
-    static SIGNATURES: [Signature<3>; 6] = [
+    static SIGNATURES: [Signature<3, 1, 1>; 6] = [
         signature("trace"),
         signature("debug"),
         signature("info"),
@@ -252,8 +252,8 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
 }
 
 unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("log", ["severity_number", "message", "attributes", "exc_info"], 2, 2);
+    static SIGNATURE: Signature<4, 2, 2> =
+        Signature::new("log", ["severity_number", "message", "attributes", "exc_info"]);
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
@@ -281,20 +281,38 @@ unsafe fn record(
     severity_number: u8,
     [message, attributes, exc_info]: [Object; 3],
 ) -> Result<Object, Raised> {
-    let Some(_entered) = Entered::begin() else {
+    if Entered::is_inside() {
         log_record::count_reentrant(session);
         return Ok(none());
-    };
+    }
     // SAFETY: as promised by the caller.
     unsafe {
         let span = current::span_ids();
-        if !given(attributes)
-            && !given(exc_info)
+        let log = LogRecord { severity_number, scope: route.scope, span, unix_nano: None };
+        if !given(exc_info)
             && let Some(text) = log_record::plain_text(message)
+            && log_record::record_text(&log, text, attributes, session)
         {
-            log_record::record_text(session, severity_number, route.scope, span, text);
             return Ok(none());
         }
+        record_generally(session, &log, [message, attributes, exc_info])
+    }
+}
+
+/// Anything but a text with simple attributes: may run Python code, which may log.
+///
+/// # Safety
+/// As [`record`].
+#[cold]
+#[inline(never)]
+unsafe fn record_generally(
+    session: u64,
+    log: &LogRecord,
+    [message, attributes, exc_info]: [Object; 3],
+) -> Result<Object, Raised> {
+    let _entered = Entered::begin();
+    // SAFETY: as promised by the caller.
+    unsafe {
         let body = Body::of(message)?;
         let mut converted = GivenAttributes::default();
         if given(exc_info) {
@@ -303,9 +321,9 @@ unsafe fn record(
             log_record::fill(&mut converted, attributes, session)?;
         }
         let converted = Converted {
-            severity_number,
-            scope: route.scope,
-            span,
+            severity_number: log.severity_number,
+            scope: log.scope,
+            span: log.span,
             unix_nano: None,
             severity_text: b"",
             body: &body,
@@ -318,7 +336,7 @@ unsafe fn record(
 }
 
 unsafe extern "C" fn enabled(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("enabled", ["level"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("enabled", ["level"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -353,11 +371,9 @@ unsafe extern "C" fn emit_log_record(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<7> = Signature::new(
+    static SIGNATURE: Signature<7, 4, 2> = Signature::new(
         "emit_log_record",
         ["name", "message", "severity_number", "severity_text", "attributes", "timestamp", "body"],
-        2,
-        4,
     );
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.

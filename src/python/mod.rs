@@ -54,6 +54,7 @@ mod small_int;
 mod span;
 mod span_calls;
 mod span_context;
+mod span_parts;
 mod span_template;
 mod stdlib_handler;
 mod stdlib_logging;

@@ -8,6 +8,7 @@ use std::ffi::c_int;
 use pyo3::ffi;
 
 use super::buffer::{Cell, Found, Numbers};
+use super::capi;
 use super::fastcall::Raised;
 use super::objects::{Owned, is_tensor, numpy_scalar, swallow, type_has};
 use super::small_int::small_int;
@@ -30,7 +31,7 @@ pub(super) unsafe fn exact(object: Object) -> Option<Number> {
             return Some(int(object));
         }
         if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(Number::Double(ffi::PyFloat_AsDouble(object)));
+            return Some(Number::Double(capi::float(object)));
         }
         let is_true = object == ffi::Py_True();
         (is_true || object == ffi::Py_False()).then(|| Number::Int(i64::from(is_true)))

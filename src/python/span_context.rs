@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use super::activation::ExtractedContext;
 use super::arguments::Text;
@@ -54,6 +55,12 @@ impl SpanContext {
         parent_span_id: SpanId::NONE,
         parent_is_remote: false,
     };
+
+    /// The one without ids, which all calls that record nothing share.
+    pub(super) fn invalid(py: Python<'_>) -> PyResult<Py<Self>> {
+        static SHARED: PyOnceLock<Py<SpanContext>> = PyOnceLock::new();
+        SHARED.get_or_try_init(py, || Py::new(py, Self::INVALID.clone())).map(|shared| shared.clone_ref(py))
+    }
 
     /// Of a span of this process.
     pub(super) fn of(live: &LiveSpan) -> Self {

@@ -177,8 +177,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 unsafe extern "C" fn new(_type: *mut ffi::PyTypeObject, args: Object, keywords: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("SpanTemplate", ["name", "kind", "attributes", "tracer"], 3, 1);
+    static SIGNATURE: Signature<4, 1, 3> =
+        Signature::new("SpanTemplate", ["name", "kind", "attributes", "tracer"]);
     entry(|| {
         // SAFETY: as called; the fields are written before anybody else sees the object.
         unsafe {
@@ -315,8 +315,8 @@ unsafe fn source<'a>(this: Object) -> &'a Source {
 }
 
 unsafe extern "C" fn call(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<5> =
-        Signature::new("SpanTemplate", ["attributes", "parent", "links", "start_time", "activate"], 1, 0);
+    static SIGNATURE: Signature<5, 0, 1> =
+        Signature::new("SpanTemplate", ["attributes", "parent", "links", "start_time", "activate"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -348,11 +348,9 @@ unsafe extern "C" fn call_by_tuple(this: Object, args: Object, keywords: Object)
 }
 
 unsafe extern "C" fn record(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<7> = Signature::new(
+    static SIGNATURE: Signature<7, 2, 3> = Signature::new(
         "record",
         ["start_time", "end_time", "attributes", "parent", "links", "status", "span_context"],
-        3,
-        2,
     );
     entry(|| {
         // SAFETY: as called.
@@ -374,8 +372,8 @@ unsafe extern "C" fn record(this: Object, args: Args, count: ffi::Py_ssize_t, na
 }
 
 unsafe extern "C" fn record_rows(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("record_spans", ["parents", "start_time", "end_time", "attributes"], 4, 3);
+    static SIGNATURE: Signature<4, 3, 4> =
+        Signature::new("record_spans", ["parents", "start_time", "end_time", "attributes"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {

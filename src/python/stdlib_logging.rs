@@ -85,7 +85,7 @@ unsafe extern "C" fn emit_stdlib(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"], 3, 3);
+    static SIGNATURE: Signature<3, 3, 3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"]);
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {

@@ -222,11 +222,9 @@ unsafe fn register_scope(tracer: *mut TracerObject, session: u64) -> u16 {
 }
 
 unsafe extern "C" fn start_span(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<7> = Signature::new(
+    static SIGNATURE: Signature<7, 1, 3> = Signature::new(
         "start_span",
         ["name", "attributes", "kind", "parent", "links", "start_time", "activate"],
-        3,
-        1,
     );
     entry(|| {
         // SAFETY: as called; nothing Python runs while a span's storage or the thread's state is held.
@@ -281,11 +279,9 @@ unsafe fn unusual_kind(kind: Object) -> Result<SpanKind, Raised> {
 }
 
 unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<9> = Signature::new(
+    static SIGNATURE: Signature<9, 3, 5> = Signature::new(
         "record_span",
         ["name", "start_time", "end_time", "attributes", "kind", "parent", "links", "status", "span_context"],
-        5,
-        3,
     );
     entry(|| {
         // SAFETY: as called; nothing Python runs while a span's storage or the thread's state is held.
@@ -308,12 +304,8 @@ unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_
 }
 
 unsafe extern "C" fn record_spans(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<6> = Signature::new(
-        "record_spans",
-        ["name", "parents", "start_time", "end_time", "attributes", "kind"],
-        6,
-        4,
-    );
+    static SIGNATURE: Signature<6, 4, 6> =
+        Signature::new("record_spans", ["name", "parents", "start_time", "end_time", "attributes", "kind"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
