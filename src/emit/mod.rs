@@ -16,6 +16,7 @@
 mod attributes;
 mod log;
 mod measurement;
+mod parent;
 mod rows;
 mod span;
 mod storage;
@@ -23,8 +24,9 @@ mod storage;
 pub use attributes::{AttributeList, Constants};
 pub use log::LogRecord;
 pub use measurement::Measurement;
+pub use parent::Parent;
 pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
-pub use span::{LiveSpan, Parent, Start, StatusUpdate};
+pub use span::{LiveSpan, Start, StatusUpdate};
 pub use storage::FirstAttributes;
 
 use std::cell::{Cell, UnsafeCell};
@@ -166,7 +168,7 @@ impl Thread {
     }
 
     /// Publishes a record, or counts it as lost. `header.payload_bytes` is filled in.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, header: &mut Header, payload: &[u8]) {
         header.payload_bytes = payload.len() as u32;
         if let Err(error) = self.producer.push(header, payload) {

@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::capi;
+use super::layout;
 use super::objects::Owned;
 
 /// Names and order of a function's `N` parameters, of which the first `POSITIONAL` may be given by position and the first
@@ -19,7 +19,7 @@ pub(super) struct Signature<const N: usize, const REQUIRED: usize, const POSITIO
     /// For error texts.
     function: &'static str,
     names: [&'static str; N],
-    /// The names as objects, once a call has given an argument by name.
+    /// The names as objects, once a call has given an argument by name. Relaxed: addresses that are only compared.
     interned: [AtomicPtr<ffi::PyObject>; N],
 }
 
@@ -45,10 +45,14 @@ impl<const N: usize, const REQUIRED: usize, const POSITIONAL: usize> Signature<N
             // SAFETY: as promised by the caller.
             return unsafe { self.parse_by_name(args, count, names) };
         }
-        // SAFETY: the interpreter passes `count` positional arguments.
-        Ok(std::array::from_fn(
-            |index| if index < count { unsafe { *args.add(index) } } else { ptr::null_mut() },
-        ))
+        let argument = |index| {
+            if index >= count {
+                return ptr::null_mut();
+            }
+            // SAFETY: the interpreter passes `count` positional arguments.
+            unsafe { *args.add(index) }
+        };
+        Ok(std::array::from_fn(argument))
     }
 
     #[inline(never)]
@@ -67,13 +71,14 @@ impl<const N: usize, const REQUIRED: usize, const POSITIONAL: usize> Signature<N
             *slot = unsafe { *args.add(index) };
         }
         // SAFETY: attached by the caller's promise; `names` is null or a tuple of str.
-        let (py, given) =
-            unsafe { (Python::assume_attached(), if names.is_null() { 0 } else { capi::tuple_size(names) }) };
+        let (py, given) = unsafe {
+            (Python::assume_attached(), if names.is_null() { 0 } else { layout::tuple_size(names) })
+        };
         for position in 0..given {
             // SAFETY: in range; borrowed from the tuple, which outlives the call. The values follow the positional
             // arguments.
             let (name, value) =
-                unsafe { (capi::tuple_item(names, position), *args.add(count + position as usize)) };
+                unsafe { (layout::tuple_item(names, position), *args.add(count + position as usize)) };
             let index = match self.by_identity(name) {
                 Some(index) => index,
                 None => self.by_text(py, name)?,

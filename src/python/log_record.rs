@@ -13,10 +13,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::convert::{Encoder, each_simple, simple};
+use super::convert::Encoder;
 use super::exceptions;
 use super::fastcall::{Raised, given};
 use super::given_attributes::GivenAttributes;
+use super::simple::{each_simple, simple};
 use super::strings::{Name, utf8};
 use crate::attrs::{self, Text, Value, tag};
 use crate::emit::{self, LogRecord, SpanIds, Thread};

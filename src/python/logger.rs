@@ -16,8 +16,8 @@ use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::text_of;
 use super::reentry::Entered;
-use super::{current, time};
-use crate::emit::{self, LogRecord};
+use super::{current, log_call, time};
+use crate::emit;
 use crate::intern::Scope;
 use crate::log_routes::NOTHING;
 
@@ -246,7 +246,7 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
             if severity_number < route.threshold {
                 return Ok(none());
             }
-            record(session, route, severity_number, [message, attributes, exc_info])
+            log_call::record(session, route, severity_number, [message, attributes, exc_info])
         }
     })
 }
@@ -267,72 +267,9 @@ unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names
             if severity_number < route.threshold {
                 return Ok(none());
             }
-            record(session, route, severity_number, [message, attributes, exc_info])
+            log_call::record(session, route, severity_number, [message, attributes, exc_info])
         }
     })
-}
-
-/// # Safety
-/// Attached, not inside `emit::with`; the arguments are alive or null.
-#[inline]
-unsafe fn record(
-    session: u64,
-    route: Route,
-    severity_number: u8,
-    [message, attributes, exc_info]: [Object; 3],
-) -> Result<Object, Raised> {
-    if Entered::is_inside() {
-        log_record::count_reentrant(session);
-        return Ok(none());
-    }
-    // SAFETY: as promised by the caller.
-    unsafe {
-        let span = current::span_ids();
-        let log = LogRecord { severity_number, scope: route.scope, span, unix_nano: None };
-        if !given(exc_info)
-            && let Some(text) = log_record::plain_text(message)
-            && log_record::record_text(&log, text, attributes, session)
-        {
-            return Ok(none());
-        }
-        record_generally(session, &log, [message, attributes, exc_info])
-    }
-}
-
-/// Anything but a text with simple attributes: may run Python code, which may log.
-///
-/// # Safety
-/// As [`record`].
-#[cold]
-#[inline(never)]
-unsafe fn record_generally(
-    session: u64,
-    log: &LogRecord,
-    [message, attributes, exc_info]: [Object; 3],
-) -> Result<Object, Raised> {
-    let _entered = Entered::begin();
-    // SAFETY: as promised by the caller.
-    unsafe {
-        let body = Body::of(message)?;
-        let mut converted = GivenAttributes::default();
-        if given(exc_info) {
-            log_record::fill_with_exception(&mut converted, exc_info, attributes, session)?;
-        } else {
-            log_record::fill(&mut converted, attributes, session)?;
-        }
-        let converted = Converted {
-            severity_number: log.severity_number,
-            scope: log.scope,
-            span: log.span,
-            unix_nano: None,
-            severity_text: b"",
-            body: &body,
-            fields: &[],
-            attributes: &converted,
-        };
-        converted.record(session);
-    }
-    Ok(none())
 }
 
 unsafe extern "C" fn enabled(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {

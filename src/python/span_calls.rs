@@ -7,11 +7,11 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::GivenName;
 use super::fastcall::{Raised, given};
 use super::objects::{Owned, text_of};
 use super::span_context::{self, SpanContext};
-use super::{current, methods, span, span_parts, time};
+use super::{current, methods, span, span_parts, time, tracer};
+use crate::attrs::Text;
 use crate::emit::{self, Constants, LiveSpan, Parent, Start, StatusUpdate, Thread};
 use crate::ids::{SpanId, TraceId};
 use crate::record::{SpanKind, StatusCode};
@@ -24,7 +24,8 @@ pub(super) struct Call<'a> {
     pub(super) session: u64,
     pub(super) scope: u16,
     pub(super) kind: SpanKind,
-    pub(super) name: GivenName<'a>,
+    /// Interned, where it can be.
+    pub(super) name: Text<'a>,
     /// A template's attributes, in this session.
     pub(super) constants: Option<&'a Constants>,
 }
@@ -75,7 +76,18 @@ pub(super) unsafe fn start(
     }
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Of a tracer's method.
+    ///
+    /// # Safety
+    /// Attached, not inside `emit::with`; `tracer` is alive and a `Tracer`.
+    #[inline(always)]
+    pub(super) unsafe fn of(tracer: Object, session: u64, kind: SpanKind, name: Text<'a>) -> Self {
+        // SAFETY: as promised by the caller.
+        let scope = unsafe { tracer::scope_index(tracer, session) };
+        Self { session, scope, kind, name, constants: None }
+    }
+
     #[inline(always)]
     fn begin(
         &self,
@@ -84,9 +96,8 @@ impl Call<'_> {
         start_unix_nano: Option<u64>,
         ids: Option<(TraceId, SpanId)>,
     ) -> LiveSpan {
-        let name = self.name.resolve(thread);
-        let parent = parent.as_ref();
-        let start = Start { name, kind: self.kind, scope: self.scope, parent, start_unix_nano, ids };
+        let Self { name, kind, scope, .. } = *self;
+        let start = Start { name, kind, scope, parent: parent.as_ref(), start_unix_nano, ids };
         let mut live = LiveSpan::start(thread, &start);
         if let Some(constants) = self.constants {
             live.begin_with(thread, constants);
@@ -126,6 +137,11 @@ pub(super) struct Finished {
     pub(super) span_context: Object,
 }
 
+impl Finished {
+    pub(super) const NOTHING: Self =
+        Self { parent: ptr::null_mut(), links: ptr::null_mut(), status: None, span_context: ptr::null_mut() };
+}
+
 /// Records a finished span: a new reference to its `SpanContext`.
 ///
 /// # Safety
@@ -145,7 +161,7 @@ pub(super) unsafe fn record(
         let end_time = time::given_unix_nano(end_time, session)?.unwrap_or_else(ticks::unix_nano);
         let current = if given(more.parent) { Owned(ptr::null_mut()) } else { current::SPAN.get() };
         let inherited = current::as_parent(if given(more.parent) { more.parent } else { current.0 });
-        let drawn = span_context::context_of(more.span_context);
+        let drawn = if given(more.span_context) { span_context::context_of(more.span_context) } else { None };
         let (inherited, ids) = match &drawn {
             Some(context) => (Some(context.as_drawn(inherited)), Some((context.trace_id, context.span_id))),
             None => (inherited, None),
@@ -155,8 +171,7 @@ pub(super) unsafe fn record(
         let given = if live.is_recording() { give(&mut live, call, attributes, more) } else { Ok(()) };
         span::end_live(&mut live, Some(end_time));
         given?;
-        let context = SpanContext::of(&live);
-        Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
+        Ok(SpanContext::of(&live).into_object(Python::assume_attached())?)
     }
 }
 

@@ -7,10 +7,11 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::{Encoder, Simple, each_simple, with_simple};
+use super::convert::Encoder;
 use super::fastcall::Raised;
 use super::given_attributes::GivenAttributes;
 use super::objects::{Entries, swallow};
+use super::simple::{Simple, each_simple, with_simple};
 use super::span_context;
 use super::strings::name;
 use crate::attrs::{Items, Link, Value};

@@ -14,11 +14,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::{FastCall, MethodDef};
-use super::convert::{Encoder, GivenName};
+use super::convert::Encoder;
 use super::fastcall::{Raised, Signature, entry, from_tuple_and_dict, given};
 use super::objects::{Owned, encode_lossy, type_name};
 use super::span_calls::{self, Call, Finished};
-use super::strings::Name;
 use super::{record_spans, span, tracer};
 use crate::attrs::{Items, Text};
 use crate::emit::{self, Constants};
@@ -280,7 +279,7 @@ impl Source {
             // SAFETY: attached; a tracer that we own a reference to.
             scope: unsafe { tracer::scope_index(self.tracer.0, session) },
             kind: self.kind,
-            name: GivenName::Known(Name::resolved(name)),
+            name,
             constants: Some(&known.constants),
         })
     }

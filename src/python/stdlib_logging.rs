@@ -13,12 +13,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::capi::MethodDef;
-use super::convert::simple;
 use super::fastcall::{Raised, Signature, entry, none};
 use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::{Owned, is_numpy_scalar, swallow};
 use super::reentry::Entered;
+use super::simple::simple;
 use super::stdlib_record::{FIELDS, Scan, key, standard_key, text};
 use super::strings::name;
 use super::{current, exceptions, stdlib_record};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::ffi;
 
-use super::capi;
+use super::{capi, layout};
 use crate::attrs::Text;
 use crate::emit::{self, Thread};
 use crate::record::StrId;
@@ -39,11 +39,6 @@ impl<'a> Name<'a> {
     /// A text that is not a Python object.
     pub(super) fn inline(text: &'a [u8]) -> Self {
         Self { text: Text::Inline(text), object: std::ptr::null_mut() }
-    }
-
-    /// A text that is interned, where it can be, already.
-    pub(super) fn resolved(text: Text<'a>) -> Self {
-        Self { text, object: std::ptr::null_mut() }
     }
 
     /// What goes into the record. Inside `emit::with`.
@@ -125,7 +120,7 @@ unsafe fn uncached_name<'a>(object: *mut ffi::PyObject) -> Option<Name<'a>> {
 #[inline(always)]
 pub(super) unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
     // SAFETY: a str; whatever its type, its bytes are where the interpreter has them.
-    if let Some(text) = unsafe { capi::ascii(object) } {
+    if let Some(text) = unsafe { layout::ascii(object) } {
         return Some(text);
     }
     let mut len = 0;

@@ -266,7 +266,6 @@ fn files_are_short_and_say_what_they_guarantee() {
         "exporter/mod.rs",    // one loop
         "exporter/sink.rs",   // one state machine
         "python/methods.rs",  // one table of methods
-        "python/span.rs",     // one type
         "python/tracer.rs",   // one type
         "transport/http2.rs", // all that touches one C library
     ];
