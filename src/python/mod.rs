@@ -60,6 +60,7 @@ mod span_calls;
 mod span_context;
 mod span_parts;
 mod span_template;
+mod stdlib_fields;
 mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;
