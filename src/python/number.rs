@@ -9,6 +9,7 @@ use pyo3::ffi;
 
 use super::buffer::{Cell, Found, Numbers};
 use super::fastcall::Raised;
+use super::layout;
 use super::objects::{Owned, is_tensor, numpy_scalar, swallow, type_has};
 use super::small_int::small_int;
 use crate::record::Number;
@@ -30,7 +31,7 @@ pub(super) unsafe fn exact(object: Object) -> Option<Number> {
             return Some(int(object));
         }
         if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(Number::Double(ffi::PyFloat_AsDouble(object)));
+            return Some(Number::Double(layout::float(object)));
         }
         let is_true = object == ffi::Py_True();
         (is_true || object == ffi::Py_False()).then(|| Number::Int(i64::from(is_true)))

@@ -4,9 +4,9 @@
 use arrayvec::ArrayVec;
 use pyo3::ffi;
 
-use super::convert::simple;
 use super::current;
 use super::objects::encode_lossy;
+use super::simple::simple;
 use super::stdlib_record::{self, FIELDS, MAX_EXTRAS, Scan, key, text};
 use super::strings::{Name, name};
 use crate::attrs::Value;

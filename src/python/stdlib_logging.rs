@@ -12,12 +12,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::capi::MethodDef;
-use super::convert::simple;
 use super::fastcall::{Raised, Signature, entry, none};
 use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::{Owned, encode_lossy, is_numpy_scalar, swallow};
 use super::reentry::Entered;
+use super::simple::simple;
 use super::stdlib_fields::{Fields, created, fill_fields, is_text, level_name, odd_texts, span_ids};
 use super::stdlib_record::{Scan, is_taken, key, standard_key, text};
 use super::strings::name;
@@ -85,7 +85,7 @@ unsafe extern "C" fn emit_stdlib(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"], 3, 3);
+    static SIGNATURE: Signature<3, 3, 3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"]);
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {

@@ -163,18 +163,18 @@ unsafe fn read(fields: &mut Fields, arguments: [Object; FIELDS.len()]) -> Result
 }
 
 /// Of a function that takes [`FIELDS`] by name.
-pub(super) const fn signature(function: &'static str) -> Signature<{ FIELDS.len() }> {
+pub(super) const fn signature(function: &'static str) -> Signature<{ FIELDS.len() }, 0, 0> {
     let mut names = [""; FIELDS.len()];
     let mut index = 0;
     while index < FIELDS.len() {
         names[index] = FIELDS[index].0;
         index += 1;
     }
-    Signature::new(function, names, 0, 0)
+    Signature::new(function, names)
 }
 
 unsafe extern "C" fn set(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<{ FIELDS.len() }> = signature("set");
+    static SIGNATURE: Signature<{ FIELDS.len() }, 0, 0> = signature("set");
     entry(|| {
         // SAFETY: as called; no Python code runs while the step is borrowed.
         unsafe {

@@ -164,8 +164,8 @@ unsafe extern "C" fn step_recorder(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("step_recorder", ["name", "spans", "attributes", "semconv"], 1, 1);
+    static SIGNATURE: Signature<4, 1, 1> =
+        Signature::new("step_recorder", ["name", "spans", "attributes", "semconv"]);
     entry(|| {
         // SAFETY: as called; the fields are written before anybody else sees the object.
         unsafe {
@@ -212,7 +212,7 @@ unsafe extern "C" fn dealloc_recorder(object: Object) {
 }
 
 unsafe extern "C" fn step(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<{ FIELDS.len() }> = step::signature("step");
+    static SIGNATURE: Signature<{ FIELDS.len() }, 0, 0> = step::signature("step");
     // SAFETY: as called.
     entry(|| unsafe { step::new(this, SIGNATURE.parse(args, count, names)?) })
 }
