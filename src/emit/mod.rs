@@ -14,12 +14,14 @@
 )]
 
 mod attributes;
+mod counted;
 mod log;
 mod measurement;
 mod rows;
 mod span;
 
 pub use attributes::{AttributeList, Constants};
+pub use counted::CountedBatch;
 pub use log::LogRecord;
 pub use measurement::Measurement;
 pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::attributes::MAX_BYTES;
-use super::{AttributeList, Constants, Thread};
+use super::{AttributeList, Constants, Intake, Thread};
 use crate::attrs::{self, Items, Link, Text, Value, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
@@ -32,12 +32,12 @@ pub struct Parent {
 impl Parent {
     /// The sampling decision for its children.
     #[inline]
-    pub fn mask(&self, thread: &Thread) -> u16 {
+    pub fn mask(&self, intake: &Intake) -> u16 {
         match self.decision {
-            Some((session, mask)) if session == thread.intake.session => mask,
+            Some((session, mask)) if session == intake.session => mask,
             _ => {
                 let sampled = self.trace_flags & FLAG_SAMPLED != 0;
-                thread.intake.sampler.decide(self.trace_id, Some(sampled))
+                intake.sampler.decide(self.trace_id, Some(sampled))
             }
         }
     }
@@ -150,7 +150,7 @@ impl LiveSpan {
                 span.trace_id = parent.trace_id;
                 span.parent_span_id = parent.span_id;
                 span.trace_state.clone_from(&parent.trace_state);
-                span.mask = parent.mask(thread);
+                span.mask = parent.mask(&thread.intake);
                 if parent.is_remote {
                     span.flags |= flag::PARENT_IS_REMOTE;
                 }
