@@ -350,6 +350,7 @@ def test_the_real_classes_have_what_the_hooks_need(run_python: RunPython) -> Non
             assert hasattr(getattr(AsyncScheduler, name), "__wrapped__"), name
         """,
         env={"PYTRACINGX_ENGINE": "1"},
+        timeout_s=300,  # it imports vLLM
     )
 
 

@@ -30,7 +30,7 @@ class _SglangTrace(Trace):
 
     def __init__(self, model: str | None) -> None:
         super().__init__("sglang", model)
-        # When the batch of a forward pass ran, by the pass's number: it is copied between running and processing.
+        # When a batch ran, by the number of its forward pass: it is copied between running and processing.
         self.begun: dict[int, int] = {}
         # By request: input tokens and parameters, and what ends it should SGLang let go of it without a word.
         self.queued: dict[str, tuple[int, tuple[Any, ...], Any]] = {}
