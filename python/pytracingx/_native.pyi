@@ -2024,9 +2024,7 @@ class _RequestSteps:
         column: Attribute of the latter that says how many tokens.
         keys: Attributes that a request's span gets at its end, beside those of the template.
     """
-    def __new__(
-        cls, request: SpanTemplate, step: SpanTemplate, column: str, keys: Sequence[str]
-    ) -> Self: ...
+    def __new__(cls, request: SpanTemplate, step: SpanTemplate, column: str, keys: Sequence[str]) -> Self: ...
     def __len__(self) -> int: ...
     def begin(self, name: str, parent: _Context | None, start_time: int) -> bool:
         """A request has arrived: draws its ids.

@@ -49,6 +49,7 @@ mod propagation;
 mod record_spans;
 mod reentry;
 mod request_steps;
+mod request_table;
 mod sinks;
 mod sls_sink;
 mod small_int;

@@ -7,7 +7,6 @@
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::cell::UnsafeCell;
-use std::collections::HashMap;
 
 use arrayvec::ArrayVec;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -18,13 +17,12 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::convert::{Encoder, GivenName, simple};
 use super::fastcall::Raised;
-use super::objects::Owned;
-use super::small_int::small_int;
+use super::request_table::{Begun, KEYS_MAX, Requests};
 use super::span_context::SpanContext;
 use super::span_template::template;
 use super::{capi, current, time};
 use crate::attrs::{self, Text, Value};
-use crate::emit::{self, CountedBatch, LiveSpan, Parent, Start, StatusUpdate};
+use crate::emit::{self, CountedBatch, LiveSpan, Start, StatusUpdate};
 use crate::record::{StatusCode, StrId};
 use crate::sys::ticks;
 
@@ -43,161 +41,15 @@ pub(super) struct RequestSteps {
     step: Py<PyAny>,
     column: Py<PyString>,
     keys: Vec<Vec<u8>>,
-    known: UnsafeCell<Known>,
+    known: UnsafeCell<Requests>,
 }
 
 // SAFETY: the cell is only accessed attached to the interpreter and under the object's critical section, and no access
 // runs Python code.
 unsafe impl Sync for RequestSteps {}
 
-/// The requests.
-#[derive(Default)]
-struct Known {
-    requests: Vec<Request>,
-    /// What a step need not look at, by the same places.
-    begun: Vec<Begun>,
-    /// Places that nobody has.
-    free: Vec<u32>,
-    /// Places by hash of the name. Of two names with one hash the later is not traced.
-    places: HashMap<ffi::Py_hash_t, u32>,
-    /// Places of the latest step's batch, in its order: where the next one's are looked for.
-    batch: Vec<u32>,
-    /// Those of the batch before it.
-    before: Vec<u32>,
-    /// What a session calls the keys; none where it has no more room for names.
-    key_ids: (u64, ArrayVec<Option<StrId>, KEYS_MAX>),
-}
-
-struct Request {
-    /// Its own reference to a `str`; null at places that nobody has.
-    name: Owned,
-    /// What its steps inherit.
-    parent: Parent,
-}
-
-struct Begun {
-    context: SpanContext,
-    start_unix_nano: u64,
-}
-
-// SAFETY: references are counted attached only; see `Sync` above.
-unsafe impl Send for Known {}
-
-/// How many requests may have left a batch, or been passed over in it, before the next of its order is not looked for
-/// there but by its name.
-const AHEAD: usize = 8;
-const KEYS_MAX: usize = 16;
 /// What a request's attributes take at its end, as a rule.
 const ITEM_BYTES: usize = 256;
-
-impl Known {
-    /// Adds a request that is not known. False: its name is no `str`, or has another's hash.
-    ///
-    /// # Safety
-    /// Attached; `name` is alive.
-    unsafe fn add(&mut self, name: Object, context: SpanContext, start_unix_nano: u64) -> bool {
-        // SAFETY: as promised by the caller; an exact `str` hashes without Python code.
-        unsafe {
-            if ffi::PyUnicode_CheckExact(name) == 0 {
-                return false;
-            }
-            let std::collections::hash_map::Entry::Vacant(vacant) =
-                self.places.entry(ffi::PyObject_Hash(name))
-            else {
-                return false;
-            };
-            let request = Request { name: Owned::new(name), parent: context.as_parent() };
-            let begun = Begun { context, start_unix_nano };
-            let place = self.free.pop().unwrap_or(self.requests.len() as u32);
-            if let Some(at) = self.requests.get_mut(place as usize) {
-                (*at, self.begun[place as usize]) = (request, begun);
-            } else {
-                self.requests.push(request);
-                self.begun.push(begun);
-            }
-            vacant.insert(place);
-            true
-        }
-    }
-
-    /// Takes a request out.
-    ///
-    /// # Safety
-    /// Attached; `name` is alive.
-    unsafe fn remove(&mut self, name: Object) -> Option<Begun> {
-        // SAFETY: as promised by the caller.
-        let place = unsafe { place(&self.requests, &self.places, name)? };
-        // SAFETY: attached; a `str`, whose hash it keeps.
-        self.places.remove(&unsafe { ffi::PyObject_Hash(name) });
-        self.requests[place as usize].name = Owned(std::ptr::null_mut());
-        self.free.push(place);
-        let nothing = Begun { context: SpanContext::INVALID.clone(), start_unix_nano: 0 };
-        Some(std::mem::replace(&mut self.begun[place as usize], nothing))
-    }
-
-    /// What the requests of a batch that are known give their steps, in order, with their tokens.
-    ///
-    /// # Safety
-    /// Attached, inside `emit::with`; what `batch` yields is alive: names, and their tokens or null.
-    #[inline(always)]
-    unsafe fn parents(
-        &mut self,
-        batch: impl Iterator<Item = (Object, Object)>,
-    ) -> impl Iterator<Item = (&Parent, Option<i64>)> {
-        std::mem::swap(&mut self.batch, &mut self.before);
-        self.batch.clear();
-        let Self { requests, places, batch: following, before, .. } = self;
-        let (requests, before) = (&*requests, &*before);
-        let mut next = 0;
-        batch.filter_map(move |(name, tokens)| {
-            let is_it = |place: &u32| requests[*place as usize].name.0 == name;
-            let place = match before[next..].iter().take(AHEAD).position(is_it) {
-                Some(passed) => {
-                    next += passed + 1;
-                    before[next - 1]
-                }
-                // SAFETY: attached, alive.
-                None => unsafe { place(requests, places, name)? },
-            };
-            following.push(place);
-            // SAFETY: attached, alive or null.
-            Some((&requests[place as usize].parent, unsafe { count(tokens) }))
-        })
-    }
-}
-
-/// The place of a request.
-///
-/// # Safety
-/// Attached; `name` is alive.
-unsafe fn place(requests: &[Request], places: &HashMap<ffi::Py_hash_t, u32>, name: Object) -> Option<u32> {
-    // SAFETY: attached; exact `str` hash and compare without Python code.
-    unsafe {
-        if ffi::PyUnicode_CheckExact(name) == 0 {
-            return None;
-        }
-        let place = *places.get(&ffi::PyObject_Hash(name))?;
-        let same = requests[place as usize].name.0;
-        (same == name || ffi::PyUnicode_Compare(same, name) == 0).then_some(place)
-    }
-}
-
-/// An exact `int` of 64 bits.
-#[inline(always)]
-unsafe fn count(object: Object) -> Option<i64> {
-    // SAFETY: attached; alive or null.
-    unsafe {
-        if object.is_null() {
-            return None;
-        }
-        small_int(object).or_else(|| {
-            let mut overflow = 0;
-            let value = (ffi::PyLong_CheckExact(object) != 0)
-                .then(|| ffi::PyLong_AsLongLongAndOverflow(object, &mut overflow));
-            value.filter(|_| overflow == 0)
-        })
-    }
-}
 
 /// The text of a tuple that has one element.
 #[inline]
@@ -214,7 +66,7 @@ unsafe fn only_text<'a>(object: Object) -> Option<Value<'a>> {
 impl RequestSteps {
     /// `access` runs no Python code.
     #[inline]
-    fn with<R>(slf: &Bound<'_, Self>, access: impl FnOnce(&mut Known) -> R) -> R {
+    fn with<R>(slf: &Bound<'_, Self>, access: impl FnOnce(&mut Requests) -> R) -> R {
         with_critical_section(slf.as_any(), || {
             // SAFETY: see `Sync` above.
             access(unsafe { &mut *slf.get().known.get() })
@@ -308,7 +160,7 @@ impl RequestSteps {
     }
 
     fn __len__(slf: &Bound<'_, Self>) -> usize {
-        Self::with(slf, |known| known.places.len())
+        Self::with(slf, |known| known.len())
     }
 
     /// A request has arrived: draws its ids.
@@ -428,9 +280,8 @@ impl RequestSteps {
     /// Ends all, without attributes but the first key's: the name.
     fn end_all(slf: &Bound<'_, Self>) -> PyResult<()> {
         let known = Self::with(slf, std::mem::take);
-        for place in known.places.values() {
-            let (request, begun) = (&known.requests[*place as usize], &known.begun[*place as usize]);
-            Self::finish(slf, begun, std::iter::once(request.name.0), false)?;
+        for (name, begun) in known.iter() {
+            Self::finish(slf, begun, std::iter::once(name), false)?;
         }
         Ok(())
     }

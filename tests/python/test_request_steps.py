@@ -72,7 +72,9 @@ def test_every_row_whatever_the_batch_does(requests: Any, collector: OtlpServer,
 
 def test_what_a_request_gets_at_its_end(requests: Any, collector: OtlpServer) -> None:
     began = ptx.now()
-    parent = ptx.SpanContext.from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b")
+    parent = ptx.SpanContext.from_traceparent(
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b"
+    )
     assert requests.begin("r", parent, began)
     assert requests.record(["r"], began, None) == 1
     assert requests.record(["r"], began, 3) == 1

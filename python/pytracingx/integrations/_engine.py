@@ -78,8 +78,8 @@ def attach(scheduler: Any, make: Callable[[Any], Trace]) -> Any:
 
 
 def install(module_name: str, hooks: Hooks) -> None:
-    """Put hooks in place of methods of a module's class `Scheduler` when the engine imports it: of all of them
-    or, where one is missing, of none."""
+    """Put hooks in place of methods of a module's class `Scheduler` when the engine imports it: of all
+    of them or, where one is missing, of none."""
 
     def then(module: ModuleType) -> None:
         try:
