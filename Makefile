@@ -36,6 +36,10 @@ demo: install ## build, install, and trace a small LLM server into the embedded 
 .PHONY: test
 test: test-rust test-loom test-loom-seeded targets test-python fuzz stubs lint-python ## every test
 
+.PHONY: example
+example: install ## NAME=fastapi_middleware: build, install, and run an example into the embedded collector
+	$(bin)/python examples/run.py $(NAME)
+
 ##@ Parts of the tests
 
 .PHONY: test-rust
@@ -96,9 +100,14 @@ fuzz: tools ## each fuzz target for FUZZ_SECONDS
 	done
 
 .PHONY: stubs
-stubs: install ## _native.pyi says what the module has, and type checkers understand it
+stubs: install ## _native.pyi says what the module has; mypy and pyright understand it, and pass the examples
 	$(bin)/python -m mypy.stubtest pytracingx._native
 	$(bin)/mypy tests/typing
+	$(bin)/pyright --pythonpath $(bin)/python tests/typing examples
+
+.PHONY: reference
+reference: venv ## docs/reference.md, from the docstrings
+	$(bin)/python tests/reference_page.py
 
 .PHONY: lint-python
 lint-python: install ## ruff and mypy

@@ -55,6 +55,16 @@ class Collector(ThreadingHTTPServer):
             self.requests += 1
             self.on_records(records)
 
+    def draw(self) -> None:
+        """Traces with their logs, logs without, metrics, and how much that is."""
+        draw_traces(self.spans, self.logs)
+        known = {span["span_id"] for span in self.spans}
+        draw_logs(record for record in self.logs if record["span_id"] not in known)
+        draw_metrics(self.metrics)
+        arrived = [(self.spans, "span"), (self.metrics, "metric"), (self.logs, "log record")]
+        counts = ", ".join(count(len(records), noun) for records, noun in arrived)
+        print(f"{counts} in {count(self.requests, 'request')}")
+
     def close(self) -> None:
         """Stop listening; what arrived stays readable."""
         self.shutdown()
@@ -67,9 +77,9 @@ class Collector(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Collector
 
     def do_POST(self) -> None:
+        assert isinstance(self.server, Collector)
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         if self.path not in DECODERS:
             return self.answer(404)
@@ -90,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -109,13 +119,7 @@ def main() -> None:
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
     if not arguments.json:
-        draw_traces(collector.spans, collector.logs)
-        known = {span["span_id"] for span in collector.spans}
-        draw_logs(record for record in collector.logs if record["span_id"] not in known)
-        draw_metrics(collector.metrics)
-        arrived = [(collector.spans, "span"), (collector.metrics, "metric"), (collector.logs, "log record")]
-        counts = ", ".join(count(len(records), noun) for records, noun in arrived)
-        print(f"{counts} in {count(collector.requests, 'request')}")
+        collector.draw()
 
 
 if __name__ == "__main__":

@@ -11,34 +11,14 @@ arrived whole.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
-from collector import Collector
 from drawing import count, draw_histogram, draw_metrics, draw_traces
-
-PROGRAM = Path(__file__).with_name("llm_serving.py")
-ENGINE = Path(__file__).with_name("llm_engine.py")
-
-
-def run(program: Path) -> tuple[Collector, subprocess.CompletedProcess[str]]:
-    with Collector() as collector:
-        print(f"collector: {collector.endpoint}\nprogram:   {program.name}\n", flush=True)
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
-            "OTEL_SERVICE_NAME": program.stem,
-            "OTEL_METRIC_EXPORT_INTERVAL": "10",  # ms, for a program that runs for a tenth of a second
-        }
-        # What the program's console shows is what the drawing has: for failures only.
-        command = [sys.executable, str(program)]
-        return collector, subprocess.run(command, env=environment, capture_output=True, text=True)
+from run import run
 
 
 def engine() -> int:
-    collector, program = run(ENGINE)
+    collector, program = run("llm_engine")
     spans = collector.spans
     requests = [span for span in spans if span["kind"] == "server"]
     forwards = [span for span in spans if span["name"] == "forward"]
@@ -61,7 +41,7 @@ def main() -> int:
 
 
 def serving() -> int:
-    collector, program = run(PROGRAM)
+    collector, program = run("llm_serving")
     spans, metrics, logs = collector.spans, collector.metrics, collector.logs
 
     steps = [span for span in spans if span["name"] == "engine.step"]

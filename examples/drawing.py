@@ -57,12 +57,17 @@ def draw_logs(logs: Iterable[Decoded], out: TextIO = sys.stdout) -> None:
 
 
 def draw_metrics(metrics: Sequence[Decoded], out: TextIO = sys.stdout) -> None:
-    """A table, a line for each attribute set: what it has come to, for a gauge how it went."""
+    """A table, a line for each attribute set: what it has come to, for a gauge how it went.
+
+    Each process counts for itself, so where there are several they are told apart by pid.
+    """
     paint = _colours(out)
+    several = len({metric["resource"].get("service.instance.id") for metric in metrics}) > 1
     series: dict[tuple[str, str], list[tuple[Decoded, Decoded]]] = defaultdict(list)
     for metric in metrics:
         for point in metric["points"]:
-            series[metric["name"], _pairs(point["attributes"])].append((metric, point))
+            process = {"process.pid": metric["resource"].get("process.pid")} if several else {}
+            series[metric["name"], _pairs({**process, **point["attributes"]})].append((metric, point))
     widths = [max(map(len, column)) for column in zip(*series)] if series else []
     before = ""
     for (name, attributes), collected in sorted(series.items()):

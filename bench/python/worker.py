@@ -223,9 +223,9 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def sls(adapter: SlsAdapter, endpoint: str, count: int, stdlib: int) -> dict[str, Any]:
-    """Log as fast as one thread can, then deliver everything; `stdlib`: through Python's logging."""
-    log = adapter.start(endpoint, bool(stdlib))
+def sls(adapter: SlsAdapter, endpoint: str, count: int, way: int) -> dict[str, Any]:
+    """Log as fast as one thread can, then deliver everything."""
+    log = adapter.start(endpoint, way)
     wall, cpu = time.perf_counter(), time.process_time()
     log(count)
     recorded = time.perf_counter() - wall

@@ -209,7 +209,7 @@ class _LaneStats(TypedDict):
     bytes: int
     bytes_max: int
 
-class _Stats(TypedDict, total=False):
+class _Stats(TypedDict):  # empty before the first init(), which is no reason to ask before each look
     spans: _SpanStats
     logs: _LogStats
     measurements: _MeasurementStats

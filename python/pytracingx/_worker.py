@@ -15,7 +15,7 @@ import os
 import threading
 from itertools import islice
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, time
 
 from ._native import Observation, _credentials, _observer, _runs_callbacks
 from .aliyun import CredentialsError
@@ -221,20 +221,29 @@ class _CredentialWorker:
 
 
 def _key(given: Any) -> tuple[str, str, str | None, int | None]:
-    """Raise CredentialsError for what is no key."""
+    """Raise CredentialsError for what is no key, or one that has expired."""
     if not isinstance(given, (tuple, list)):
         names = ("access_key_id", "access_key_secret", "security_token", "expires_unix_seconds")
         given = [getattr(given, name, None) for name in names]
-    ak_id, ak_secret, security_token, expires = (*given, None, None)[:4]
-    texts = (ak_id, ak_secret, security_token or "")
+    ak_id, ak_secret, security_token, expires = (*given, None, None, None, None)[:4]
+    token = security_token or None
     # Checked here, for a text without a value.
-    if len(given) > 4 or not all(
-        isinstance(text, str) and text.isascii() and text.isprintable() for text in texts
+    if (
+        len(given) > 4
+        or not (_is_visible(ak_id) and _is_visible(ak_secret) and (token is None or _is_visible(token)))
+        or not (expires is None or (isinstance(expires, (int, float)) and abs(expires) < 1 << 62))
     ):
         raise CredentialsError(
             "the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)"
         )
-    return ak_id, ak_secret, security_token or None, None if expires is None else int(expires)
+    if expires is not None and expires <= time():
+        raise CredentialsError("the provider gave a key that has expired, by this machine's clock")
+    return ak_id, ak_secret, token, None if expires is None else int(expires)
+
+
+def _is_visible(text: Any) -> bool:
+    """Visible ASCII, and some: what a header can carry."""
+    return isinstance(text, str) and text != "" and all("!" <= character <= "~" for character in text)
 
 
 _lock = threading.RLock()

@@ -57,6 +57,7 @@ mod span;
 mod span_calls;
 mod span_context;
 mod span_template;
+mod stdlib_fields;
 mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;

@@ -259,17 +259,8 @@ impl Exchange for Grpc {
                 failure
             }
         };
-        self.last_phase = match &failure {
-            Failure::Resolve(_) => "resolve",
-            Failure::Connect(_) => "connect",
-            Failure::Proxy(_) => "proxy",
-            Failure::Tls(_) => "tls",
-            // A dialer that failed is idle again; connections break in it during the handshake only.
-            Failure::Io(_) if flight.stage == Stage::Dialing => "tls",
-            Failure::Io(_) => self.last_phase,
-            Failure::Protocol(_) | Failure::Oversized(_) | Failure::Reset(_) => "receive",
-            Failure::Timeout(phase) => phase,
-        };
+        let broke_in = if flight.stage == Stage::Dialing { "tls" } else { self.last_phase };
+        self.last_phase = failure.phase(broke_in);
         Some(Err(failure))
     }
 

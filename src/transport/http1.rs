@@ -232,17 +232,11 @@ impl Exchange for Http1 {
             Ok(None) => Failure::Timeout(self.phase(&flight)),
             Err(failure) => failure,
         };
-        self.last_phase = match &failure {
-            Failure::Resolve(_) => "resolve",
-            Failure::Connect(_) => "connect",
-            Failure::Proxy(_) => "proxy",
-            Failure::Tls(_) => "tls",
-            // A dialer that failed is idle again; connections break in it during the handshake only.
-            Failure::Io(_) if matches!(flight.stage, Stage::Dialing) => "tls",
-            Failure::Io(_) => self.phase(&flight),
-            Failure::Protocol(_) | Failure::Oversized(_) | Failure::Reset(_) => "receive",
-            Failure::Timeout(phase) => phase,
+        let broke_in = match flight.stage {
+            Stage::Dialing => "tls",
+            _ => self.phase(&flight),
         };
+        self.last_phase = failure.phase(broke_in);
         self.cancel();
         Some(Err(failure))
     }

@@ -106,6 +106,22 @@ pub enum Failure {
     Timeout(&'static str),
 }
 
+impl Failure {
+    /// Where it happened, of a connection that broke in `broke_in`. That is "tls" while dialing: a dialer that failed
+    /// is idle again, and connections break in it during the handshake only.
+    fn phase(&self, broke_in: &'static str) -> &'static str {
+        match self {
+            Self::Resolve(_) => "resolve",
+            Self::Connect(_) => "connect",
+            Self::Proxy(_) => "proxy",
+            Self::Tls(_) => "tls",
+            Self::Io(_) => broke_in,
+            Self::Protocol(_) | Self::Oversized(_) | Self::Reset(_) => "receive",
+            Self::Timeout(phase) => phase,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

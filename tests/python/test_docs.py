@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 from conftest import RunPython
 from otlp_server import OtlpServer
+from sls_session import KEY
+from sls_session import Session as SlsSession
 
 import pytracingx as ptx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import reference_page
 from stub_docs import STUB, documented
 
 PUBLIC = [name for name in ptx.__all__ if not name.startswith("_") and name != "aliyun"]
@@ -168,6 +171,7 @@ queued_at, started_at = ptx.now() - 1000, ptx.now()
 parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 request = SimpleNamespace(headers={"traceparent": parent}, context=ptx.SpanContext.from_traceparent(parent))
 cache, order = SimpleNamespace(usage=lambda: 0.5), object()
+app = SimpleNamespace(add_middleware=lambda middleware, **options: middleware(object(), **options))
 began, ended, stream, queue = queued_at, started_at, ["Hello", "."], []
 
 
@@ -184,10 +188,17 @@ def handle(order):
 """
 
 
+README = Path(__file__).parents[2] / "README.md"
+
+
+def python_blocks(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
 def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPython) -> None:
     """Each in a session of its own, which delivers all of it."""
-    text = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = python_blocks(README)
     assert len(blocks) > 5
     code = README_PRELUDE
     for block in blocks:
@@ -211,3 +222,79 @@ def test_the_examples_of_the_readme_run(collector: OtlpServer, run_python: RunPy
         "llm.engine.scheduled_tokens",
     } <= names
     assert {log["body"] for log in collector.logs} == {"answered", "3 left"}
+
+
+def test_the_recipes_run(collector: OtlpServer, sls: SlsSession, run_python: RunPython) -> None:
+    sls.server.region = "cn-hangzhou"
+    gpu, prompts = python_blocks(README.with_name("docs") / "recipes.md")
+    run_python(
+        f"""
+        import sys
+        from types import SimpleNamespace
+        sys.modules["pynvml"] = SimpleNamespace(  # NVIDIA's, which needs NVIDIA's driver
+            nvmlInit=lambda: None,
+            nvmlDeviceGetCount=lambda: 2,
+            nvmlDeviceGetHandleByIndex=lambda index: index,
+            nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=40 + gpu),
+            nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=1 << 30),
+        )
+        ptx.init()
+        exec({gpu!r})
+        assert ptx.shutdown()
+        ptx.aliyun.ecs_ram_role = lambda: lambda: {(KEY.id, KEY.secret, None)!r}
+        exec({prompts!r}
+            .replace("cn-hangzhou.log.aliyuncs.com", {sls.server.endpoint!r})
+            .replace('"llm-audit", "prompts"', '"proj", "store"')
+            .replace("http://collector:4318", endpoint + "/v1/logs")
+            .replace("sample_ratio=0.05", "sample_ratio=1.0"))
+        ptx.get_logger("other").warn("no prompt", attributes={{"enduser.id": "me", "my.api_key": "canary"}})
+        assert ptx.shutdown()
+        """,
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint},
+    )
+    assert [point["value"] for point in collector.points("hw.gpu.utilization")] == [0.4, 0.41]
+    assert [point["value"] for point in collector.points("hw.gpu.memory.usage")] == [1 << 30] * 2
+    assert not sls.server.complaints
+    [prompt] = sls.server.logs
+    assert prompt["logger_name"] == "pytracingx.llm.content" and "6 × 7" in str(prompt)
+    [other] = collector.logs
+    assert other["body"] == "no prompt" and other["attributes"].keys() == {"enduser.id"}
+    assert other["attributes"]["enduser.id"] != "me"
+
+
+def test_the_reference_is_complete_and_current() -> None:
+    modules = {"aliyun", "__version__"}
+    assert reference_page.names() == set(ptx.__all__) - modules
+    assert reference_page.PAGE.read_text(encoding="utf-8") == reference_page.page(), "make reference"
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "README.zh-CN.md", "docs/recipes.md", "docs/reference.md", "SECURITY.md"]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    path = README.with_name(page) if "/" not in page else README.parent / page
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)(#[^)]*)?\)", text):
+        linked = (path.parent / target[0]).resolve() if target[0] else path
+        assert linked.exists(), target
+        if target[1]:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert target[1][1:] in [
+                re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+            ]
+
+
+def test_the_readme_in_chinese_has_the_same_code() -> None:
+    """Prose is translated; code, tables of figures and their order are the same."""
+    translated = README.with_name("README.zh-CN.md")
+
+    def code(page: Path) -> list[str]:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        return [re.sub(r" *#.*| +$", "", block, flags=re.MULTILINE) for block in blocks]
+
+    assert code(translated) == code(README)
+    headings = [
+        re.findall(r"^(#+) ", page.read_text(encoding="utf-8"), re.MULTILINE) for page in (README, translated)
+    ]
+    assert headings[0] == headings[1]

@@ -1,0 +1,67 @@
+"""Record a small LLM request: a trace, metrics and log records, to the configured endpoint or the console.
+
+The endpoint is the environment's; without OTEL_EXPORTER_OTLP_ENDPOINT or its like the console shows it all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+import pytracingx as ptx
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--endpoint", help="instead of OTEL_EXPORTER_OTLP_ENDPOINT: http://localhost:4318")
+    parser.add_argument(
+        "--protocol", help="instead of OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf (default) or grpc"
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    ptx.init(_config(parsed))
+    trace_id = _request()
+    ptx.force_flush()
+    stats = ptx.stats()
+    ptx.shutdown()
+    sinks = [*stats["trace_sinks"], *stats["metric_sinks"], *stats["log_sinks"]]
+    if not sinks:
+        print("\nThat was the console. With --endpoint http://localhost:4318 the same goes to a collector.")
+        return 0
+    lost = [sink for sink in sinks if sink["exported"] < sink["wanted"]]
+    for sink in lost:
+        print(f"{sink['endpoint']}: {sink['last_error']}")
+    print(f"\ntrace {trace_id}: {'NOT delivered; look further with: doctor' if lost else 'delivered'}")
+    return 1 if lost else 0
+
+
+def _config(parsed: argparse.Namespace) -> ptx.Config:
+    name = os.environ.setdefault("OTEL_SERVICE_NAME", "pytracingx-demo")
+    if parsed.protocol:
+        os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = parsed.protocol
+    if parsed.endpoint:
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = parsed.endpoint
+    elif not any(key.startswith("OTEL_EXPORTER_OTLP_") and key.endswith("ENDPOINT") for key in os.environ):
+        return ptx.Config(name, console_output=True)
+    return ptx.Config.from_env()
+
+
+def _request() -> str | None:
+    log = ptx.get_logger("demo")
+    queued = ptx.now()
+    with ptx.start_span("POST /v1/chat/completions", {"http.request.method": "POST"}, "server") as server:
+        time.sleep(0.002)
+        log.info("admitted", attributes={"queue.length": 3})
+        with ptx.generation(
+            model="qwen3-8b", provider="demo", input_tokens=512, start_time=queued
+        ) as generation:
+            began = ptx.now()
+            time.sleep(0.01)
+            generation.stage("prefill", began, ptx.now())
+            for _ in range(8):
+                time.sleep(0.001)
+                generation.token()
+            generation.end("stop")
+        server.set_attribute("http.response.status_code", 200)
+    return server.trace_id()

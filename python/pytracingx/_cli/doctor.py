@@ -1,0 +1,140 @@
+"""Send one record to each configured sink, and say how far it came and what to change.
+
+Uses `pytracingx.check()`: connections of its own, all sinks at once, nothing but the records named
+`pytracingx.check` leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any
+
+import pytracingx as ptx
+
+WAY = ("resolve", "connect", "proxy", "tls", "send", "receive")
+TOLERABLE_SKEW_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="MODULE:NAME",
+        help="a Config, or a callable that returns one; default: the environment",
+    )
+    parser.add_argument(
+        "--timeout-ms", type=int, default=3000, help="for all sinks together (default: %(default)s)"
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    try:
+        config = ptx.Config.from_env() if parsed.config is None else _named(parsed.config)
+    except (LookupError, ImportError, TypeError, ValueError) as error:
+        print(f"--config {parsed.config}: {error}", file=sys.stderr)
+        return 2
+    description = config.describe()
+    for line in description["warnings"]:
+        print(f"warning: {line}")
+    if description["disabled"]:
+        print("OTEL_SDK_DISABLED is set: nothing is recorded")
+        return 1
+    ptx.init(config)
+    try:
+        checks = ptx.check(parsed.timeout_ms)
+    finally:
+        ptx.shutdown(0)
+    if not checks:
+        print("no sinks: records go to the console only")
+    for check in checks:
+        print("\n".join(report(check)))
+    failed = sum(not check["ok"] for check in checks)
+    if checks:
+        print(f"\n{len(checks) - failed} of {len(checks)} sinks take records")
+    return 1 if failed else 0
+
+
+def report(check: Any) -> list[str]:
+    """Lines about one sink, of what `pytracingx.check()` says of it."""
+    verdict = "ok" if check["ok"] else "FAILED"
+    lines = ["", f"{check['signal']:<8} {check['endpoint']}  {check['protocol']}  {verdict}"]
+    lines.append(f"  {_way(check)}")
+    if check["error"]:
+        lines.append(f"  {'server remarks' if check['ok'] else 'error'}: {check['error']}")
+    skew = check["clock_skew_s"]
+    if skew is not None and abs(skew) > TOLERABLE_SKEW_S:
+        ahead = "ahead of" if skew > 0 else "behind"
+        lines.append(f"  this machine's clock is {abs(skew):.0f} s {ahead} the server's: look at NTP")
+    lines += [f"  → {advice}" for advice in advices(check)]
+    return lines
+
+
+def _way(check: Any) -> str:
+    phase = check["phase"]
+    if phase is None:
+        return "not tried"
+    took = f" after {check['latency_ms']:.1f} ms" if check["latency_ms"] is not None else ""
+    reached = WAY if phase == "done" else WAY[: WAY.index(phase)]
+    encrypted = check["endpoint"].startswith(("https:", "grpcs:"))
+    steps = [f"{step} ok" for step in reached if step != "proxy" and (step != "tls" or encrypted)]
+    end = f"answer {check['status']}{took}" if phase == "done" else f"{phase} FAILED{took}"
+    return " · ".join([*steps, end])
+
+
+def advices(check: Any) -> list[str]:
+    """What to change, as far as can be said."""
+    if check["ok"]:
+        return []
+    phase, status, protocol = check["phase"], check["status"], check["protocol"]
+    port = check["endpoint"].rpartition(":")[2].partition("/")[0]
+    advices = []
+    if phase in ("connect", "send", "receive", "done") and (port, protocol) == ("4317", "http/protobuf"):
+        advices.append("port 4317 is gRPC's by convention: protocol='grpc', or port 4318")
+    if phase in ("connect", "send", "receive", "done") and (port, protocol) == ("4318", "grpc"):
+        advices.append("port 4318 is HTTP's by convention: protocol='http/protobuf', or port 4317")
+    if phase == "resolve":
+        advices.append("the host's name is not known here: spelling, DNS, the pod's search domains")
+    elif phase == "connect":
+        advices.append(
+            "nothing answers: is the collector up, the port right, a firewall or network policy between?"
+        )
+    elif phase == "proxy":
+        advices.append(
+            "the proxy refused: proxy=…, HTTPS_PROXY, HTTP_PROXY; proxy='' or NO_PROXY go around it"
+        )
+    elif phase == "tls":
+        advices.append(
+            "a certificate authority of your own: ca_file or OTEL_EXPORTER_OTLP_CERTIFICATE; no TLS: http://"
+        )
+    elif phase in ("send", "receive"):
+        advices.append(
+            "it hung up or said nothing: another protocol's port, TLS there but not here, or overload"
+        )
+    elif status in (401, 403):
+        advices.append("other credentials: headers=… or OTEL_EXPORTER_OTLP_HEADERS (values percent-encoded)")
+    elif status == 404:
+        advices.append("not the path: HTTP endpoints usually end in /v1/traces, /v1/metrics, /v1/logs")
+    elif status == 405 or status == 415:
+        advices.append("not an OTLP endpoint, or not of this protocol")
+    elif status == 429:
+        advices.append("it is throttling: sample, or ask for a larger quota")
+    elif status is not None and status >= 500:
+        advices.append("the server's own trouble: records are kept and repeated for max_export_timeout_ms")
+    return advices
+
+
+def _named(reference: str) -> ptx.Config:
+    module, _, name = reference.partition(":")
+    if not name:
+        raise ValueError("expected MODULE:NAME")
+    sys.path.insert(0, os.getcwd())
+    try:
+        value = getattr(importlib.import_module(module), name)
+    except AttributeError as error:
+        raise LookupError(error) from None
+    config = value if isinstance(value, ptx.Config) else value()
+    if not isinstance(config, ptx.Config):
+        raise TypeError(f"is no Config, but {type(config).__name__}")
+    return config
