@@ -2025,7 +2025,8 @@ class _RequestSteps:
         keys: Attributes that a request's span gets at its end, beside those of the template.
     """
     def __new__(cls, request: SpanTemplate, step: SpanTemplate, column: str, keys: Sequence[str]) -> Self: ...
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return len(self)."""
     def begin(self, name: str, parent: _Context | None, start_time: int) -> bool:
         """A request has arrived: draws its ids.
 
@@ -2292,7 +2293,13 @@ class StepRecorder:
 
         Args:
             start_time: Integer Unix nanoseconds (see now()). Anything else is counted and replaced by now.
-            batch_size: As for step(), as are the others.
+            batch_size: As for step().
+            scheduled_tokens: As for step().
+            kv_cache_usage: As for step().
+            preemptions: As for step().
+            prefix_cache_queries: As for step().
+            prefix_cache_hits: As for step().
+            waiting: As for step().
 
         Lasts until now; a step of the wall clock meanwhile counts. Half of what `with` costs.
         """

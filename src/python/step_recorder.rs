@@ -110,7 +110,13 @@ Records a step that is over, in one call: for loops whose steps overlap, or begi
 
 Args:
     start_time: Integer Unix nanoseconds (see now()). Anything else is counted and replaced by now.
-    batch_size: As for step(), as are the others.
+    batch_size: As for step().
+    scheduled_tokens: As for step().
+    kv_cache_usage: As for step().
+    preemptions: As for step().
+    prefix_cache_queries: As for step().
+    prefix_cache_hits: As for step().
+    waiting: As for step().
 
 Lasts until now; a step of the wall clock meanwhile counts. Half of what `with` costs.";
 

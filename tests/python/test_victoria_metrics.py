@@ -37,7 +37,9 @@ def victoria(tmp_path: Path) -> Iterator[str]:
     assert BINARY
     port = closed_port()
     options = [f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'data'}"]
-    with running(BINARY, *options, "-retentionPeriod=1d", output=tmp_path / "output", ports=(port,)):
+    # vllm:cache_config_info has some thirty labels of its own: with a resource's it would be left out by default.
+    options += ["-retentionPeriod=1d", "-maxLabelsPerTimeseries=100"]
+    with running(BINARY, *options, output=tmp_path / "output", ports=(port,)):
         yield f"http://127.0.0.1:{port}"
 
 
