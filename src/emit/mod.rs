@@ -14,6 +14,7 @@
 )]
 
 mod attributes;
+mod counted;
 mod log;
 mod measurement;
 mod parent;
@@ -22,6 +23,7 @@ mod span;
 mod storage;
 
 pub use attributes::{AttributeList, Constants};
+pub use counted::CountedBatch;
 pub use log::LogRecord;
 pub use measurement::Measurement;
 pub use parent::Parent;

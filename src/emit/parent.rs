@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Thread;
+use super::Intake;
 use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
 
 /// What a child inherits.
@@ -25,12 +25,12 @@ pub struct Parent {
 impl Parent {
     /// The sampling decision for its children.
     #[inline]
-    pub fn mask(&self, thread: &Thread) -> u16 {
+    pub fn mask(&self, intake: &Intake) -> u16 {
         match self.decision {
-            Some((session, mask)) if session == thread.intake.session => mask,
+            Some((session, mask)) if session == intake.session => mask,
             _ => {
                 let sampled = self.trace_flags & FLAG_SAMPLED != 0;
-                thread.intake.sampler.decide(self.trace_id, Some(sampled))
+                intake.sampler.decide(self.trace_id, Some(sampled))
             }
         }
     }

@@ -104,7 +104,7 @@ impl LiveSpan {
                 span.trace_id = parent.trace_id;
                 span.parent_span_id = parent.span_id;
                 span.trace_state.clone_from(&parent.trace_state);
-                span.mask = parent.mask(thread);
+                span.mask = parent.mask(&thread.intake);
                 if parent.is_remote {
                     span.flags |= flag::PARENT_IS_REMOTE;
                 }

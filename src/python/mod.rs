@@ -51,6 +51,8 @@ mod parent_set;
 mod propagation;
 mod record_spans;
 mod reentry;
+mod request_steps;
+mod request_table;
 mod simple;
 mod sinks;
 mod sls_sink;
@@ -103,6 +105,8 @@ mod _native {
     use super::parent_set::{ParentSet, parent_set};
     #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
+    #[pymodule_export]
+    use super::request_steps::RequestSteps;
     #[pymodule_export]
     use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
     #[pymodule_export]

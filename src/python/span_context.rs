@@ -108,7 +108,7 @@ impl SpanContext {
     pub(super) fn drawn(thread: &mut Thread, parent: Option<&Parent>) -> Self {
         let trace_id = parent.map_or_else(|| thread.ids.trace_id(), |parent| parent.trace_id);
         let mask = match parent {
-            Some(parent) => parent.mask(thread),
+            Some(parent) => parent.mask(&thread.intake),
             None => thread.intake.sampler.decide(trace_id, None),
         };
         let random = parent.map_or(FLAG_RANDOM, |parent| parent.trace_flags & FLAG_RANDOM);

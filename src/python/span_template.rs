@@ -35,7 +35,7 @@ struct TemplateObject {
     source: *mut Source,
 }
 
-struct Source {
+pub(super) struct Source {
     /// A `Tracer`: whose scope the spans have.
     tracer: Owned,
     name: Vec<u8>,
@@ -265,7 +265,7 @@ unsafe extern "C" fn repr(this: Object) -> Object {
 impl Source {
     /// What a span of it begins with in the session.
     #[inline]
-    fn call(&self, session: u64) -> Option<Call<'_>> {
+    pub(super) fn call(&self, session: u64) -> Option<Call<'_>> {
         // Acquire: pairs with the update in `learn`.
         let known = self.known.load(Ordering::Acquire);
         // SAFETY: null, or from `Box::into_raw` and freed with the template only.
@@ -311,6 +311,15 @@ impl Source {
 unsafe fn source<'a>(this: Object) -> &'a Source {
     // SAFETY: as called; never changed.
     unsafe { &*(*this.cast::<TemplateObject>()).source }
+}
+
+/// What a `SpanTemplate` is made from; `None` for anything else.
+///
+/// # Safety
+/// Attached; `object` is alive for as long as the result is used.
+pub(super) unsafe fn template<'a>(object: Object) -> Option<&'a Source> {
+    // SAFETY: as promised by the caller; nobody can derive from the type.
+    unsafe { (ffi::Py_TYPE(object) == TYPE.load(Ordering::Relaxed)).then(|| source(object)) }
 }
 
 unsafe extern "C" fn call(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
