@@ -295,6 +295,7 @@ impl Session {
             sdk_metrics: config.sdk_metrics,
             diagnostics: config.diagnostics,
             warnings,
+            before: |_| {},
         };
         let shared = Arc::new(Shared::new(lanes, sinks::empty_stats(&config)));
         let thread =
