@@ -14,6 +14,7 @@ use pytracingx::instruments::{Definition, Instruments};
 use pytracingx::intern::{Interner, Scope};
 use pytracingx::record::{Header, InstrumentKind, Number, StrId, kind};
 
+use crate::count::Counted;
 use crate::measure::{Candidate, Options, Report, compare};
 use crate::records::{Session, Source};
 
@@ -85,7 +86,7 @@ pub fn run(options: Options) -> Report {
 }
 
 /// A counter's records without attributes, from lane to series, for counting.
-pub(crate) fn counting(items: usize) -> [(&'static str, Box<dyn FnMut()>); 1] {
+pub(crate) fn counting(items: usize) -> [Counted<'static>; 1] {
     let instruments = Arc::new(Instruments::default());
     let session = Session::new();
     let definition = Definition {

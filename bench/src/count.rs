@@ -8,6 +8,9 @@ use crate::{aggregate, encode, records::Session};
 
 const ITEMS: usize = 512;
 
+/// An operation's name, and its work on [`ITEMS`] records.
+pub(crate) type Counted<'a> = (&'static str, Box<dyn FnMut() + 'a>);
+
 pub fn run() {
     let session = Session::new();
     let bodies = encode::bodies(&session, ITEMS);

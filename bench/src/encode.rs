@@ -25,6 +25,7 @@ use pytracingx::encode::otlp::{self, trace::TraceEncoder};
 use pytracingx::limits::{LogLimits, SpanLimits};
 use pytracingx::record::Number;
 
+use crate::count::Counted;
 use crate::measure::{Candidate, Options, Report, compare};
 use crate::records::{self, Record, Session, Source};
 use crate::structs::{build_log, build_span, build_sum, proto_resource, proto_scope};
@@ -88,7 +89,7 @@ fn of_logs(session: &Session) -> (impl FnMut(&Batch) -> Chunk, impl Fn(&Batch) -
 }
 
 /// The exporter's work as [`run`] and [`run_logs`] time it, for counting: fills the lane, then makes one body of it.
-pub(crate) fn bodies<'a>(session: &'a Session, items: usize) -> [(&'static str, Box<dyn FnMut() + 'a>); 2] {
+pub(crate) fn bodies<'a>(session: &'a Session, items: usize) -> [Counted<'a>; 2] {
     let (spans, _) = of_spans(session);
     let (logs, _) = of_logs(session);
     [
