@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from otlp_server import OtlpServer
 from sls_session import Session
-from test_values import Plain, Raising, Text, mapped, texts, values
+from values import Plain, Raising, Text, mapped, texts, values
 
 import pytracingx as ptx
 from pytracingx.logging import SLSLoggingHandler
