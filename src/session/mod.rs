@@ -122,9 +122,7 @@ pub fn shutdown_at_exit(should_stop: &mut dyn FnMut() -> bool) -> bool {
 /// Sends all that any thread recorded before the call. Returns like [`shutdown`]; what could not be sent in time stays
 /// queued. Each sink is tried at once, past its wait after a failure.
 pub fn force_flush(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
-    let Current::Own(session) = current(&lifecycle_lock()) else {
-        return true;
-    };
+    let Current::Own(session) = current(&lifecycle_lock()) else { return true };
     session.ask(Goal::Flush, timeout, should_stop).unwrap_or(false)
 }
 
