@@ -343,6 +343,8 @@ pub struct MeasurementStats {
     pub folded: u64,
     /// Of these, those that joined the overflow series of their stream.
     pub overflowed: u64,
+    /// Of these, lost when the exporter restarted after a panic: a bug of ours. Some series may have them.
+    pub internal: u64,
     /// Not taken: negative, for a counter or a histogram.
     pub negative: u64,
     /// Not taken: NaN or an infinity, for anything but a gauge.

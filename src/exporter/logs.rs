@@ -39,6 +39,8 @@ pub(super) struct Logs {
     otlp: LogEncoder,
     /// By record of the batch in hand.
     masks: Vec<u16>,
+    /// How many records have each.
+    counts: Vec<(u16, u64)>,
 }
 
 impl Logs {
@@ -55,10 +57,21 @@ impl Logs {
             sinks: forms.len(),
             otlp: LogEncoder::default(),
             masks: Vec::new(),
+            counts: Vec::new(),
         }
     }
 
-    /// `since`: no record of the batch is older.
+    /// Decides who gets which record of the batch, and tells the sinks how many.
+    pub(super) fn announce(&mut self, batch: &Batch, lookup: Lookup<'_>, sinks: &mut [Sink]) {
+        let mut masks = std::mem::take(&mut self.masks);
+        masks.clear();
+        masks.extend(batch.logs().map(|record| self.mask(record, lookup)));
+        self.counts = count_masks(masks.iter().copied());
+        self.masks = masks;
+        expect(&self.counts, sinks);
+    }
+
+    /// The batch that was announced last. `since`: no record of it is older.
     pub(super) fn hand_over(
         &mut self,
         batch: &Batch,
@@ -66,14 +79,9 @@ impl Logs {
         since: Instant,
         sinks: &mut [Sink],
     ) {
-        let mut masks = std::mem::take(&mut self.masks);
-        masks.clear();
-        masks.extend(batch.logs().map(|record| self.mask(record, lookup)));
-        let counts = count_masks(masks.iter().copied());
-        expect(&counts, sinks);
         for (encoder, members) in &mut self.groups {
-            for (select, wanting) in selections(&counts, *members) {
-                let wanted = |index: usize| select.holds(masks[index]);
+            for (select, wanting) in selections(&self.counts, *members) {
+                let wanted = |index: usize| select.holds(self.masks[index]);
                 let chunk = match encoder {
                     Encoder::Otlp(limits) => self.otlp.encode(batch, wanted, limits, lookup),
                     Encoder::Sls(encoder) => {
@@ -87,7 +95,6 @@ impl Logs {
                 push(chunk, wanting, since, sinks);
             }
         }
-        self.masks = masks;
     }
 
     /// Whether the console shows a record of the batch that was handed over last.

@@ -3,6 +3,7 @@
 //! handed to its sinks, over several turns if that is much. A worker that does not answer in time costs its own values
 //! only.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,10 @@ pub(super) struct Metrics {
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
+    /// Counted as recorded, on their way into the tables.
+    in_hand: u64,
+    /// Points out of their table and not yet announced to their sinks, a bit each.
+    unannounced: (u16, u64),
     // Empty between collections, kept for its memory.
     taken: Vec<Taken>,
 }
@@ -125,18 +130,26 @@ impl Metrics {
             about_self,
             last_collection: None,
             stats: MeasurementStats::default(),
+            in_hand: 0,
+            unannounced: (0, 0),
             taken: Vec::new(),
         }
     }
 
-    /// Takes a batch's measurements.
+    /// Counts a batch's measurements; [`Metrics::take`] follows.
+    pub(super) fn announce(&mut self, batch: &Batch) {
+        self.in_hand = batch.measurement_count() as u64;
+        self.stats.recorded += self.in_hand;
+    }
+
+    /// Takes the measurements of the batch that was announced.
     pub(super) fn take(&mut self, batch: &Batch, lookup: Lookup<'_>) {
         for reader in &mut self.readers {
             for record in batch.measurements() {
                 reader.table.record(record, lookup);
             }
         }
-        self.stats.recorded += batch.measurement_count() as u64;
+        self.in_hand = 0;
     }
 
     /// Fetches what was folded because a lane was full. Right after a drain: it is newer than what that brought, and
@@ -153,12 +166,14 @@ impl Metrics {
             if rest.is_empty() {
                 self.folded.pop();
             }
-            for reader in &mut self.readers {
-                reader.table.fold(&some, lookup);
-            }
             let count = some.entries.iter().map(|entry| entry.count).sum::<u64>();
             self.stats.folded += count;
             self.stats.recorded += count;
+            self.in_hand = count;
+            for reader in &mut self.readers {
+                reader.table.fold(&some, lookup);
+            }
+            self.in_hand = 0;
             if Instant::now() >= until {
                 break;
             }
@@ -263,8 +278,11 @@ impl Metrics {
         }
         // Into all tables, for what is taken is taken for all.
         self.recorded.tallies.take(&mut self.taken);
-        for taken in self.taken.drain(..) {
+        // One by one: a panic costs the one in hand, the others stay for the next collection.
+        while let Some(taken) = self.taken.pop() {
+            self.in_hand = taken.additions;
             self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
+            self.in_hand = 0;
         }
     }
 
@@ -293,8 +311,11 @@ impl Metrics {
             }
             let (encoder, shown) = (&mut self.encoder, reader.console);
             let wanted = reader.sinks != 0;
+            let unannounced = &mut self.unannounced;
+            *unannounced = (reader.sinks, 0);
             let mut each = |metric: &crate::aggregate::Metric<'_>| {
                 if wanted {
+                    unannounced.1 += metric.points.len() as u64;
                     encoder.put(metric, lookup);
                 }
                 if shown {
@@ -307,6 +328,7 @@ impl Metrics {
                 }
             }
             let chunk = self.encoder.finish();
+            self.unannounced = (0, 0);
             if !chunk.is_empty() {
                 expect(&[(reader.sinks, chunk.count(0..chunk.len()))], sinks);
                 push(chunk, reader.sinks, now, sinks);
@@ -341,8 +363,11 @@ impl Metrics {
         self.recorded.instruments.take_warnings()
     }
 
-    /// After a panic.
-    pub(super) fn recover(&mut self) {
+    /// After a panic. What was on its way into the tables counts as lost, if some of them got it or none; so does what
+    /// had left them, in the books of `sinks`. A total among it is right again with the next collection.
+    pub(super) fn recover(&mut self, sinks: &mut [Sink]) {
+        self.stats.internal += mem::take(&mut self.in_hand);
+        expect(&[mem::take(&mut self.unannounced)], sinks);
         self.encoder = MetricEncoder::default();
         self.underway = None;
         self.readers.iter_mut().for_each(|reader| reader.table.abandon_collection());

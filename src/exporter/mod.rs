@@ -80,6 +80,9 @@ const WORK_PER_TURN: Duration = Duration::from_millis(10);
 /// Between a panic and the next turn.
 const PANIC_PAUSE: Duration = Duration::from_millis(50);
 
+/// Attempts to end after a panic; each deals with a batch at least.
+const MOST_ENDS: usize = 4;
+
 /// What the exporter shares with the threads that control it.
 #[derive(Debug)]
 pub struct Shared {
@@ -113,6 +116,19 @@ pub struct Sinks {
     pub logs: Vec<(LogForm, Sink)>,
 }
 
+/// What becomes of a batch, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its measurements go into the series tables.
+    Measurements,
+    /// Its spans and log records are rewritten.
+    Redaction,
+    /// Its spans are encoded and given to their sinks.
+    Traces,
+    /// So are its log records.
+    Logs,
+}
+
 /// What an exporter is made of.
 pub struct Parts {
     /// The reading end of [`Shared::lanes`].
@@ -139,6 +155,8 @@ pub struct Parts {
     pub diagnostics: bool,
     /// Warnings to begin with.
     pub warnings: Vec<String>,
+    /// Called before each stage of each batch: where a test panics. Must not block.
+    pub before: fn(Stage),
 }
 
 /// Starts the thread.
@@ -177,6 +195,7 @@ struct Exporter<'a> {
     counters: Arc<RecordingCounters>,
     timeline: Timeline,
     redactor: Option<Redactor>,
+    before: fn(Stage),
     traces: Traces,
     metrics: Metrics,
     logs: Logs,
@@ -230,6 +249,7 @@ impl<'a> Exporter<'a> {
             counters: parts.counters,
             timeline,
             redactor: parts.redactor,
+            before: parts.before,
             traces: Traces::new(&span_limits),
             metrics: Metrics::new(parts.recorded, &readings, console_interval, parts.sdk_metrics, now),
             logs: Logs::new(parts.log_routes, &log_forms),
@@ -263,10 +283,20 @@ impl<'a> Exporter<'a> {
                 Err(_) => {
                     self.recover();
                     if self.ending || self.is_overdue() {
-                        return; // it panicked on the way out
+                        return self.end_after_panic();
                     }
                 }
             }
+        }
+    }
+
+    /// It panicked on the way out, or was kept from it: what is left is still counted.
+    fn end_after_panic(&mut self) {
+        for _ in 0..MOST_ENDS {
+            if catch_unwind(AssertUnwindSafe(|| self.end(false, Instant::now()))).is_ok() {
+                return;
+            }
+            self.recover();
         }
     }
 
@@ -280,9 +310,16 @@ impl<'a> Exporter<'a> {
 
     fn recover(&mut self) {
         self.stats.exporter_restarts += 1;
+        let [traces, metrics] = self.ends;
         self.traces.recover();
-        self.metrics.recover();
+        self.metrics.recover(&mut self.sinks[traces..metrics]);
         self.logs.recover();
+        // A flush that waits for the collection that was given up waits for another one: it must not be answered with
+        // what is still in the tables.
+        let now = Instant::now();
+        for (ask, _) in self.waiting.iter().filter(|(ask, _)| ask.deadline > now) {
+            self.metrics.begin_all(false, ask.deadline, now);
+        }
         for sink in &mut self.sinks {
             // One that panics again has settled its books before.
             let _ = catch_unwind(AssertUnwindSafe(|| sink.recover()));
@@ -311,7 +348,8 @@ impl<'a> Exporter<'a> {
         }
         self.hand_over(until);
         if self.has_caught_up() {
-            self.collect(now.instant, until);
+            // Overload uses up the turn: thousands of instruments then take tens of turns, not one turn each.
+            self.collect(now.instant, until.max(Instant::now() + WORK_PER_TURN / 2));
             if self.metrics.is_idle() {
                 for (ask, lost) in mem::take(&mut self.waiting) {
                     self.flushes.push(Flush::begin(ask, &mut self.sinks, &lost, now.instant));
@@ -425,14 +463,23 @@ impl<'a> Exporter<'a> {
         while let Some((mut batch, since)) = self.backlog.next() {
             self.spans_drained += batch.span_count() as u64;
             self.logs_drained += batch.log_count() as u64;
+            let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
+            let [traces, metrics] = self.ends;
+            // Before any stage: whichever panics, the books know what the batch had for whom.
+            self.metrics.announce(&batch);
+            self.traces.announce(&batch, &mut self.sinks[..traces]);
+            self.logs.announce(&batch, lookup, &mut self.sinks[metrics..]);
+            // First, as nothing else that goes wrong with the batch concerns it.
+            (self.before)(Stage::Measurements);
+            self.metrics.take(&batch, lookup);
+            (self.before)(Stage::Redaction);
             if let Some(redactor) = &mut self.redactor {
                 redactor.apply(&mut batch, &self.strings);
             }
-            let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-            let [traces, metrics] = self.ends;
+            (self.before)(Stage::Traces);
             self.traces.hand_over(&batch, lookup, since, &mut self.sinks[..traces]);
+            (self.before)(Stage::Logs);
             self.logs.hand_over(&batch, lookup, since, &mut self.sinks[metrics..]);
-            self.metrics.take(&batch, lookup);
             self.console.add_records(&batch, |index| self.logs.is_for_console(index), lookup);
             self.backlog.give_back(batch);
             if Instant::now() >= until {

@@ -122,9 +122,7 @@ pub fn shutdown_at_exit(should_stop: &mut dyn FnMut() -> bool) -> bool {
 /// Sends all that any thread recorded before the call. Returns like [`shutdown`]; what could not be sent in time stays
 /// queued. Each sink is tried at once, past its wait after a failure.
 pub fn force_flush(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
-    let Current::Own(session) = current(&lifecycle_lock()) else {
-        return true;
-    };
+    let Current::Own(session) = current(&lifecycle_lock()) else { return true };
     session.ask(Goal::Flush, timeout, should_stop).unwrap_or(false)
 }
 
@@ -180,14 +178,15 @@ pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Re
     check::run(&config, credentials, timeout, should_stop)
 }
 
-/// What a recording thread calls in a forked child.
+/// What a recording thread calls in a forked child. Without a thread, or memory for lanes, nothing is recorded: told once.
 fn revive() {
     let guard = lifecycle_lock();
     let Current::Inherited(parent) = current(&guard) else {
         return;
     };
-    // Without a thread, or memory for lanes, nothing is recorded.
-    install(&guard, Session::start(*parent, true, Exchanges::where_possible).ok());
+    let tells = parent.diagnostics;
+    let tell = |error: &Error| stderr::tell(tells, format_args!("this child records nothing: {error}"));
+    install(&guard, Session::start(*parent, true, Exchanges::where_possible).inspect_err(tell).ok());
 }
 
 /// Asks the observable instruments, then turns recording off. The session that was on, or has been turned off before, if
@@ -294,6 +293,7 @@ impl Session {
             sdk_metrics: config.sdk_metrics,
             diagnostics: config.diagnostics,
             warnings,
+            before: |_| {},
         };
         let shared = Arc::new(Shared::new(lanes, sinks::empty_stats(&config)));
         let thread =

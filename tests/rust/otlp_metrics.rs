@@ -58,6 +58,8 @@ proptest! {
 
     #[test]
     fn metrics_decode_to_what_was_collected(models in prop::collection::vec(metric(), 0..5)) {
+        let is_one_message = |model| model_metrics::expected(model).encoded_len() < MAX_METRIC_BYTES;
+        prop_assume!(models.iter().all(is_one_message)); // the others have a test of their own
         let strings = Interner::default();
         let scopes = scopes(&strings);
         let chunk = encode(&models, &strings);
