@@ -41,6 +41,7 @@ _SECRET_IN_QUERY = re.compile(
     r"(?<![^&])(AWSAccessKeyId|Signature|X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|sig|X-Goog-Signature)=[^&]*"
 )
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
+_BODY = ("http.response.body", "http.response.zerocopysend")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _DURATION_BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
@@ -103,6 +104,7 @@ class TracingMiddleware:
         if kind not in ("http", "websocket") or _SPAN in scope or self._is_excluded(scope["path"]):
             await self.app(scope, receive, send)
         else:
+            _keep_headers(scope)
             await (self._http if kind == "http" else self._websocket)(scope, receive, send)
 
     async def _http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
@@ -133,15 +135,16 @@ class TracingMiddleware:
 
             async def observed(message: MutableMapping[str, Any]) -> None:
                 nonlocal has_trailers
-                part = message["type"]
+                part = message.get("type")
                 if part == "http.response.start":
-                    request.status = message["status"]
+                    request.answered(message)
                     has_trailers = message.get("trailers", False)
                     if self._response_headers:
+                        _keep_headers(message)
                         span.set_attributes(_given(message.get("headers", ()), self._response_headers))
                 await send(message)
                 if (
-                    (part == "http.response.body" and not message.get("more_body") and not has_trailers)
+                    (part in _BODY and not message.get("more_body") and not has_trailers)
                     or (part == "http.response.trailers" and not message.get("more_trailers"))
                     or part == "http.response.pathsend"
                 ):
@@ -188,11 +191,11 @@ class TracingMiddleware:
 
             async def observed(message: MutableMapping[str, Any]) -> None:
                 if request.status is None:
-                    part = message["type"]
+                    part = message.get("type")
                     if part == "websocket.accept":
                         request.status = 101
                     elif part == "websocket.http.response.start":
-                        request.status = message["status"]
+                        request.answered(message)
                     elif part == "websocket.close":
                         request.status = 403  # by the specification: closed before it was accepted
                     request.name(span)
@@ -247,6 +250,12 @@ class _Request:
             address, port = _address(host, scope.get("scheme", "http"))
         attributes["server.address"] = address
         attributes["server.port"] = port
+
+    def answered(self, message: Mapping[str, Any]) -> None:
+        """Takes the status, if it is one: what is wrong with a message is the server's to say."""
+        status = message.get("status")
+        if isinstance(status, int):
+            self.status = status
 
     def name(self, span: Span) -> str | None:
         try:
@@ -330,6 +339,13 @@ def _address(host: bytes, scheme: str) -> tuple[str | None, int | None]:
         return url.hostname, url.port or _DEFAULT_PORTS.get(scheme)
     except ValueError:
         return None, None
+
+
+def _keep_headers(holder: MutableMapping[str, Any]) -> None:
+    """Headers may be any iterable, and one that can be read only once is not ours alone to read."""
+    headers = holder.get("headers")
+    if headers is not None and not isinstance(headers, (list, tuple)):
+        holder["headers"] = list(headers)
 
 
 def _given(headers: Iterable[tuple[bytes, bytes]], wanted: Mapping[bytes, str]) -> dict[str, list[str]]:

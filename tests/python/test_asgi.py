@@ -323,6 +323,53 @@ def test_a_response_that_never_ends_is_an_error() -> None:
     assert (span.status, span.attributes["error.type"]) == ("error", "incomplete_response")
 
 
+def called(app: Any, sent: list[Any], *, headers: Any = (), **options: Any) -> Span:
+    """The span of a request that no server makes: what ASGI allows, and what it does not."""
+
+    async def send(message: Any) -> None:
+        sent.append({**message, "headers": list(message.get("headers", ()))})
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    with capture(strict=True) as captured:
+        asyncio.run(TracingMiddleware(app, **options)(scope, asyncio.Future, send))
+    assert captured.metric("http.server.active_requests").points[0].value == 0
+    return server_span(captured)
+
+
+def test_headers_that_can_be_read_once_are_the_applications_too() -> None:
+    given = [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode()), (b"x-a", b"1")]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": iter(scope["headers"])})
+        await send({"type": "http.response.body"})
+
+    sent: list[Any] = []
+    span = called(app, sent, headers=iter(given), request_headers=["x-a"], response_headers=["x-a"])
+    assert sent[0]["headers"] == given
+    assert (span.trace_id, span.parent_span_id) == (TRACE, PARENT)
+    assert span.attributes["http.request.header.x-a"] == span.attributes["http.response.header.x-a"] == ["1"]
+
+
+def test_a_body_of_a_file_descriptor_ends_the_response() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.zerocopysend", "file": 0})
+
+    assert called(app, []).status == "unset"
+
+
+@pytest.mark.parametrize("status", ["200", None])
+def test_a_status_that_is_none_is_the_servers_to_refuse(status: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status})
+        await send({"status": 0})
+        await send({"type": "http.response.body"})
+
+    sent: list[Any] = []
+    assert "http.response.status_code" not in called(app, sent).attributes
+    assert len(sent) == 3
+
+
 def test_a_request_that_is_cancelled() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(60)
