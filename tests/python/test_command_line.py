@@ -201,3 +201,36 @@ def test_demo_goes_to_the_console_or_to_a_collector(
 def test_a_command_is_needed(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     assert command().returncode == 2
     assert command("--version").stdout == f"pytracingx {ptx.__version__}\n"
+
+
+def test_usage_is_told_without_a_traceback(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    finished = command("doctor", "--timeout-ms=-5")
+    assert finished.returncode == 2 and "-5 is less than 0" in finished.stderr
+
+
+def test_a_terminal_that_knows_ascii_only(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    finished = command("env", PYTHONIOENCODING="ascii")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "http://localhost:4318/\\u2026" in finished.stdout
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        finished = subprocess.run(
+            [sys.executable, "-m", "pytracingx", "env"], stdout=output, stderr=subprocess.PIPE, timeout=60
+        )
+    assert (finished.returncode, finished.stderr) == (1, b"")
+
+
+def test_demo_does_not_say_what_is_not_so(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    finished = command("demo", "--endpoint", "http://127.0.0.1:9", **none)
+    assert finished.returncode == 1 and "not sent: OTEL_TRACES_EXPORTER" in finished.stdout
+    finished = command("demo", OTEL_SDK_DISABLED="true")
+    assert (finished.returncode, finished.stdout) == (1, "OTEL_SDK_DISABLED is set: nothing is recorded\n")

@@ -20,12 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    ptx.init(_config(parsed))
+    config = _config(parsed)
+    if config.describe()["disabled"]:
+        print("OTEL_SDK_DISABLED is set: nothing is recorded")
+        return 1
+    ptx.init(config)
     trace_id = _request()
     ptx.force_flush()
     stats = ptx.stats()
     ptx.shutdown()
     sinks = [*stats["trace_sinks"], *stats["metric_sinks"], *stats["log_sinks"]]
+    if not sinks and parsed.endpoint:
+        print("\nnot sent: OTEL_TRACES_EXPORTER and its like leave the endpoint out; look further with: env")
+        return 1
     if not sinks:
         print("\nThat was the console. With --endpoint http://localhost:4318 the same goes to a collector.")
         return 0

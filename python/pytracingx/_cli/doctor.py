@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a Config, or a callable that returns one; default: the environment",
     )
     parser.add_argument(
-        "--timeout-ms", type=int, default=3000, help="for all sinks together (default: %(default)s)"
+        "--timeout-ms", type=_milliseconds, default=3000, help="for all sinks together (default: %(default)s)"
     )
 
 
@@ -123,6 +123,12 @@ def advices(check: Any) -> list[str]:
     elif status is not None and status >= 500:
         advices.append("the server's own trouble: records are kept and repeated for max_export_timeout_ms")
     return advices
+
+
+def _milliseconds(text: str) -> int:
+    if (timeout_ms := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return timeout_ms
 
 
 def _named(reference: str) -> ptx.Config:
