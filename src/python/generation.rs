@@ -4,7 +4,7 @@
 //! it ends in [`super::generation_end`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -18,9 +18,9 @@ use super::fastcall::{Raised, Signature, entry, exclusively, none};
 use super::generation_begin::{self, given_count};
 use super::generation_end;
 use super::given_attributes::GivenAttributes;
-use super::number;
 use super::span_context::SpanContext;
 use super::time::{EARLIEST_UNIX_NANO, given_unix_nano};
+use super::{number, types};
 use crate::emit::{self, LiveSpan};
 use crate::generation::Generation;
 use crate::generation::names::Names;
@@ -140,31 +140,16 @@ const fn getter(name: &'static CStr, get: ffi::getter, doc: &'static CStr) -> ff
 
 /// Makes the type and the function. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     let slots = [
-        slot(ffi::Py_tp_new, capi::no_new as *mut c_void),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_methods, (&raw const TABLE).cast_mut().cast()),
-        slot(ffi::Py_tp_getset, (&raw const GETSET).cast_mut().cast()),
-        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
-        slot(0, ptr::null_mut()),
+        (ffi::Py_tp_new, capi::no_new as *mut c_void),
+        (ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        (ffi::Py_tp_methods, (&raw const TABLE).cast_mut().cast()),
+        (ffi::Py_tp_getset, (&raw const GETSET).cast_mut().cast()),
+        (ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
     ];
-    let mut spec = ffi::PyType_Spec {
-        name: c"pytracingx.Generation".as_ptr(),
-        basicsize: size_of::<GenerationObject>() as c_int,
-        itemsize: 0,
-        flags: ffi::Py_TPFLAGS_DEFAULT as _,
-        slots: (&raw const slots).cast_mut().cast(),
-    };
-    // SAFETY: attached; name, methods and doc are statics, the slots are copied.
-    let made = unsafe { ffi::PyType_FromSpec(&mut spec) };
-    if made.is_null() {
-        return Err(PyErr::fetch(module.py()));
-    }
-    // SAFETY: a new reference; the static keeps another for ever.
-    let made = unsafe { Bound::from_owned_ptr(module.py(), made) };
-    TYPE.store(made.clone().into_ptr().cast(), Ordering::Relaxed);
-    module.add("Generation", &made)?;
+    let (name, size) = (c"pytracingx.Generation", size_of::<GenerationObject>());
+    // SAFETY: the slots of `GenerationObject`, all static.
+    TYPE.store(unsafe { types::add_type(module, name, size, 0, &slots)? }, Ordering::Relaxed);
     module.add("generation", generation_begin::GENERATION.function(module)?)
 }
 
@@ -206,11 +191,7 @@ unsafe extern "C" fn dealloc(object: Object) {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| abandon(core)));
         }
         ptr::drop_in_place(core);
-        let generation_type = ffi::Py_TYPE(object);
-        let free: unsafe extern "C" fn(*mut c_void) =
-            std::mem::transmute(ffi::PyType_GetSlot(generation_type, ffi::Py_tp_free));
-        free(object.cast());
-        ffi::Py_DECREF(generation_type.cast());
+        types::free(object);
     }
 }
 

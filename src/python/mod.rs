@@ -2,7 +2,7 @@
 //! calls the core; the only place that names `pyo3`, and nothing imports it.
 //!
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called per
-//! record is written against the C API: `capi` (calls outside the limited API), `fastcall` (arguments), `strings`
+//! record is written against the C API: `capi` (calls outside the limited API), `types`, `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
 //! `span`, `methods` (the `Span` type), `tracer`, `span_template` and `span_calls`, for batches of them `record_spans`,
 //! `parent_set`, `columns`, `column` and `buffer`; for measurements `instrument` and `instrument_types`, for logs
@@ -72,6 +72,7 @@ mod strings;
 mod time;
 mod traced;
 mod tracer;
+mod types;
 mod views;
 
 use pyo3::prelude::*;

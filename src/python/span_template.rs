@@ -4,7 +4,7 @@
 //! form in every build.
 #![expect(unsafe_code, reason = "written against the C API")]
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_void};
 use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -13,12 +13,12 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::capi::{FastCall, MethodDef};
+use super::capi::MethodDef;
 use super::convert::Encoder;
 use super::fastcall::{Raised, Signature, entry, from_tuple_and_dict, given};
 use super::objects::{Owned, encode_lossy, type_name};
 use super::span_calls::{self, Call, Finished};
-use super::{record_spans, span, tracer};
+use super::{record_spans, span, tracer, types};
 use crate::attrs::{Items, Text};
 use crate::emit::{self, Constants};
 use crate::record::{SpanKind, StrId};
@@ -30,7 +30,7 @@ type Args = *const *mut ffi::PyObject;
 #[repr(C)]
 struct TemplateObject {
     base: ffi::PyObject,
-    vectorcall: FastCall,
+    vectorcall: types::VectorCall,
     /// From `Box::into_raw`. Never null once constructed, never changed.
     source: *mut Source,
 }
@@ -59,13 +59,6 @@ struct Known {
 
 /// `SpanTemplate`. Relaxed: stored at import, before anybody has the module.
 static TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
-
-/// Bits of a vectorcall's argument count that are none.
-const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
-/// Since 3.8; in the limited API's headers since 3.12.
-const HAVE_VECTORCALL: std::ffi::c_ulong = 1 << 11;
-/// `T_PYSSIZET` and `READONLY` of `structmember.h`.
-const SIZE_MEMBER: (c_int, c_int) = (19, 1);
 
 const DOC: &CStr = c"SpanTemplate(name, kind='internal', attributes=None, *, tracer=None)
 --
@@ -135,44 +128,21 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         MethodDef::fast(c"record_spans", record_rows, RECORD_SPANS_DOC),
         MethodDef::END,
     ];
-    let members = [
-        ffi::PyMemberDef {
-            name: c"__vectorcalloffset__".as_ptr().cast::<c_char>(),
-            type_code: SIZE_MEMBER.0,
-            offset: offset_of!(TemplateObject, vectorcall) as ffi::Py_ssize_t,
-            flags: SIZE_MEMBER.1,
-            doc: ptr::null(),
-        },
-        // SAFETY: all zero ends the list.
-        unsafe { std::mem::zeroed() },
-    ];
-    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let members = types::vectorcall_at(offset_of!(TemplateObject, vectorcall));
     let slots = [
-        slot(ffi::Py_tp_new, new as *mut c_void),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_call, call_by_tuple as *mut c_void),
-        slot(ffi::Py_tp_repr, repr as *mut c_void),
-        slot(ffi::Py_tp_members, (&raw const members).cast_mut().cast()),
-        slot(ffi::Py_tp_methods, (&raw const METHODS).cast_mut().cast()),
-        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
-        slot(0, ptr::null_mut()),
+        (ffi::Py_tp_new, new as *mut c_void),
+        (ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        (ffi::Py_tp_call, call_by_tuple as *mut c_void),
+        (ffi::Py_tp_repr, repr as *mut c_void),
+        (ffi::Py_tp_members, (&raw const members).cast_mut().cast()),
+        (ffi::Py_tp_methods, (&raw const METHODS).cast_mut().cast()),
+        (ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
     ];
-    let mut spec = ffi::PyType_Spec {
-        name: c"pytracingx.SpanTemplate".as_ptr(),
-        basicsize: size_of::<TemplateObject>() as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | HAVE_VECTORCALL) as _,
-        slots: (&raw const slots).cast_mut().cast(),
-    };
-    // SAFETY: attached; name, methods and doc are statics, slots and members are copied.
-    let template = unsafe { ffi::PyType_FromSpec(&mut spec) };
-    if template.is_null() {
-        return Err(PyErr::fetch(module.py()));
-    }
-    // SAFETY: a new reference; the static keeps another for ever.
-    let template = unsafe { Bound::from_owned_ptr(module.py(), template) };
-    TYPE.store(template.clone().into_ptr().cast(), Ordering::Relaxed);
-    module.add("SpanTemplate", template)
+    let (name, size) = (c"pytracingx.SpanTemplate", size_of::<TemplateObject>());
+    // SAFETY: the slots of `TemplateObject`, static but for the members.
+    let made = unsafe { types::add_type(module, name, size, types::HAVE_VECTORCALL, &slots)? };
+    TYPE.store(made, Ordering::Relaxed);
+    Ok(())
 }
 
 unsafe extern "C" fn new(_type: *mut ffi::PyTypeObject, args: Object, keywords: Object) -> Object {
@@ -242,11 +212,7 @@ unsafe extern "C" fn dealloc(object: Object) {
                 known = Box::from_raw(known).before;
             }
         }
-        let template_type = ffi::Py_TYPE(object);
-        let free: unsafe extern "C" fn(*mut c_void) =
-            std::mem::transmute(ffi::PyType_GetSlot(template_type, ffi::Py_tp_free));
-        free(object.cast());
-        ffi::Py_DECREF(template_type.cast());
+        types::free(object);
     }
 }
 
@@ -322,13 +288,13 @@ pub(super) unsafe fn template<'a>(object: Object) -> Option<&'a Source> {
     unsafe { (ffi::Py_TYPE(object) == TYPE.load(Ordering::Relaxed)).then(|| source(object)) }
 }
 
-unsafe extern "C" fn call(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+unsafe extern "C" fn call(this: Object, args: Args, count: usize, names: Object) -> Object {
     static SIGNATURE: Signature<5, 0, 1> =
         Signature::new("SpanTemplate", ["attributes", "parent", "links", "start_time", "activate"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
-            let count = (count as usize & !ARGUMENTS_OFFSET) as ffi::Py_ssize_t;
+            let count = types::argument_count(count);
             let [attributes, parent, links, start_time, activate] = SIGNATURE.parse(args, count, names)?;
             let session = emit::session();
             if session == 0 {
@@ -347,7 +313,7 @@ unsafe extern "C" fn call_by_tuple(this: Object, args: Object, keywords: Object)
         // SAFETY: as called; what `call` returns is null with an exception set.
         unsafe {
             from_tuple_and_dict(args, keywords, |args, count, names| {
-                let span = call(this, args, count, names);
+                let span = call(this, args, count as usize, names);
                 if span.is_null() { Err(Raised) } else { Ok(span) }
             })
         }

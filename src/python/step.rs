@@ -2,14 +2,13 @@
 //! Values are converted before anything is touched.
 #![expect(unsafe_code, reason = "written against the C API")]
 
-use std::ffi::{CStr, c_int, c_ulong, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::capi::{self, MethodDef};
 use super::convert::GivenName;
@@ -18,7 +17,7 @@ use super::generation_begin::scope_index;
 use super::instrument::{HISTOGRAM, is_allowed, refuse};
 use super::objects::{Owned, text_of};
 use super::step_recorder::RecorderObject;
-use super::{exceptions, number, time};
+use super::{exceptions, number, time, types};
 use crate::emit::{self, Start};
 use crate::generation::step::{FIELDS, Fields, Step};
 use crate::record::SpanKind;
@@ -75,52 +74,15 @@ static METHODS: [MethodDef; 4] = [
 /// Makes the type. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let slots = [
+        (ffi::Py_tp_new, capi::no_new as *mut c_void),
         (ffi::Py_tp_dealloc, dealloc as *mut c_void),
         (ffi::Py_tp_methods, (&raw const METHODS).cast_mut().cast()),
         (ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
     ];
-    TYPE.store(add_type(module, c"pytracingx.Step", size_of::<StepObject>(), 0, &slots)?, Ordering::Relaxed);
+    let (name, size) = (c"pytracingx.Step", size_of::<StepObject>());
+    // SAFETY: the slots of `StepObject`, all static.
+    TYPE.store(unsafe { types::add_type(module, name, size, 0, &slots)? }, Ordering::Relaxed);
     Ok(())
-}
-
-/// Makes a type whose objects only we make, and adds it to the module.
-pub(super) fn add_type(
-    module: &Bound<'_, PyModule>,
-    name: &'static CStr,
-    size: usize,
-    flags: c_ulong,
-    slots: &[(c_int, *mut c_void)],
-) -> PyResult<*mut ffi::PyTypeObject> {
-    let slot = |(slot, pfunc): &(c_int, *mut c_void)| ffi::PyType_Slot { slot: *slot, pfunc: *pfunc };
-    let ends = [(ffi::Py_tp_new, capi::no_new as *mut c_void), (0, ptr::null_mut())];
-    let slots: Vec<_> = slots.iter().chain(&ends).map(slot).collect();
-    let mut spec = ffi::PyType_Spec {
-        name: name.as_ptr(),
-        basicsize: size as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | flags) as _,
-        slots: slots.as_ptr().cast_mut(),
-    };
-    // SAFETY: attached; names, methods and docs are statics, the slots are copied.
-    let made = unsafe { Bound::from_owned_ptr_or_err(module.py(), ffi::PyType_FromSpec(&mut spec))? };
-    module.add(made.getattr("__name__")?.cast::<PyString>()?, &made)?;
-    // Kept for ever.
-    Ok(made.into_ptr().cast())
-}
-
-/// Frees an object of such a type, whose fields are dropped.
-///
-/// # Safety
-/// Attached; the last reference is gone.
-pub(super) unsafe fn free(object: Object) {
-    // SAFETY: the last reference is gone; the type frees what it allocated.
-    unsafe {
-        let its_type = ffi::Py_TYPE(object);
-        let free: unsafe extern "C" fn(*mut c_void) =
-            std::mem::transmute(ffi::PyType_GetSlot(its_type, ffi::Py_tp_free));
-        free(object.cast());
-        ffi::Py_DECREF(its_type.cast());
-    }
 }
 
 /// A step of a recorder, not yet begun.
@@ -340,7 +302,7 @@ unsafe extern "C" fn dealloc(object: Object) {
         }
         ptr::drop_in_place(&raw mut step.core);
         drop(Owned(step.recorder));
-        free(object);
+        types::free(object);
     }
 }
 

@@ -1,8 +1,8 @@
-//! `StepRecorder`: what the steps of one loop have in common. Against the C API for the same reasons as [`super::span`]. A
-//! recorder is called by vectorcall, which a type of the limited API gets through a member.
+//! `StepRecorder`: what the steps of one loop have in common. Against the C API for the same reasons as [`super::span`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::{CStr, c_void};
+use std::mem::offset_of;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -11,14 +11,14 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::capi::{METH_FASTCALL, MethodDef};
+use super::capi::{self, METH_FASTCALL, MethodDef};
 use super::convert::Encoder;
-use super::fastcall::{Raised, Signature, entry, exclusively, given, none};
+use super::fastcall::{Raised, Signature, entry, exclusively, from_tuple_and_dict, given, none};
 use super::generation_begin::{self, given_choice, given_count, given_text};
 use super::instrument::MAX_ATTRIBUTES;
 use super::instrument_types::canonical;
 use super::objects::Owned;
-use super::step;
+use super::{step, types};
 use crate::attrs::{self, Text, Value};
 use crate::emit;
 use crate::generation::names::{Key, NAMES, Names, Side};
@@ -33,13 +33,11 @@ type Args = *const *mut ffi::PyObject;
 pub(super) struct RecorderObject {
     base: ffi::PyObject,
     /// [`call`]: the interpreter finds it through `__vectorcalloffset__`.
-    call: VectorCall,
+    call: types::VectorCall,
     /// Of every span: a `str`. Never null once constructed.
     pub(super) name: Object,
     pub(super) state: Recorder,
 }
-
-type VectorCall = unsafe extern "C" fn(Object, Args, usize, Object) -> Object;
 
 pub(super) struct Recorder {
     pub(super) turn: Loop,
@@ -143,36 +141,19 @@ static METHODS: [MethodDef; 5] = [
 
 /// Makes the types and the function. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    /// `PyMemberDef`, whose pointers keep it from being a static otherwise.
-    #[repr(transparent)]
-    struct Members([ffi::PyMemberDef; 2]);
-
-    // SAFETY: holds pointers to statics only.
-    unsafe impl Sync for Members {}
-
-    const NO_MEMBER: ffi::PyMemberDef =
-        ffi::PyMemberDef { name: ptr::null(), type_code: 0, offset: 0, flags: 0, doc: ptr::null() };
-    static MEMBERS: Members = Members([
-        ffi::PyMemberDef {
-            name: c"__vectorcalloffset__".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: std::mem::offset_of!(RecorderObject, call) as ffi::Py_ssize_t,
-            flags: ffi::Py_READONLY,
-            doc: ptr::null(),
-        },
-        NO_MEMBER,
-    ]);
+    let members = types::vectorcall_at(offset_of!(RecorderObject, call));
     let recorder = [
+        (ffi::Py_tp_new, capi::no_new as *mut c_void),
         (ffi::Py_tp_dealloc, dealloc_recorder as *mut c_void),
         (ffi::Py_tp_call, call_with_tuple as *mut c_void),
-        (ffi::Py_tp_members, (&raw const MEMBERS).cast_mut().cast()),
+        (ffi::Py_tp_members, (&raw const members).cast_mut().cast()),
         (ffi::Py_tp_methods, (&raw const METHODS).cast_mut().cast()),
         (ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
     ];
-    /// Since 3.8; its name is newer.
-    const HAVE_VECTORCALL: std::ffi::c_ulong = 1 << 11;
     let (name, size) = (c"pytracingx.StepRecorder", size_of::<RecorderObject>());
-    TYPE.store(step::add_type(module, name, size, HAVE_VECTORCALL, &recorder)?, Ordering::Relaxed);
+    // SAFETY: the slots of `RecorderObject`, static but for the members.
+    let made = unsafe { types::add_type(module, name, size, types::HAVE_VECTORCALL, &recorder)? };
+    TYPE.store(made, Ordering::Relaxed);
     step::prepare(module)?;
     module.add("step_recorder", STEP_RECORDER.function(module)?)
 }
@@ -226,7 +207,7 @@ unsafe extern "C" fn dealloc_recorder(object: Object) {
         let recorder = object.cast::<RecorderObject>();
         drop(Owned((*recorder).name));
         ptr::drop_in_place(&raw mut (*recorder).state);
-        step::free(object);
+        types::free(object);
     }
 }
 
@@ -252,22 +233,20 @@ unsafe extern "C" fn record(this: Object, args: Args, count: ffi::Py_ssize_t, na
     })
 }
 
-/// `recorder(…)` as the interpreter calls it: the count's highest bit is a flag.
+/// `recorder(…)` as the interpreter calls it.
 unsafe extern "C" fn call(this: Object, args: Args, count: usize, names: Object) -> Object {
     // SAFETY: as called.
-    unsafe { step(this, args, (count & (usize::MAX >> 1)) as ffi::Py_ssize_t, names) }
+    unsafe { step(this, args, types::argument_count(count), names) }
 }
 
 /// The same for callers that know no vectorcall.
-unsafe extern "C" fn call_with_tuple(this: Object, args: Object, kwargs: Object) -> Object {
-    entry(|| {
-        // SAFETY: attached; a tuple, and a dict or null.
-        unsafe {
-            let method = Owned(ffi::PyObject_GetAttrString(this, c"step".as_ptr()));
-            let made =
-                if method.0.is_null() { ptr::null_mut() } else { ffi::PyObject_Call(method.0, args, kwargs) };
-            if made.is_null() { Err(Raised) } else { Ok(made) }
-        }
+unsafe extern "C" fn call_with_tuple(this: Object, args: Object, keywords: Object) -> Object {
+    static SIGNATURE: Signature<{ FIELDS.len() }, 0, 0> = step::signature("step");
+    // SAFETY: as called.
+    entry(|| unsafe {
+        from_tuple_and_dict(args, keywords, |args, count, names| {
+            step::new(this, SIGNATURE.parse(args, count, names)?)
+        })
     })
 }
 
