@@ -79,7 +79,9 @@ def main() -> None:
     import pytracingx
 
     libc = " ".join(platform.libc_ver())
-    print(f"ok: pytracingx {pytracingx.__version__}, {sys.implementation.name} {platform.python_version()}, {libc}")
+    print(
+        f"ok: pytracingx {pytracingx.__version__}, {sys.implementation.name} {platform.python_version()}, {libc}"
+    )
 
 
 if __name__ == "__main__":
