@@ -349,6 +349,8 @@ pub struct MeasurementStats {
     pub not_finite: u64,
     /// Not taken: no number.
     pub not_a_number: u64,
+    /// Taken, but lost from a destination when the exporter restarted after a panic: a bug of ours.
+    pub internal: u64,
     /// Instruments that were made again with another definition.
     pub conflicts: u64,
     /// Collections of observable instruments that did not end in time.

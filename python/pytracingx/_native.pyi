@@ -1330,7 +1330,7 @@ def stats() -> _Stats:
         logs: The same of log records: `recorded`, `dropped`.
         measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
             and `overflowed` into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`,
-            `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
+            `not_a_number`. `internal`, lost by a bug of ours. `conflicts`, instruments made again with another definition. Of observable instruments:
             `late_observations`, collections that did not wait for all of them, and `callback_errors`.
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
         baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
@@ -1684,6 +1684,7 @@ class _MeasurementStats(TypedDict):
     negative: int
     not_finite: int
     not_a_number: int
+    internal: int
     conflicts: int
     late_observations: int
     callback_errors: int

@@ -39,6 +39,8 @@ pub(super) struct Logs {
     otlp: LogEncoder,
     /// By record of the batch in hand.
     masks: Vec<u16>,
+    /// The distinct ones among them.
+    counts: Vec<(u16, u64)>,
 }
 
 impl Logs {
@@ -55,10 +57,21 @@ impl Logs {
             sinks: forms.len(),
             otlp: LogEncoder::default(),
             masks: Vec::new(),
+            counts: Vec::new(),
         }
     }
 
-    /// `since`: no record of the batch is older.
+    /// Asks each record's destinations, and tells each sink how many of the batch's records it is to get.
+    pub(super) fn expect(&mut self, batch: &Batch, lookup: Lookup<'_>, sinks: &mut [Sink]) {
+        let mut masks = std::mem::take(&mut self.masks);
+        masks.clear();
+        masks.extend(batch.logs().map(|record| self.mask(record, lookup)));
+        self.counts = count_masks(masks.iter().copied());
+        self.masks = masks;
+        expect(&self.counts, sinks);
+    }
+
+    /// After [`Logs::expect`]. `since`: no record of the batch is older.
     pub(super) fn hand_over(
         &mut self,
         batch: &Batch,
@@ -66,16 +79,12 @@ impl Logs {
         since: Instant,
         sinks: &mut [Sink],
     ) {
-        let mut masks = std::mem::take(&mut self.masks);
-        masks.clear();
-        masks.extend(batch.logs().map(|record| self.mask(record, lookup)));
-        let counts = count_masks(masks.iter().copied());
-        expect(&counts, sinks);
-        for (encoder, members) in &mut self.groups {
-            for (select, wanting) in selections(&counts, *members) {
+        let Self { groups, otlp, masks, counts, .. } = self;
+        for (encoder, members) in groups {
+            for (select, wanting) in selections(counts, *members) {
                 let wanted = |index: usize| select.holds(masks[index]);
                 let chunk = match encoder {
-                    Encoder::Otlp(limits) => self.otlp.encode(batch, wanted, limits, lookup),
+                    Encoder::Otlp(limits) => otlp.encode(batch, wanted, limits, lookup),
                     Encoder::Sls(encoder) => {
                         let before = encoder.counts();
                         let chunk = encoder.encode(batch, wanted, &LogLimits::default(), lookup);
@@ -87,7 +96,6 @@ impl Logs {
                 push(chunk, wanting, since, sinks);
             }
         }
-        self.masks = masks;
     }
 
     /// Whether the console shows a record of the batch that was handed over last.

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{mem, vec};
 
 use super::console::Console;
+use super::hand_over::{Probe, Stage};
 use super::request::{Now, after};
 use super::select::{expect, push};
 use super::self_metrics::{LOGS, POINTS, SPANS, SelfMetrics};
 use super::sink::Sink;
-use crate::accumulate::{Folded, Folds};
+use crate::accumulate::{Folded, FoldedEntry, Folds};
 use crate::aggregate::Table;
 use crate::batch::{Batch, Lookup};
 use crate::config::Temporality;
@@ -23,6 +25,9 @@ use crate::tally::{Taken, Tallies};
 
 /// Observable instruments have so long to answer.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
+
+/// A collection that caused so many panics does not go on.
+const MOST_PANICS: u32 = 16;
 
 /// Attribute sets taken between two looks at the clock.
 const FOLDS_AT_ONCE: usize = 1024;
@@ -69,6 +74,7 @@ struct Collection {
     began: Instant,
     /// Of all points, once nothing is waited for any more.
     unix_nano: Option<u64>,
+    panics: u32,
 }
 
 /// See the module documentation.
@@ -79,13 +85,18 @@ pub(super) struct Metrics {
     underway: Option<Collection>,
     /// Fetched, not yet taken into the tables.
     folded: Vec<Folded>,
+    /// The rest of what is being taken of it.
+    folding: vec::IntoIter<FoldedEntry>,
+    /// Measurements that are on their way into the tables: a panic costs these.
+    in_hand: u64,
     encoder: MetricEncoder,
     /// What the SDK says about itself, if anybody wants to know.
     about_self: Option<SelfMetrics>,
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
-    // Empty between collections, kept for its memory.
+    /// Of the tallies, on the way into the tables, and kept for its memory. Empty between collections but for what a
+    /// panic left: that is the next collection's.
     taken: Vec<Taken>,
 }
 
@@ -121,6 +132,8 @@ impl Metrics {
             readers,
             underway: None,
             folded: Vec::new(),
+            folding: Vec::new().into_iter(),
+            in_hand: 0,
             encoder: MetricEncoder::default(),
             about_self,
             last_collection: None,
@@ -129,14 +142,17 @@ impl Metrics {
         }
     }
 
-    /// Takes a batch's measurements.
-    pub(super) fn take(&mut self, batch: &Batch, lookup: Lookup<'_>) {
-        for reader in &mut self.readers {
-            for record in batch.measurements() {
-                reader.table.record(record, lookup);
-            }
+    /// Takes a batch's measurements but for the first `taken`, which grows with each: after a panic the next is the one
+    /// behind that which caused it.
+    pub(super) fn take(&mut self, batch: &Batch, taken: &mut usize, lookup: Lookup<'_>, probe: &mut Probe) {
+        for record in batch.measurements().skip(*taken) {
+            *taken += 1;
+            self.stats.recorded += 1;
+            self.in_hand = 1;
+            probe.at(Stage::Measurement);
+            self.readers.iter_mut().for_each(|reader| reader.table.record(record, lookup));
         }
-        self.stats.recorded += batch.measurement_count() as u64;
+        self.in_hand = 0;
     }
 
     /// Fetches what was folded because a lane was full. Right after a drain: it is newer than what that brought, and
@@ -147,27 +163,30 @@ impl Metrics {
     }
 
     /// Takes what was fetched, after all that the drain brought, until the time is up.
-    pub(super) fn take_folds(&mut self, until: Instant, lookup: Lookup<'_>) {
-        while let Some(Folded { entries: rest }) = self.folded.last_mut() {
-            let some = Folded { entries: rest.split_off(rest.len().saturating_sub(FOLDS_AT_ONCE)) };
+    pub(super) fn take_folds(&mut self, until: Instant, lookup: Lookup<'_>, probe: &mut Probe) {
+        loop {
+            for entry in self.folding.by_ref() {
+                self.stats.folded += entry.count;
+                self.stats.recorded += entry.count;
+                self.in_hand = entry.count;
+                probe.at(Stage::Fold);
+                self.readers.iter_mut().for_each(|reader| reader.table.fold_entry(&entry, lookup));
+            }
+            self.in_hand = 0;
+            let Some(Folded { entries: rest }) = self.folded.last_mut() else { return };
+            self.folding = rest.split_off(rest.len().saturating_sub(FOLDS_AT_ONCE)).into_iter();
             if rest.is_empty() {
                 self.folded.pop();
             }
-            for reader in &mut self.readers {
-                reader.table.fold(&some, lookup);
-            }
-            let count = some.entries.iter().map(|entry| entry.count).sum::<u64>();
-            self.stats.folded += count;
-            self.stats.recorded += count;
             if Instant::now() >= until {
-                break;
+                return;
             }
         }
     }
 
     /// All that was fetched is taken.
     pub(super) fn has_no_folds(&self) -> bool {
-        self.folded.is_empty()
+        self.folded.is_empty() && self.folding.len() == 0
     }
 
     /// A collection of all readers begins, or the one under way becomes one: for a flush until `deadline`. `observe`
@@ -215,6 +234,7 @@ impl Metrics {
             deadline: after(now, time.min(OBSERVE_FOR)),
             began: now,
             unix_nano: None,
+            panics: 0,
         }
     }
 
@@ -255,16 +275,22 @@ impl Metrics {
     }
 
     /// The collection under way waits for nothing more: from now on [`Metrics::collect`] hands it out.
-    pub(super) fn begin_handing_out(&mut self, now: Now, lookup: Lookup<'_>) {
+    pub(super) fn begin_handing_out(&mut self, now: Now, lookup: Lookup<'_>, probe: &mut Probe) {
+        if self.underway.is_none() {
+            return;
+        }
+        self.recorded.tallies.take(&mut self.taken);
+        while let Some(taken) = self.taken.pop() {
+            self.in_hand = taken.additions;
+            probe.at(Stage::Tally);
+            // Into all tables, for what is taken is taken for all.
+            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
+        }
+        self.in_hand = 0;
         let Some(collection) = &mut self.underway else { return };
         collection.unix_nano = Some(now.unix_nano);
         if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
             self.stats.late_observations += 1;
-        }
-        // Into all tables, for what is taken is taken for all.
-        self.recorded.tallies.take(&mut self.taken);
-        for taken in self.taken.drain(..) {
-            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
         }
     }
 
@@ -282,6 +308,7 @@ impl Metrics {
         lookup: Lookup<'_>,
         console: &mut Console,
         sinks: &mut [Sink],
+        probe: &mut Probe,
     ) {
         let Some(Collection { readers, unix_nano: Some(unix_nano), began, .. }) = &mut self.underway else {
             return;
@@ -292,9 +319,11 @@ impl Metrics {
                 reader.table.begin_collection(*unix_nano);
             }
             let (encoder, shown) = (&mut self.encoder, reader.console);
-            let wanted = reader.sinks != 0;
+            let wanting = reader.sinks;
             let mut each = |metric: &crate::aggregate::Metric<'_>| {
-                if wanted {
+                if wanting != 0 {
+                    expect(&[(wanting, metric.points.len() as u64)], sinks);
+                    probe.at(Stage::Collection);
                     encoder.put(metric, lookup);
                 }
                 if shown {
@@ -308,8 +337,7 @@ impl Metrics {
             }
             let chunk = self.encoder.finish();
             if !chunk.is_empty() {
-                expect(&[(reader.sinks, chunk.count(0..chunk.len()))], sinks);
-                push(chunk, reader.sinks, now, sinks);
+                push(chunk, wanting, now, sinks);
             }
             if reader.table.is_collecting() {
                 return;
@@ -341,10 +369,17 @@ impl Metrics {
         self.recorded.instruments.take_warnings()
     }
 
-    /// After a panic.
+    /// After a panic. The collection under way goes on with the next instrument: an end would begin the same windows
+    /// again.
     pub(super) fn recover(&mut self) {
+        self.stats.internal += mem::take(&mut self.in_hand);
         self.encoder = MetricEncoder::default();
-        self.underway = None;
-        self.readers.iter_mut().for_each(|reader| reader.table.abandon_collection());
+        if let Some(collection) = &mut self.underway {
+            collection.panics += 1;
+            if collection.panics == MOST_PANICS {
+                self.underway = None;
+                self.readers.iter_mut().for_each(|reader| reader.table.abandon_collection());
+            }
+        }
     }
 }

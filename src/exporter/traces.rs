@@ -14,15 +14,23 @@ pub(super) struct Traces {
     /// Sinks of equal limits, a bit each.
     groups: Vec<(SpanLimits, u16)>,
     encoder: TraceEncoder,
+    /// Of the batch in hand.
+    masks: Vec<(u16, u64)>,
 }
 
 impl Traces {
     /// For sinks of these limits.
     pub(super) fn new(limits: &[SpanLimits]) -> Self {
-        Self { groups: groups(limits), encoder: TraceEncoder::default() }
+        Self { groups: groups(limits), encoder: TraceEncoder::default(), masks: Vec::new() }
     }
 
-    /// `since`: no record of the batch is older.
+    /// Tells each sink how many of the batch's spans it is to get.
+    pub(super) fn expect(&mut self, batch: &Batch, sinks: &mut [Sink]) {
+        self.masks = count_masks(batch.spans().map(|span| span.header.mask));
+        expect(&self.masks, sinks);
+    }
+
+    /// After [`Traces::expect`]. `since`: no record of the batch is older.
     pub(super) fn hand_over(
         &mut self,
         batch: &Batch,
@@ -30,10 +38,8 @@ impl Traces {
         since: Instant,
         sinks: &mut [Sink],
     ) {
-        let masks = count_masks(batch.spans().map(|span| span.header.mask));
-        expect(&masks, sinks);
         for (limits, members) in &self.groups {
-            for (select, wanting) in selections(&masks, *members) {
+            for (select, wanting) in selections(&self.masks, *members) {
                 let chunk = self.encoder.encode(batch, |mask| select.holds(mask), limits, lookup);
                 push(chunk, wanting, since, sinks);
             }

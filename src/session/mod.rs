@@ -294,6 +294,7 @@ impl Session {
             sdk_metrics: config.sdk_metrics,
             diagnostics: config.diagnostics,
             warnings,
+            probe: None,
         };
         let shared = Arc::new(Shared::new(lanes, sinks::empty_stats(&config)));
         let thread =

@@ -127,6 +127,7 @@ impl Rig {
             sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
+            probe: None,
         };
         let producer = lanes.attach();
         let shared = Arc::new(Shared::new(lanes, stats));

@@ -523,6 +523,7 @@ impl Bare {
             sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
+            probe: None,
         };
         let empty = Snapshot { trace_sinks: vec![SinkStats::default(); sinks], ..Snapshot::default() };
         let shared = Arc::new(Shared::new(lanes, empty));

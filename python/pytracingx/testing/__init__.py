@@ -186,6 +186,7 @@ COUNTS = {
     ("measurements", "negative"): "measurements ignored: negative",
     ("measurements", "not_finite"): "measurements ignored: NaN or infinite",
     ("measurements", "not_a_number"): "measurements ignored: not a number",
+    ("measurements", "internal"): "measurements lost by a bug of pytracingx",
     ("measurements", "overflowed"): "measurements beyond the cardinality limit",
     ("measurements", "conflicts"): "instruments made again with another definition",
     ("measurements", "late_observations"): "collections of observable instruments that did not end in time",
