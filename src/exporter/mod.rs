@@ -76,8 +76,9 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// After so long without records, memory is given back.
 const SHRINK_AFTER: Duration = Duration::from_secs(5);
-/// Handing records over takes so much of a turn, and a batch or an instrument more at most; the rest follows in the
-/// next, so that no sink waits for the records of others.
+/// Handing records over takes so much of a turn, and a batch more at most, a collection as much again, and an instrument
+/// more; the rest follows in the next turn, so that no sink waits for the records of others. Each its own: records that
+/// never end leave a collection its share.
 const WORK_PER_TURN: Duration = Duration::from_millis(10);
 /// Between a panic and the next turn.
 const PANIC_PAUSE: Duration = Duration::from_millis(50);
@@ -244,7 +245,7 @@ impl<'a> Exporter<'a> {
         }
         self.hand_over(until);
         if self.has_caught_up() {
-            self.collect(now.instant, until);
+            self.collect(now.instant, after(Instant::now(), WORK_PER_TURN));
             if self.metrics.is_idle() {
                 while let Some((ask, before)) = self.waiting.pop() {
                     self.flushes.push(Flush::begin(ask, &mut self.sinks, before, now.instant));
