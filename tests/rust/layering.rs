@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A module uses only modules of rows above its own. Modules of one row do not know each other.
 const ROWS: &[&[&str]] = &[
-    &["sync", "sys", "limits"],
+    &["sync", "limits"],
+    &["sys"],
     &["error", "clock", "stats", "tally"],
     &["ids"],
     &["record"],
