@@ -1,8 +1,9 @@
 //! A panic of the exporter, once at each of its stages: what it costs is counted, everything else is delivered, and the
-//! exporter goes on.
+//! exporter goes on. Overload at one stage: the others have their share.
 
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable;
@@ -52,22 +53,20 @@ struct Exporter {
 
 impl Exporter {
     /// It panics when it comes to `stage` for the first time.
-    fn start(stage: Stage) -> Self {
+    fn panicking(stage: Stage) -> Self {
+        let mut panics = 1;
+        Self::start(move |at| {
+            if at == stage && panics > 0 {
+                panics -= 1;
+                panic!("a bug of ours at {at:?}, once");
+            }
+        })
+    }
+
+    fn start(probe: impl FnMut(Stage) + Send + 'static) -> Self {
         let lanes = Lanes::new(1 << 20, 1 << 20).unwrap();
         let instruments = Arc::new(Instruments::default());
-        let counter = |name: &str| {
-            let definition = Definition {
-                scope: Scope::default(),
-                name: name.into(),
-                unit: String::new(),
-                description: String::new(),
-                kind: InstrumentKind::Counter,
-                boundaries: None,
-                exponential_max_size: None,
-            };
-            instruments.register(&definition).unwrap()
-        };
-        let counters = [counter("a"), counter("b")];
+        let counters = ["a", "b"].map(|name| counter(&instruments, name));
         let (folds, fold) = (Folds::default(), Arc::new(Fold::default()));
         folds.add(fold.clone());
         let recorded = Recorded {
@@ -78,7 +77,6 @@ impl Exporter {
         };
         let metrics = Memory::accepting();
         let peer = metrics.clone();
-        let mut panics = 1;
         let parts = exporter::Parts {
             drainer: lanes.drainer().unwrap(),
             strings: Arc::default(),
@@ -96,12 +94,7 @@ impl Exporter {
             sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
-            probe: Some(Box::new(move |at| {
-                if at == stage && panics > 0 {
-                    panics -= 1;
-                    panic!("a bug of ours at {at:?}, once");
-                }
-            })),
+            probe: Some(Box::new(probe)),
         };
         let one = || vec![SinkStats::default()];
         let empty =
@@ -158,6 +151,19 @@ impl Exporter {
     }
 }
 
+fn counter(instruments: &Instruments, name: &str) -> Arc<Instrument> {
+    let definition = Definition {
+        scope: Scope::default(),
+        name: name.into(),
+        unit: String::new(),
+        description: String::new(),
+        kind: InstrumentKind::Counter,
+        boundaries: None,
+        exponential_max_size: None,
+    };
+    instruments.register(&definition).unwrap()
+}
+
 fn sink(peer: Memory) -> Sink {
     let settings = Settings {
         endpoint: "memory".into(),
@@ -192,7 +198,7 @@ fn cost(stage: Stage) -> (u64, u64, [u64; 2]) {
 }
 
 fn a_panic_at(stage: Stage) {
-    let exporter = Exporter::start(stage);
+    let exporter = Exporter::panicking(stage);
     exporter.record();
     assert!(exporter.ask(Goal::Flush).is_some(), "{stage:?}: answered");
     exporter.record();
@@ -229,4 +235,46 @@ fn a_panic_at_any_stage_costs_what_was_in_hand_there_and_is_counted() {
     ] {
         a_panic_at(stage);
     }
+}
+
+#[test]
+fn records_that_never_end_leave_a_collection_its_share() {
+    const INSTRUMENTS: usize = 2000;
+    let (batches, collected) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (counting, seen) = (batches.clone(), collected.clone());
+    let exporter = Exporter::start(move |at| match at {
+        Stage::Redaction => {
+            counting.fetch_add(1, Ordering::Relaxed);
+            // More than a turn has for records.
+            thread::sleep(Duration::from_millis(12));
+        }
+        Stage::Collection => seen.lock().unwrap().push(counting.load(Ordering::Relaxed)),
+        _ => {}
+    });
+    for number in 0..INSTRUMENTS {
+        let counter = counter(&exporter.recorded.instruments, &format!("counter {number}"));
+        assert!(exporter.recorded.tallies.get(1, counter.id, 0).add(1));
+    }
+    let flushed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut producer = exporter.lanes.attach();
+            while !flushed.load(Ordering::Relaxed) {
+                let _ = producer.push(&Header { kind: kind::SPAN, ..Header::zeroed() }, &[]);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        // So that no turn is without records.
+        while batches.load(Ordering::Relaxed) < 3 {
+            thread::yield_now();
+        }
+        let answer = exporter.ask(Goal::Flush);
+        flushed.store(true, Ordering::Relaxed);
+        assert_eq!(answer, Some(true));
+    });
+    let collected = collected.lock().unwrap().clone();
+    assert_eq!(collected.len(), INSTRUMENTS);
+    let meanwhile = collected[INSTRUMENTS - 1] - collected[0];
+    assert!(meanwhile < INSTRUMENTS / 4, "{meanwhile} batches between {INSTRUMENTS} instruments");
+    assert_eq!(exporter.ask(Goal::Shutdown), Some(true));
 }
