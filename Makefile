@@ -183,11 +183,33 @@ behaviour: venv ## record again what 0.2.0 and 0.3.0 do: tests/behaviour/*.json
 
 # An interpreter built with profile-guided optimisation, as users have: the system's own where there is one.
 BENCH_PYTHON ?= $(if $(CHECK),$(PYTHON),$(if $(shell /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null && echo yes),/usr/bin/python3,$(PYTHON)))
-bench_flags = $(if $(CHECK),--check) $(if $(OUT),--out bench/results/$(OUT))
+bench_flags = $(if $(CHECK),--check) $(if $(OUT),--out bench/results/$(OUT)) $(if $(RESUME),--resume)
 
 .PHONY: bench
 bench: tools venv ## all benchmarks; CHECK=1: tiny sizes, own asserts only; OUT=NAME: write bench/results/NAME
 	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/run.py $(bench_flags) $(BENCH_ARGS)
+
+.PHONY: faults
+faults: tools venv ## each fault, opentelemetry-sdk beside us: about 15 minutes; CHECK=1: a few; OUT=NAME: bench/results/NAME/faults.md
+	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/faults_report.py $(bench_flags) $(FAULTS)
+
+.PHONY: bench-record
+bench-record: ## every table and chart into bench/results/OUT (default: today), then the README's: half an hour; goes on where it was stopped
+	$(MAKE) bench RESUME=1 OUT=$(or $(OUT),$(shell date +%F))
+	$(MAKE) bench-readme
+
+.PHONY: bench-readme
+bench-readme: venv ## write the README's figures anew, from the newest of bench/results
+	$(bin)/python bench/python/readme.py
+
+.PHONY: guard
+guard: install ## instructions an operation takes, against bench/guard.json; UPDATE=1: record them; CI=1: fail without valgrind
+	if ! valgrind --version >/dev/null 2>&1 && test "$$(id -u)" = 0 && apt-get --version >/dev/null 2>&1; then \
+	  { apt-get update -q && apt-get install -yq --no-install-recommends valgrind; } >/dev/null 2>&1 || true; fi
+	if valgrind --version >/dev/null 2>&1; then \
+	  cargo build --release --quiet --manifest-path bench/Cargo.toml; \
+	  $(bin)/python bench/python/guard.py $(if $(UPDATE),--update); \
+	else echo "valgrind is missing, instructions are not counted: on Debian: apt install valgrind"; $(if $(CI),exit 1); fi
 
 ##@ Building
 

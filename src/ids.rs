@@ -147,7 +147,7 @@ impl IdGenerator {
         Self(state)
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_u64(&mut self) -> u64 {
         let s = &mut self.0;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
@@ -162,7 +162,7 @@ impl IdGenerator {
     }
 
     /// A fresh, valid trace id.
-    #[inline]
+    #[inline(always)]
     pub fn trace_id(&mut self) -> TraceId {
         loop {
             let mut bytes = [0; 16];
@@ -175,7 +175,7 @@ impl IdGenerator {
     }
 
     /// A fresh, valid span id.
-    #[inline]
+    #[inline(always)]
     pub fn span_id(&mut self) -> SpanId {
         loop {
             let bytes = self.next_u64().to_ne_bytes();

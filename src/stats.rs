@@ -343,14 +343,14 @@ pub struct MeasurementStats {
     pub folded: u64,
     /// Of these, those that joined the overflow series of their stream.
     pub overflowed: u64,
+    /// Of these, lost when the exporter restarted after a panic: a bug of ours. Some series may have them.
+    pub internal: u64,
     /// Not taken: negative, for a counter or a histogram.
     pub negative: u64,
     /// Not taken: NaN or an infinity, for anything but a gauge.
     pub not_finite: u64,
     /// Not taken: no number.
     pub not_a_number: u64,
-    /// Taken, but lost from a destination when the exporter restarted after a panic: a bug of ours.
-    pub internal: u64,
     /// Instruments that were made again with another definition.
     pub conflicts: u64,
     /// Collections of observable instruments that did not end in time.

@@ -28,6 +28,7 @@ use pytracingx::lane::{Drainer, Lanes};
 use pytracingx::record::{InstrumentKind, Number, SpanKind, StatusCode};
 use pytracingx::sampler::Sampler;
 use pytracingx::stats::DropCounts;
+use pytracingx::sys::ticks;
 
 struct Counting;
 
@@ -273,7 +274,7 @@ fn generation() -> [usize; 3] {
     let mut step = |_| {
         let mut step = Step::NONE;
         step.fields[0] = Some(Number::Int(8));
-        let turn = turns.begin(1);
+        let turn = turns.begin(1, ticks::monotonic_nano());
         with(|thread| step.begin(thread, turn, series.clone(), Some(&begin.start)));
         turns.end(with(|thread| step.end(thread, None)).expect("it was open"));
     };

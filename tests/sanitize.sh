@@ -59,7 +59,7 @@ finds() {
 }
 
 address() {
-  with_sanitizer address --test no_alloc
+  with_sanitizer address --test no_alloc -- --skip layering
   finds out_of_bounds 'ERROR: AddressSanitizer: .*overflow' with_sanitizer address -- lane::
   finds leak 'ERROR: LeakSanitizer: detected memory leaks' with_sanitizer address -- lane::
 }
@@ -69,7 +69,7 @@ thread() {
     echo "  no source of the standard library, left out: rustup component add rust-src --toolchain nightly"
     return
   fi
-  with_sanitizer thread -Zbuild-std
+  with_sanitizer thread -Zbuild-std -- --skip layering
   finds unordered 'WARNING: ThreadSanitizer: data race' with_sanitizer thread -Zbuild-std -- lane_threads
 }
 

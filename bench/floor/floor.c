@@ -1,14 +1,28 @@
 /* The floor: the least that a correct native call can do, with the signatures of pytracingx, to measure ours against.
 
-   What "correct" asks of a span: an object that the garbage collector tracks (with its context token it can form a cycle),
-   taken from a freelist; ids drawn or inherited from the current span; a tick counter read at both ends; the context
-   variable set, and reset by its token, through the C API; one 64-byte record at the end and one per attribute, written to
-   memory that is not already in the first-level cache. What it leaves out: everything that makes it useful. The name and
-   the keys are kept as addresses, nothing reads the records, nothing checks that there is room.
+   What "correct" asks of every call: to look whether recording is on; to look at a keyword's name; to convert what it is
+   given, whatever its length, reading small ints, times and ASCII texts where they lie; to turn names and keys into numbers
+   by a table keyed by address that owns its objects (a reader that never takes the interpreter's lock cannot follow an
+   address, and an address alone can come to mean another text); to see that there is room, to write to memory that is not
+   already in the first-level cache, and to publish with one release store.
+
+   A span: an object that the garbage collector tracks (with its context token it can form a cycle), taken from a freelist;
+   ids drawn or inherited from the current span, the sampling decision too; a tick counter read at both ends; the context
+   variable set, and reset by its token, through the C API; a look at the exception that leaves `with`; one 64-byte record at
+   the end and one per attribute, with the span's id. record_span: two times, the current span as parent, a context object
+   with the ids for its caller. A measurement: a value that the instrument allows; of a histogram the current span as well,
+   for exemplars. A log record: a threshold, the text, the tick, the current span.
+
+   What it leaves out: attributes set twice (its reader would see both), limits on their number, lists and other values, spans
+   that end out of order or on another thread, sessions, forks, threads without the interpreter's lock, and collections that
+   CPython 3.10 and 3.11 may start in the midst of setting a context variable. Nothing reads the records: a full ring counts
+   as read.
 
    records() counts what was written, so that a benchmark can tell that it measured what it meant to. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <float.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
@@ -16,7 +30,7 @@
 #include <x86intrin.h>
 #endif
 
-enum { SLOTS = 4096, FREELIST = 64 };
+enum { SLOTS = 4096, NAMES = 1024, FREELIST = 64, INFO = 9 };
 
 typedef struct {
     uint64_t word[8];
@@ -25,18 +39,100 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     uint64_t trace_high, trace_low, id, parent, start;
-    PyObject *token, *name;
+    PyObject *token;
+    uint32_t name;
+    int sampled;
 } Span;
+
+/* What record_span() gives its caller. */
+typedef struct {
+    PyObject_HEAD
+    uint64_t trace_high, trace_low, id;
+} Context;
 
 static Record ring[SLOTS] __attribute__((aligned(64)));
 static uint64_t written;
+static _Atomic uint64_t published, drained;
+static struct {
+    PyObject *object;
+    uint32_t id;
+} names[NAMES];
+static uint32_t next_name = 1;
+static volatile int recording = 1, threshold = INFO;
 static uint64_t random_state = 0x9E3779B97F4A7C15u;
 static PyObject *current; /* the context variable */
+static PyObject *attributes_name;
 static Span *freelist[FREELIST];
-static int free_spans;
-static PyTypeObject SpanType;
+static Context *free_contexts[FREELIST];
+static int free_spans, free_context_count;
+static PyTypeObject SpanType, ContextType;
 
-static inline Record *reserve(void) { return &ring[written++ % SLOTS]; }
+static inline Record *reserve(void)
+{
+    if (written - atomic_load_explicit(&drained, memory_order_acquire) >= SLOTS)
+        atomic_store_explicit(&drained, written, memory_order_release); /* as if somebody had read them all */
+    return &ring[written++ % SLOTS];
+}
+
+static inline void publish(void) { atomic_store_explicit(&published, written, memory_order_release); }
+
+static uint32_t __attribute__((noinline)) new_name(PyObject *text, size_t slot)
+{
+    Py_INCREF(text);
+    Py_XSETREF(names[slot].object, text);
+    return names[slot].id = next_name++;
+}
+
+/* The number of a name or key. */
+static inline uint32_t number(PyObject *text)
+{
+    size_t slot = ((uintptr_t)text >> 4) * 0x9E3779B97F4A7C15u >> 54;
+    return names[slot].object == text ? names[slot].id : new_name(text, slot);
+}
+
+/* 0, or -1 with an exception set. */
+static inline int integer(PyObject *object, long long *value)
+{
+    if (PyLong_CheckExact(object)) {
+#if PY_VERSION_HEX >= 0x030C0000
+        uintptr_t tag = ((PyLongObject *)object)->long_value.lv_tag;
+        digit *digits = ((PyLongObject *)object)->long_value.ob_digit;
+        Py_ssize_t size = (Py_ssize_t)(tag >> 3) * (1 - (Py_ssize_t)(tag & 3));
+#else
+        Py_ssize_t size = Py_SIZE(object);
+        digit *digits = ((PyLongObject *)object)->ob_digit;
+#endif
+        if (size == 1 || size == 0) {
+            *value = size ? digits[0] : 0;
+            return 0;
+        }
+        if (size == 3 && digits[2] < 8) {
+            *value = digits[0] | (long long)digits[1] << PyLong_SHIFT | (long long)digits[2] << 2 * PyLong_SHIFT;
+            return 0;
+        }
+    }
+    *value = PyLong_AsLongLong(object);
+    return *value == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* NULL with an exception set. */
+static inline const char *utf8(PyObject *text, Py_ssize_t *length)
+{
+    if (PyUnicode_CheckExact(text) && PyUnicode_IS_COMPACT_ASCII(text)) {
+        *length = PyUnicode_GET_LENGTH(text);
+        return (const char *)PyUnicode_1BYTE_DATA(text);
+    }
+    return PyUnicode_AsUTF8AndSize(text, length);
+}
+
+/* Of any length: what does not fit the record goes on in the next ones. */
+static inline void put_text(Record *record, int word, const char *text, Py_ssize_t length)
+{
+    Py_ssize_t room = (8 - word) * 8;
+    memcpy(&record->word[word], text, length > room ? room : length);
+    for (Py_ssize_t at = room; at < length; at += sizeof(Record))
+        memcpy(reserve(), text + at, length - at > (Py_ssize_t)sizeof(Record) ? (Py_ssize_t)sizeof(Record) : length - at);
+}
 
 static inline uint64_t ticks(void)
 {
@@ -62,59 +158,77 @@ static inline uint64_t draw(void)
 }
 
 /* 0, or -1 with an exception set. */
-static inline int put_attribute(PyObject *key, PyObject *value)
+static inline int put_attribute(PyObject *key, PyObject *value, uint64_t span)
 {
     Record *record = reserve();
-    record->word[0] = (uint64_t)(uintptr_t)key;
-    if (PyUnicode_Check(value)) {
+    record->word[0] = number(key);
+    record->word[1] = span;
+    if (PyUnicode_CheckExact(value)) {
         Py_ssize_t length;
-        const char *text = PyUnicode_AsUTF8AndSize(value, &length);
+        const char *text = utf8(value, &length);
         if (!text)
             return -1;
-        record->word[1] = (uint64_t)length;
-        memcpy(&record->word[2], text, length > 48 ? 48 : (size_t)length);
-    } else if (PyFloat_Check(value)) {
+        record->word[2] = (uint64_t)length;
+        put_text(record, 3, text, length);
+    } else if (PyFloat_CheckExact(value)) {
         double number = PyFloat_AS_DOUBLE(value);
-        memcpy(&record->word[1], &number, sizeof number);
+        memcpy(&record->word[2], &number, sizeof number);
     } else {
-        long long number = PyLong_AsLongLong(value);
-        if (number == -1 && PyErr_Occurred())
+        long long number;
+        if (integer(value, &number) < 0)
             return -1;
-        record->word[1] = (uint64_t)number;
+        record->word[2] = (uint64_t)number;
     }
     return 0;
 }
 
-static inline int put_attributes(PyObject *attributes)
+static inline int put_attributes(PyObject *attributes, uint64_t span)
 {
     PyObject *key, *value;
     Py_ssize_t position = 0;
+    if (!PyDict_CheckExact(attributes))
+        return 0;
     while (PyDict_Next(attributes, &position, &key, &value))
-        if (put_attribute(key, value) < 0)
+        if (value != Py_None && put_attribute(key, value, span) < 0)
             return -1;
     return 0;
 }
 
-/* The optional argument at `index`, positional or as the only keyword; NULL when not given. */
-static inline PyObject *optional(PyObject *const *arguments, Py_ssize_t count, PyObject *keywords, Py_ssize_t index)
+/* Finds the optional argument at `index`, by position or as the only keyword. NULL when it is not given or None; -1 with an
+   exception set for another keyword. */
+static inline int optional(PyObject *const *arguments, Py_ssize_t count, PyObject *keywords, Py_ssize_t index,
+                           PyObject *name, PyObject **found)
 {
+    PyObject *argument = NULL;
     if (count > index)
-        return arguments[index];
-    return keywords && PyTuple_GET_SIZE(keywords) ? arguments[count] : NULL;
+        argument = arguments[index];
+    else if (keywords) {
+        if (PyTuple_GET_SIZE(keywords) != 1 || PyTuple_GET_ITEM(keywords, 0) != name) {
+            PyErr_SetString(PyExc_TypeError, "unexpected keyword argument");
+            return -1;
+        }
+        argument = arguments[count];
+    }
+    *found = argument == Py_None ? NULL : argument;
+    return 0;
 }
 
-static PyObject *span(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+static inline PyObject *start(PyObject *const *arguments, Py_ssize_t count, PyObject *keywords, int sampler)
 {
+    PyObject *attributes, *parent = NULL;
+    if (!recording)
+        Py_RETURN_NONE;
+    if (optional(arguments, count, keywords, 1, attributes_name, &attributes) < 0)
+        return NULL;
     Span *self;
     if (free_spans) {
         self = freelist[--free_spans];
         Py_SET_REFCNT((PyObject *)self, 1);
     } else if (!(self = PyObject_GC_New(Span, &SpanType)))
         return NULL;
-    self->token = self->name = NULL;
+    self->token = NULL;
     self->id = draw();
 
-    PyObject *parent = NULL;
     if (PyContextVar_Get(current, NULL, &parent) < 0)
         goto fail;
     if (parent && Py_TYPE(parent) == &SpanType) {
@@ -122,18 +236,18 @@ static PyObject *span(PyObject *module, PyObject *const *arguments, Py_ssize_t c
         self->trace_high = above->trace_high;
         self->trace_low = above->trace_low;
         self->parent = above->id;
+        self->sampled = above->sampled;
     } else {
         self->trace_high = draw();
         self->trace_low = draw();
         self->parent = 0;
+        self->sampled = sampler;
     }
     Py_XDECREF(parent);
 
-    PyObject *attributes = optional(arguments, count, keywords, 1);
-    if (attributes && PyDict_Check(attributes) && put_attributes(attributes) < 0)
+    self->name = number(arguments[0]);
+    if (self->sampled && attributes && put_attributes(attributes, self->id) < 0)
         goto fail;
-    self->name = arguments[0];
-    Py_INCREF(self->name);
     self->start = ticks();
     PyObject_GC_Track(self);
     self->token = PyContextVar_Set(current, (PyObject *)self);
@@ -147,6 +261,17 @@ fail:
     return NULL;
 }
 
+static PyObject *span(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return start(arguments, count, keywords, 1);
+}
+
+/* A span that is sampled out: everything but its records. */
+static PyObject *unsampled_span(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return start(arguments, count, keywords, 0);
+}
+
 static PyObject *span_enter(PyObject *self, PyObject *unused)
 {
     Py_INCREF(self);
@@ -156,14 +281,18 @@ static PyObject *span_enter(PyObject *self, PyObject *unused)
 static PyObject *span_exit(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
 {
     Span *self = (Span *)object;
-    Record *record = reserve();
-    record->word[0] = self->trace_high;
-    record->word[1] = self->trace_low;
-    record->word[2] = self->id;
-    record->word[3] = self->parent;
-    record->word[4] = self->start;
-    record->word[5] = ticks();
-    record->word[6] = (uint64_t)(uintptr_t)self->name;
+    if (self->sampled) {
+        Record *record = reserve();
+        record->word[0] = self->trace_high;
+        record->word[1] = self->trace_low;
+        record->word[2] = self->id;
+        record->word[3] = self->parent;
+        record->word[4] = self->start;
+        record->word[5] = ticks();
+        record->word[6] = self->name;
+        record->word[7] = count > 1 && arguments[1] != Py_None;
+        publish();
+    }
     if (self->token) {
         int failed = PyContextVar_Reset(current, self->token);
         Py_CLEAR(self->token);
@@ -175,7 +304,7 @@ static PyObject *span_exit(PyObject *object, PyObject *const *arguments, Py_ssiz
 
 static PyObject *span_set_attribute(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (put_attribute(arguments[0], arguments[1]) < 0)
+    if (((Span *)self)->sampled && put_attribute(arguments[0], arguments[1], ((Span *)self)->id) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -183,14 +312,12 @@ static PyObject *span_set_attribute(PyObject *self, PyObject *const *arguments, 
 static int span_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(((Span *)object)->token);
-    Py_VISIT(((Span *)object)->name);
     return 0;
 }
 
 static int span_clear(PyObject *object)
 {
     Py_CLEAR(((Span *)object)->token);
-    Py_CLEAR(((Span *)object)->name);
     return 0;
 }
 
@@ -199,7 +326,6 @@ static void span_dealloc(PyObject *object)
     Span *self = (Span *)object;
     PyObject_GC_UnTrack(self);
     Py_XDECREF(self->token);
-    Py_XDECREF(self->name);
     if (free_spans < FREELIST)
         freelist[free_spans++] = self;
     else
@@ -224,79 +350,161 @@ static PyTypeObject SpanType = {
     .tp_methods = span_methods,
 };
 
-/* record_span(name, start_time, end_time, attributes=None) */
+static void context_dealloc(PyObject *object)
+{
+    if (free_context_count < FREELIST)
+        free_contexts[free_context_count++] = (Context *)object;
+    else
+        PyObject_Free(object);
+}
+
+static PyTypeObject ContextType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "floor.Context",
+    .tp_basicsize = sizeof(Context),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_dealloc = context_dealloc,
+};
+
+/* record_span(name, start_time, end_time, attributes=None) -> Context */
 static PyObject *record_span(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
-    long long start = PyLong_AsLongLong(arguments[1]), end = PyLong_AsLongLong(arguments[2]);
-    if ((start == -1 || end == -1) && PyErr_Occurred())
+    PyObject *attributes, *parent = NULL;
+    long long start, end;
+    if (!recording)
+        Py_RETURN_NONE;
+    if (integer(arguments[1], &start) < 0 || integer(arguments[2], &end) < 0)
         return NULL;
-    PyObject *attributes = optional(arguments, count, keywords, 3);
-    if (attributes && put_attributes(attributes) < 0)
+    if (optional(arguments, count, keywords, 3, attributes_name, &attributes) < 0)
         return NULL;
+    Context *context;
+    if (free_context_count) {
+        context = free_contexts[--free_context_count];
+        Py_SET_REFCNT((PyObject *)context, 1);
+    } else if (!(context = PyObject_New(Context, &ContextType)))
+        return NULL;
+    context->id = draw();
+    uint64_t above = 0;
+    if (PyContextVar_Get(current, NULL, &parent) < 0)
+        goto fail;
+    if (parent && Py_TYPE(parent) == &SpanType) {
+        context->trace_high = ((Span *)parent)->trace_high;
+        context->trace_low = ((Span *)parent)->trace_low;
+        above = ((Span *)parent)->id;
+    } else {
+        context->trace_high = draw();
+        context->trace_low = draw();
+    }
+    Py_XDECREF(parent);
+    if (attributes && put_attributes(attributes, context->id) < 0)
+        goto fail;
     Record *record = reserve();
-    record->word[0] = draw();
-    record->word[1] = draw();
-    record->word[2] = draw();
-    record->word[3] = (uint64_t)(uintptr_t)arguments[0];
+    record->word[0] = context->trace_high;
+    record->word[1] = context->trace_low;
+    record->word[2] = context->id;
+    record->word[3] = above;
     record->word[4] = (uint64_t)start;
-    record->word[5] = (uint64_t)end;
-    Py_RETURN_NONE;
+    record->word[5] = (uint64_t)(end < start ? start : end);
+    record->word[6] = number(arguments[0]);
+    record->word[7] = 0;
+    publish();
+    return (PyObject *)context;
+fail:
+    Py_DECREF(context);
+    return NULL;
 }
 
-/* A measurement: what it is of, its value, the time where that matters. */
-static inline PyObject *measure(PyObject *const *arguments, Py_ssize_t count, PyObject *keywords, uint64_t time)
+/* The ids of the current span, if there is one. -1 with an exception set. */
+static inline int put_current(Record *record)
 {
-    Record *record = reserve();
-    record->word[0] = 7;
-    record->word[2] = time;
+    PyObject *parent = NULL;
+    if (PyContextVar_Get(current, NULL, &parent) < 0)
+        return -1;
+    if (parent && Py_TYPE(parent) == &SpanType) {
+        record->word[5] = ((Span *)parent)->trace_high;
+        record->word[6] = ((Span *)parent)->trace_low;
+        record->word[7] = ((Span *)parent)->id;
+    } else
+        record->word[7] = 0;
+    Py_XDECREF(parent);
+    return 0;
+}
+
+/* A measurement: what it is of, its value, the time where that matters, the current span where it may be an exemplar. */
+static inline PyObject *measure(PyObject *const *arguments, Py_ssize_t count, PyObject *keywords, int is_gauge,
+                                int has_exemplars)
+{
+    PyObject *attributes;
+    if (!recording)
+        Py_RETURN_NONE;
+    if (optional(arguments, count, keywords, 1, attributes_name, &attributes) < 0)
+        return NULL;
+    uint64_t value;
     if (PyFloat_CheckExact(arguments[0])) {
         double number = PyFloat_AS_DOUBLE(arguments[0]);
-        memcpy(&record->word[1], &number, sizeof number);
+        if (!is_gauge && !(number >= 0 && number <= DBL_MAX))
+            Py_RETURN_NONE;
+        memcpy(&value, &number, sizeof number);
     } else {
-        long long number = PyLong_AsLongLong(arguments[0]);
-        if (number == -1 && PyErr_Occurred())
+        long long number;
+        if (integer(arguments[0], &number) < 0)
             return NULL;
-        record->word[1] = (uint64_t)number;
+        if (!is_gauge && number < 0)
+            Py_RETURN_NONE;
+        value = (uint64_t)number;
     }
-    PyObject *attributes = optional(arguments, count, keywords, 1);
-    if (attributes && put_attributes(attributes) < 0)
+    Record *record = reserve();
+    record->word[0] = 7;
+    record->word[1] = value;
+    record->word[2] = is_gauge ? ticks() : 0;
+    if (has_exemplars && put_current(record) < 0)
         return NULL;
+    if (attributes && put_attributes(attributes, 0) < 0)
+        return NULL;
+    publish();
     Py_RETURN_NONE;
 }
 
-/* add(value, attributes=None) and record(value, attributes=None), of counters, histograms and their bound handles */
+/* add(value, attributes=None), of counters and their bound handles */
 static PyObject *add(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
-    return measure(arguments, count, keywords, 0);
+    return measure(arguments, count, keywords, 0, 0);
+}
+
+/* record(value, attributes=None), of histograms */
+static PyObject *record(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return measure(arguments, count, keywords, 0, 1);
 }
 
 /* set(value, attributes=None), of a gauge: the last one counts */
 static PyObject *set(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
-    return measure(arguments, count, keywords, ticks());
+    return measure(arguments, count, keywords, 1, 0);
 }
 
 /* info(message, *, attributes=None) */
 static PyObject *info(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
     Py_ssize_t length;
-    const char *text = PyUnicode_AsUTF8AndSize(arguments[0], &length);
-    PyObject *parent = NULL;
-    if (!text || PyContextVar_Get(current, NULL, &parent) < 0)
+    PyObject *attributes;
+    if (!recording || threshold > INFO)
+        Py_RETURN_NONE;
+    if (optional(arguments, count, keywords, 1, attributes_name, &attributes) < 0)
+        return NULL;
+    const char *text = utf8(arguments[0], &length);
+    if (!text)
         return NULL;
     Record *record = reserve();
-    if (parent && Py_TYPE(parent) == &SpanType) {
-        record->word[0] = ((Span *)parent)->trace_high;
-        record->word[1] = ((Span *)parent)->trace_low;
-        record->word[2] = ((Span *)parent)->id;
-    }
-    Py_XDECREF(parent);
+    record->word[0] = INFO;
     record->word[3] = ticks();
     record->word[4] = (uint64_t)length;
-    memcpy(&record->word[5], text, length > 24 ? 24 : (size_t)length);
-    PyObject *attributes = optional(arguments, count, keywords, 1);
-    if (attributes && put_attributes(attributes) < 0)
+    if (put_current(record) < 0)
         return NULL;
+    put_text(reserve(), 0, text, length);
+    if (attributes && put_attributes(attributes, 0) < 0)
+        return NULL;
+    publish();
     Py_RETURN_NONE;
 }
 
@@ -306,7 +514,7 @@ static PyObject *empty(PyObject *self, PyObject *const *arguments, Py_ssize_t co
 /* Instrument and logger in one: methods, because a method's look-up costs something too. */
 static PyMethodDef recorder_methods[] = {
     {"add", (PyCFunction)(void *)add, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"record", (PyCFunction)(void *)add, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"record", (PyCFunction)(void *)record, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"set", (PyCFunction)(void *)set, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"info", (PyCFunction)(void *)info, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"empty", (PyCFunction)(void *)empty, METH_FASTCALL, NULL},
@@ -326,6 +534,7 @@ static PyObject *records(PyObject *module, PyObject *unused) { return PyLong_Fro
 
 static PyMethodDef methods[] = {
     {"span", (PyCFunction)(void *)span, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"unsampled_span", (PyCFunction)(void *)unsampled_span, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"record_span", (PyCFunction)(void *)record_span, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"records", records, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -335,7 +544,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "floor", NULL, -1
 
 PyMODINIT_FUNC PyInit_floor(void)
 {
-    if (PyType_Ready(&SpanType) < 0)
+    attributes_name = PyUnicode_InternFromString("attributes");
+    if (PyType_Ready(&SpanType) < 0 || PyType_Ready(&ContextType) < 0 || !attributes_name)
         return NULL;
     current = PyContextVar_New("floor", Py_None);
     PyObject *module = current ? PyModule_Create(&definition) : NULL;

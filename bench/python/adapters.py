@@ -501,6 +501,7 @@ class Prometheus(Adapter):
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "pytracingx": Pytracingx,
+    "pytracingx, abi3-py39": Pytracingx,
     "pytracingx 0.3.0": Pytracingx,
     "opentelemetry-sdk": OpenTelemetry,
     "ddtrace": Datadog,

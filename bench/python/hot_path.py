@@ -27,7 +27,7 @@ from adapters import (
     STDLIB,
 )
 from report import number, times
-from session import FLOOR, OURS, Session
+from session import ABI3, FLOOR, OURS, Session
 
 ROWS = [*SPANS, *MEASUREMENTS, GAUGE, *LOGS]
 CONTEXT = [NULL, EMPTY, LOOP]
@@ -40,10 +40,14 @@ STDLIB_LIMIT = 1000  # ns over a NullHandler
 
 def run(session: Session) -> None:
     rounds = []
+    builds = [OURS] if session.check else [OURS, ABI3]
+    others = [name for name in session.libraries if name != OURS]
+    for build in builds[1:]:
+        session.add(build)
     for _ in range(session.size(5, 1)):
         results = {}
-        for library in session.libraries:
-            count = session.size(20_000, 100)
+        for library in [*builds, *others]:
+            count = session.size(8000, 100)
             result = session.work(library, "hot_path", count=count, repeats=session.size(5, 1))
             session.demand_signals(library, result)
             results[library] = result["ns"]
@@ -53,15 +57,15 @@ def run(session: Session) -> None:
         present = [results[library][row] for results in rounds if row in results[library]]
         return number(median(present)) if present else "–"
 
-    def ratio(other: str, row: str) -> str:
-        if other not in session.libraries or row not in rounds[0][other].keys() & rounds[0][OURS].keys():
+    def ratio(other: str, row: str, ours: str = OURS) -> str:
+        if other not in others or row not in rounds[0][other].keys() & rounds[0][ours].keys():
             return "–"
         if other == FLOOR:
             ratios = [
-                (r[OURS][row] - r[OURS][LOOP]) / max(0.1, r[FLOOR][row] - r[FLOOR][LOOP]) for r in rounds
+                (r[ours][row] - r[ours][LOOP]) / max(0.1, r[FLOOR][row] - r[FLOOR][LOOP]) for r in rounds
             ]
         else:
-            ratios = [r[other][row] / r[OURS][row] for r in rounds]
+            ratios = [r[other][row] / r[ours][row] for r in rounds]
         return times(median(ratios))
 
     def goal(row: str) -> str:
@@ -81,34 +85,37 @@ def run(session: Session) -> None:
 
     rivals = [name for name in session.libraries if name not in (OURS, FLOOR)]
     floors = [name for name in session.libraries if name == FLOOR]
+    abi3 = builds[1:] if PUBLISHED in others else []
     columns = [
         "ns per operation",
         *floors,
-        OURS,
+        *builds,
         *rivals,
         "ours : floor",
         *(f"{name} : ours" for name in rivals),
+        *(f"{PUBLISHED} : {name}" for name in abi3),
         "goal",
     ]
     rows = [
         [
             row,
-            *(cost(name, row) for name in [*floors, OURS, *rivals]),
+            *(cost(name, row) for name in [*floors, *builds, *rivals]),
             ratio(FLOOR, row),
             *(ratio(n, row) for n in rivals),
+            *(ratio(PUBLISHED, row, build) for build in abi3),
             goal(row),
         ]
         for row in ROWS
     ]
     for row in CONTEXT:
-        costs = (cost(name, row) for name in [*floors, OURS, *rivals])
-        rows.append([row, *costs, "", *("" for _ in rivals), ""])
+        costs = (cost(name, row) for name in [*floors, *builds, *rivals])
+        rows.append([row, *costs, "", *("" for _ in [*rivals, *abi3]), ""])
     notes = "Medians of interleaved rounds. `ours : floor` is without the empty loop, other ratios with it."
     session.show("hot_path", "Hot path", notes, columns, rows)
     bars = {
         row: {
             name: median(results[name][row] for results in rounds)
-            for name in [*floors, OURS, *rivals]
+            for name in [*floors, *builds, *rivals]
             if row in rounds[0][name]
         }
         for row in ROWS

@@ -1,6 +1,7 @@
-"""Resident memory after start and 20 000 spans, with 64 recording threads, and the time an import takes.
+"""Resident memory after start and 20 000 spans, with 64 recording threads, the time an import takes, and the
+processor time of a process in which nothing is recorded any more.
 
-All over the same Python process without the library; the threads' own memory is taken off.
+Memory is over the same Python process without the library; the threads' own is taken off.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ def run(session: Session) -> None:
             result["threads"] -= plain["threads"]
             results[library].append(result)
 
+    idle = {}
+    for library in libraries:
+        result = session.work(library, "idle", count=1000, tenths=session.size(100, 2))
+        session.demand_all(library, result["spans"], result["sink"])
+        idle[library] = result["share"]
+
     def middle(library: str, key: str) -> float:
         return median(result[key] for result in results[library])
 
@@ -34,11 +41,19 @@ def run(session: Session) -> None:
             number(middle(library, "single") / MEBI),
             number(middle(library, "threads") / MEBI),
             number(middle(library, "import_s") * 1000),
+            f"{idle[library]:.3%}",
         ]
         for library in libraries
     ]
-    columns = ["", f"MiB after {count} spans", f"MiB, {threads} more threads recording", "ms to import"]
-    session.show("memory", "Memory and import time", "Over plain Python, medians.", columns, rows)
+    columns = [
+        "",
+        f"MiB after {count} spans",
+        f"MiB, {threads} more threads recording",
+        "ms to import",
+        "CPU when idle",
+    ]
+    notes = "Over plain Python, medians. Idle: ten seconds after 1000 spans have been exported."
+    session.show("memory", "Memory, import and idle time", notes, columns, rows)
     bars = {
         f"after start and {count} spans": {name: middle(name, "single") / MEBI for name in libraries},
         f"with {threads} more threads recording": {

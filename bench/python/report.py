@@ -67,7 +67,17 @@ def machine(python: str) -> str:
 
 
 LABEL, PLOT, ROW, GAP, TOP, BOTTOM = 170, 470, 18, 22, 44, 30
-SERIES = ["#c2410c", "#0f766e", "#4338ca", "#a16207", "#64748b", "#be185d"]
+# A library has one colour in all charts.
+COLOURS = {
+    "pytracingx": "#0f766e",
+    "pytracingx, abi3-py39": "#0ea5a4",
+    "pytracingx 0.3.0": "#4338ca",
+    "opentelemetry-sdk": "#c2410c",
+    "ddtrace": "#a16207",
+    "prometheus_client": "#be185d",
+    "C floor": "#64748b",
+}
+OTHER = "#78716c"
 
 
 def bar_chart(title: str, unit: str, groups: dict[str, dict[str, float]]) -> str:
@@ -79,10 +89,6 @@ def bar_chart(title: str, unit: str, groups: dict[str, dict[str, float]]) -> str
     def across(value: float) -> float:
         return LABEL + PLOT * max(0.0, (math.log10(max(value, 10**low)) - low) / (high - low))
 
-    colours = {
-        label: SERIES[n % len(SERIES)]
-        for n, label in enumerate(dict.fromkeys(k for g in groups.values() for k in g))
-    }
     height = TOP + sum(GAP + ROW * len(bars) for bars in groups.values()) + BOTTOM
     width = LABEL + PLOT + 90
     parts = [
@@ -112,7 +118,7 @@ def bar_chart(title: str, unit: str, groups: dict[str, dict[str, float]]) -> str
             parts.append(f'<text x="{LABEL - 8}" y="{y + 11}" text-anchor="end">{escape(label)}</text>')
             parts.append(
                 f'<rect x="{LABEL}" y="{y}" width="{max(1.0, x - LABEL):.1f}" height="{ROW - 5}" rx="2" '
-                f'fill="{colours[label]}"/>'
+                f'fill="{COLOURS.get(label, OTHER)}"/>'
             )
             parts.append(f'<text x="{x + 5:.1f}" y="{y + 11}">{number(value)}</text>')
             y += ROW

@@ -2,7 +2,8 @@
 dependencies.
 
 They live under .cache/bench-venvs, one set an interpreter, and are made when first needed. Ours is built
-from this checkout for that interpreter at each run, as `pip install .` would.
+from this checkout as `pip install .` would, for that interpreter and as abi3-py39; again when a source has
+changed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OURS = "pytracingx"
+# The same for any CPython from 3.9 on; hot_path tells the two apart.
+ABI3 = "pytracingx, abi3-py39"
 FLOOR = "C floor"
 ALIYUN = "aliyun-log-python-sdk"
 
@@ -45,11 +48,11 @@ def interpreters(python: str, names: list[str]) -> dict[str, str]:
 
 
 def interpreter_with(name: str, python: str, folder: Path) -> str:
-    interpreter = venv(folder / name.replace(" ", "-"), python, PINNED.get(name, []))
+    interpreter = venv(folder / name.replace(",", "").replace(" ", "-"), python, PINNED.get(name, []))
     if name == FLOOR:
         build_floor(python, interpreter)
-    elif name == OURS:
-        install_ours(python, interpreter)
+    elif name in (OURS, ABI3):
+        install_ours(python, interpreter, ["--features", "abi3-py39"] if name == ABI3 else [])
     return interpreter
 
 
@@ -74,15 +77,33 @@ def pip(interpreter: str, *arguments: str) -> None:
     )
 
 
-def install_ours(python: str, interpreter: str) -> None:
-    """Build this checkout for the interpreter and install it into its venv."""
+def install_ours(python: str, interpreter: str, features: list[str]) -> None:
+    """Build this checkout for the interpreter and install it into its venv, unless it is there."""
+    stamp = Path(interpreter).parents[1] / "sources"
+    wanted = sources()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"building for {Path(interpreter).parents[1].name}", file=sys.stderr)
     wheels = ROOT / ".cache" / "bench-wheels"
     for old in wheels.glob("*.whl"):
         old.unlink()
     maturin = Path(sys.executable).with_name("maturin")
     build = [str(maturin), "build", "--release", "--quiet", "--interpreter", python, "--out", str(wheels)]
-    subprocess.run(build, check=True, cwd=ROOT)
+    subprocess.run([*build, *features], check=True, cwd=ROOT)
     pip(interpreter, "--force-reinstall", "--no-deps", str(next(wheels.glob("*.whl"))))
+    stamp.write_text(wanted)
+
+
+def sources() -> str:
+    """A digest of all that a build reads from this checkout, and of the compiler's version."""
+    digest = hashlib.sha256(output(["rustc", "-vV"]).encode())
+    files = [ROOT / name for name in ("Cargo.toml", "Cargo.lock", "build.rs", "pyproject.toml")]
+    for folder, pattern in (("src", "*.rs"), ("python", "*.py*")):
+        files += sorted((ROOT / folder).rglob(pattern))
+    for file in files:
+        if file.is_file() and file.suffix != ".pyc":
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def build_floor(python: str, interpreter: str) -> None:

@@ -4,7 +4,8 @@ on stdout.
 The scheduler is vLLM's own where `vllm` can be imported, without weights or GPU, else the stand-in of the
 tests. Bursts of steps with tracing off and on take turns, on one scheduler each; requests end, others take
 their place. A step is `schedule()` and `update_from_output()`; the time inside the calls of a library is what
-the wrapped methods take beyond the original ones, two clock reads a method included.
+the wrapped methods take beyond the original ones. Both kinds of steps have the clocks that measure it around
+the methods: what those find where there is nothing between them is their own, and taken off.
 """
 
 from __future__ import annotations
@@ -137,17 +138,12 @@ LIBRARIES = {"pytracingx": Ours, "pytracingx 0.3.0": Published, "opentelemetry-s
 
 
 class Clock:
-    """How long tracing takes: what the methods as they are called take beyond those that it wraps. `around`
-    is called once before tracing wraps the methods and once after."""
+    """How long tracing takes: what the methods as they are called take beyond those that it wraps."""
 
     def __init__(self) -> None:
         self.tracing = 0
 
-    def around(self, scheduler: Any, *, outer: bool) -> None:
-        for name in METHODS:
-            setattr(scheduler, name, self._timed(getattr(scheduler, name), 1 if outer else -1))
-
-    def _timed(self, method: Any, sign: int) -> Any:
+    def timed(self, method: Any, sign: int) -> Any:
         """Adds what the method takes, or takes it away: methods call each other, and all adds up."""
         clock = time.perf_counter_ns
 
@@ -214,19 +210,20 @@ def main() -> None:
     engine()
     scheduler, clock = sys.modules[MODULE].Scheduler, Clock()
     tracing = LIBRARIES[library](endpoint)
-    plain = {name: getattr(scheduler, name) for name in METHODS}
-    clock.around(scheduler, outer=False)
-    tracing.install()
-    clock.around(scheduler, outer=True)
-    traced = {name: getattr(scheduler, name) for name in METHODS}
 
     def switch(methods: dict[str, Any]) -> None:
         for name, method in methods.items():
             setattr(scheduler, name, method)
 
+    inner = {name: clock.timed(getattr(scheduler, name), -1) for name in METHODS}
+    plain = {name: clock.timed(method, 1) for name, method in inner.items()}
+    switch(inner)
+    tracing.install()
+    traced = {name: clock.timed(getattr(scheduler, name), 1) for name in METHODS}
+
     drivers = {"off": (Driver(running), plain), "on": (Driver(running), traced)}
     times: dict[str, list[int]] = {"off": [], "on": []}
-    inside: list[int] = []
+    inside: dict[str, list[int]] = {"off": [], "on": []}
     for burst in range(bursts + 1):
         for name, (driver, methods) in drivers.items():
             switch(methods)
@@ -236,17 +233,18 @@ def main() -> None:
                 taken = driver.step()
                 if burst:  # the first warms up
                     times[name].append(taken)
-                    if name == "on":
-                        inside.append(clock.tracing - before)
+                    inside[name].append(clock.tracing - before)
     on = drivers["on"][0]
     on.finish()
     tracing.stop()
+    (inside_us, *_), (clocks_us, *_) = percentiles(inside["on"]), percentiles(inside["off"])
     result = {
         "off_us": percentiles(times["off"]),
         "on_us": percentiles(times["on"]),
-        "inside_us": percentiles(inside),
-        "share": sum(inside) / sum(times["on"]),
-        "median_share": sorted(inside)[len(inside) // 2] / sorted(times["on"])[len(inside) // 2],
+        "inside_us": inside_us,
+        "clocks_us": clocks_us,
+        "share": (sum(inside["on"]) - sum(inside["off"])) / sum(times["on"]),
+        "median_share": (inside_us - clocks_us) / percentiles(times["on"])[0],
         "spans": on.rows + on.requests + (bursts + 1) * steps,
         "real": hasattr(sys.modules[MODULE], "KVCacheManager"),
     }

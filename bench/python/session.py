@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from rivals import ALIYUN, FLOOR, OURS, PINNED, ROOT, Missing, interpreters
+from rivals import ABI3, ALIYUN, FLOOR, OURS, PINNED, ROOT, Missing, interpreters
 from sink import Sink
 
 LIBRARIES = [OURS, "pytracingx 0.3.0", "opentelemetry-sdk", "ddtrace", "prometheus_client", ALIYUN, FLOOR]
@@ -47,6 +47,10 @@ class Session:
         self.sls_libraries = [name for name in self.libraries if name in SLS_LIBRARIES]
         self.libraries = [name for name in self.libraries if name != ALIYUN]
 
+    def add(self, library: str) -> None:
+        """Make a library's interpreter that the run did not ask for."""
+        self.interpreters.update(interpreters(self.python, [library]))
+
     @property
     def tracers(self) -> list[str]:
         """The libraries that record spans, the C floor among them."""
@@ -82,7 +86,7 @@ class Session:
 
     def demand_all(self, library: str, recorded: int, arrived: dict[str, int]) -> None:
         """Of ours every span must have arrived, once."""
-        if library == OURS and not recorded == arrived["spans"] == arrived["distinct"]:
+        if library in (OURS, ABI3) and not recorded == arrived["spans"] == arrived["distinct"]:
             raise WrongResult(
                 f"recorded {recorded} spans, {arrived['spans']} arrived, {arrived['distinct']} distinct"
             )
@@ -92,7 +96,7 @@ class Session:
         arrived = result["sink"]
         self.demand_all(library, result["spans"], arrived)
         for signal in ("measurements", "logs"):
-            if library == OURS and result[signal] != arrived[signal]:
+            if library in (OURS, ABI3) and result[signal] != arrived[signal]:
                 raise WrongResult(f"recorded {result[signal]} {signal}, {arrived[signal]} arrived")
 
     def show(self, name: str, title: str, notes: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -126,4 +130,4 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-__all__ = ["ALIYUN", "FLOOR", "LIBRARIES", "OURS", "ROOT", "Session", "WrongResult", "options"]
+__all__ = ["ABI3", "ALIYUN", "FLOOR", "LIBRARIES", "OURS", "ROOT", "Session", "WrongResult", "options"]

@@ -2,15 +2,21 @@
 arrives.
 
 Wall time is that of recording; processor time is that of the whole process, export included. Ours must lose
-nothing.
+nothing. Then what a span costs the threads that record when eight do so at once, in processor time of those
+threads, beside one alone in the same process.
 """
 
 from __future__ import annotations
 
 from statistics import median
 
-from report import number
+from hot_path import verdict
+from report import number, times
 from session import FLOOR, OURS, Session
+
+THREADS = 8
+# What a span may cost then, of what it costs alone.
+MORE = 1.1
 
 
 def run(session: Session) -> None:
@@ -60,3 +66,19 @@ def run(session: Session) -> None:
         "processor time for a span, exported": {name: middle(name, "cpu_us") for name in libraries},
     }
     session.chart("throughput", "Cost of a span end to end", "µs, logarithmic", bars)
+    threads(session, libraries)
+
+
+def threads(session: Session, libraries: list[str]) -> None:
+    rows = []
+    for library in libraries:
+        sizes = {"count": session.size(20_000, 160), "rounds": session.size(7, 1)}
+        result = session.work(library, "threads", threads=THREADS, **sizes)
+        session.demand_all(library, result["spans"], result["sink"])
+        alone, together = result["cpu_us"]
+        ratio = median(many / one for one, many in zip(alone, together))
+        goal = verdict(f"≤ {times(MORE)}", ratio <= MORE) if library == OURS else ""
+        rows.append([library, number(median(alone)), number(median(together)), times(ratio), goal])
+    columns = ["µs CPU a span", "one thread", f"{THREADS} threads", "ratio", "goal"]
+    notes = "Of the recording threads alone; medians of rounds that alternate within one process."
+    session.show("threads", f"{THREADS} threads record at once", notes, columns, rows)

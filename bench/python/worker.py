@@ -20,12 +20,20 @@ from sls_adapters import SLS_ADAPTERS, SlsAdapter
 
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
+# So long one repeat of a hot path's row lasts at most, and so many operations say how many that are.
+REPEAT_S = 0.03
+SAMPLE = 200
+# Spans of a thread before it is timed.
+WARM_UP = 200
 # Between two bursts of a scheduler's steps.
 PAUSE_S = 0.005
 
 
 def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[str, Any]:
-    """Median ns per operation of each loop, and how much of each signal was recorded in all."""
+    """Median ns per operation of each loop, and how much of each signal was recorded in all.
+
+    A repeat is of `count` operations, or as many as take REPEAT_S where that is fewer.
+    """
 
     def empty(count: int) -> None:
         for _ in range(count):
@@ -33,20 +41,26 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
 
     adapter.start(endpoint, every_signal=True)
     loops = {LOOP: empty, NULL: stdlib_loop(logging.NullHandler()), **adapter.loops()}
-    nanoseconds: dict[str, list[float]] = {name: [] for name in loops}
+    medians: dict[str, float] = {}
+    made: dict[str, int] = {}
     for name, loop in loops.items():
-        loop(count * repeats)  # caches, freelists, memory that a burst touches for the first time
+        sample = min(count, SAMPLE)
+        began = time.perf_counter()
+        loop(sample)
+        of_one = max(1, min(count, int(sample * REPEAT_S / (time.perf_counter() - began))))
+        loop(of_one * repeats)  # caches, freelists, memory that a burst touches for the first time
         gc.collect()
         time.sleep(SETTLE_S)
+        values = []
         for _ in range(repeats):
-            began = time.perf_counter_ns()
-            loop(count)
-            nanoseconds[name].append((time.perf_counter_ns() - began) / count)
+            began_ns = time.perf_counter_ns()
+            loop(of_one)
+            values.append((time.perf_counter_ns() - began_ns) / of_one)
+        medians[name] = sorted(values)[len(values) // 2]
+        made[name] = sample + 2 * repeats * of_one
     adapter.stop()
-    medians = {name: sorted(values)[len(values) // 2] for name, values in nanoseconds.items()}
-    of_each = 2 * count * repeats
     recorded = {
-        signal: of_each * len(loops.keys() & rows)
+        signal: sum(made[row] for row in rows if row in made)
         for signal, rows in [("spans", SPANS), ("measurements", MEASUREMENTS), ("logs", LOGS)]
     }
     return {"ns": medians, **recorded}
@@ -120,6 +134,51 @@ def throughput(adapter: Adapter, endpoint: str, count: int) -> dict[str, Any]:
         "cpu_us": (time.process_time() - cpu) / count * 1e6,
         "delivered_s": time.perf_counter() - wall,
     }
+
+
+def threads(adapter: Adapter, endpoint: str, count: int, threads: int, rounds: int) -> dict[str, Any]:
+    """Processor time of the recording threads in µs a span: of one, and of several at once, in turns."""
+    from threading import Barrier, Thread
+
+    adapter.start(endpoint)
+    adapter.three_attributes(count)
+    times: dict[int, list[float]] = {1: [], threads: []}
+    for _ in range(rounds):
+        for number, values in times.items():
+            time.sleep(SETTLE_S)
+            taken: list[float] = []
+            ready = Barrier(number)
+
+            def work(
+                spans: int = count // number, ready: Barrier = ready, taken: list[float] = taken
+            ) -> None:
+                adapter.three_attributes(WARM_UP)
+                ready.wait()
+                began = time.thread_time()
+                adapter.three_attributes(spans)
+                taken.append(time.thread_time() - began)
+
+            workers = [Thread(target=work) for _ in range(number)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            values.append(sum(taken) / (count // number * number) * 1e6)
+    adapter.stop()
+    in_threads = sum(count // number * number + WARM_UP * number for number in times)
+    return {"cpu_us": list(times.values()), "spans": count + rounds * in_threads}
+
+
+def idle(adapter: Adapter, endpoint: str, count: int, tenths: int) -> dict[str, Any]:
+    """The share of a processor that the process takes while nothing is recorded, once all is exported."""
+    adapter.start(endpoint)
+    adapter.three_attributes(count)
+    time.sleep(min(6.0, tenths / 10))  # the last batch is due within five seconds
+    cpu, wall = time.process_time(), time.perf_counter()
+    time.sleep(tenths / 10)
+    share = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    adapter.stop()
+    return {"share": share, "spans": count}
 
 
 def latency(adapter: Adapter, endpoint: str, steps: int, per_second: int, block: int) -> dict[str, Any]:
@@ -223,9 +282,9 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def sls(adapter: SlsAdapter, endpoint: str, count: int, stdlib: int) -> dict[str, Any]:
-    """Log as fast as one thread can, then deliver everything; `stdlib`: through Python's logging."""
-    log = adapter.start(endpoint, bool(stdlib))
+def sls(adapter: SlsAdapter, endpoint: str, count: int, way: int) -> dict[str, Any]:
+    """Log as fast as one thread can, then deliver everything."""
+    log = adapter.start(endpoint, way)
     wall, cpu = time.perf_counter(), time.process_time()
     log(count)
     recorded = time.perf_counter() - wall
@@ -241,6 +300,8 @@ TASKS = {
     "hot_path": hot_path,
     "batch": batch,
     "throughput": throughput,
+    "threads": threads,
+    "idle": idle,
     "latency": latency,
     "memory": memory,
     "llm": llm,

@@ -1,4 +1,4 @@
-//! Encoding for SLS: the log records of `encode_logs`, from drained records to a finished `LogGroup`, against the structs of
+//! Encoding for SLS: the log records of `encode_logs`, from ring record to a finished `LogGroup`, against the structs of
 //! the official schema built from the same records, encoded by prost, and dropped. Both make the same columns.
 
 use std::cell::RefCell;
@@ -14,8 +14,10 @@ use pytracingx::encode::sls::{Envelope, Layout, LogGroupEncoder, sls_request};
 use pytracingx::limits::LogLimits;
 use pytracingx::record::severity_name;
 
-use crate::encode::{PROST, REQUEST, Session, count, log_batch, string};
+use crate::encode::{BODY, ENCODE, PROST, count};
 use crate::measure::{Candidate, Options, Report, compare};
+use crate::records::{self, Session, Source};
+use crate::structs::string;
 
 const PACK_ID: &str = "5C9B2A7D1E3F4A6B-1F";
 const HOST: &str = "bench-host";
@@ -54,7 +56,9 @@ struct LogGroup {
 pub fn run(options: Options) -> Report {
     let logs = count(options);
     let session = Session::new();
-    let batch = log_batch(logs, &session);
+    let source = RefCell::new(Source::new(records::logs(logs, &session)));
+    let record = || source.borrow_mut().record();
+    let drain = || source.borrow_mut().drain();
     let limits = LogLimits::default();
     let config = SlsSinkConfig::new(
         ["endpoint", "project", "logstore"],
@@ -69,20 +73,22 @@ pub fn run(options: Options) -> Report {
     let envelope = Envelope::new(&config, &resource, HOST).expect("an envelope");
     let layout = Layout::new(&config, &resource).expect("columns");
     let encoder = RefCell::new(LogGroupEncoder::new(layout));
-    let encode = || encoder.borrow_mut().encode(&batch, |_| true, &limits, session.lookup());
+    let encode = || encoder.borrow_mut().encode(&source.borrow().batch, |_| true, &limits, session.lookup());
     let request = |chunk: Chunk, body: &mut Vec<u8>| {
         let records = 0..chunk.len();
         sls_request(&envelope, &[Part { chunk: Arc::new(chunk), records }], PACK_ID, body);
     };
     let logger = session.strings.scope(0).name;
     let structs = || LogGroup {
-        logs: batch.logs().map(|record| build_log(record, &session, &logger)).collect(),
+        logs: source.borrow().batch.logs().map(|record| build_log(record, &session, &logger)).collect(),
         topic: None,
         source: Some(HOST.into()),
         log_tags: vec![pair("__pack_id__".into(), PACK_ID.into())],
     };
 
     let mut body = Vec::new();
+    record();
+    drain();
     request(encode(), &mut body);
     let decoded = LogGroup::decode(&*body).expect("our request decodes");
     assert!(decoded == structs(), "both paths say the same");
@@ -90,21 +96,23 @@ pub fn run(options: Options) -> Report {
 
     let mut rival = Vec::new();
     let candidates = vec![
-        Candidate::new("ours: encode", || {
+        Candidate::new(ENCODE, || {
             black_box(encode());
         }),
-        Candidate::new(REQUEST, || {
+        Candidate::after(record, BODY, || {
+            drain();
             request(encode(), &mut body);
             black_box(&body);
         }),
-        Candidate::new(PROST, || {
+        Candidate::after(record, PROST, || {
+            drain();
             let group = structs();
             rival.clear();
             group.encode(&mut rival).expect("a Vec grows");
             black_box(&rival);
         }),
     ];
-    compare("log", logs, options, candidates, (REQUEST, PROST, 4.0))
+    compare("log", logs, options, candidates, (BODY, PROST, 4.0))
 }
 
 fn build_log(record: RecordRef<'_>, session: &Session, logger: &str) -> Log {

@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! cargo run --release -- [NAME…] [--check] [--json]
+//! cargo run --release -- --count
 //! ```
 //!
 //! Without names all of them run. `--check` uses tiny sizes: it proves that the benchmarks work, its figures mean
-//! nothing. `--json` prints one object per line instead of tables. Exits non-zero when a result is wrong or, without
+//! nothing. `--count` is for bench/python/guard.py, see [`count`]. `--json` prints one object per line instead of tables. Exits non-zero when a result is wrong or, without
 //! `--check`, when a promised ratio is missed.
 
 mod aggregate;
+mod count;
 mod drain;
 mod emit;
 mod encode;
 mod encode_sls;
 mod measure;
+mod records;
 mod ring;
+mod structs;
 
 use std::process::ExitCode;
 
@@ -41,10 +45,16 @@ fn main() -> ExitCode {
         match argument.as_str() {
             "--check" => options.check = true,
             "--json" => options.json = true,
+            "--count" => {
+                count::run();
+                return ExitCode::SUCCESS;
+            }
             name if BENCHMARKS.iter().any(|(known, _)| *known == name) => names.push(argument),
             other => {
                 let known: Vec<_> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
-                eprintln!("unknown argument {other:?}; expected --check, --json or one of {known:?}");
+                eprintln!(
+                    "unknown argument {other:?}; expected --check, --json, --count or one of {known:?}"
+                );
                 return ExitCode::from(2);
             }
         }

@@ -12,15 +12,39 @@ pub struct Options {
     pub json: bool,
 }
 
-/// One way of doing the work: its name, and what does it once.
+/// One way of doing the work: its name, what does it once, and what comes before that, untimed.
 pub struct Candidate<'a> {
-    pub name: &'static str,
-    pub work: Box<dyn FnMut() + 'a>,
+    name: &'static str,
+    prepare: Option<Box<dyn FnMut() + 'a>>,
+    work: Box<dyn FnMut() + 'a>,
 }
 
 impl<'a> Candidate<'a> {
     pub fn new(name: &'static str, work: impl FnMut() + 'a) -> Self {
-        Self { name, work: Box::new(work) }
+        Self { name, prepare: None, work: Box::new(work) }
+    }
+
+    pub fn after(prepare: impl FnMut() + 'a, name: &'static str, work: impl FnMut() + 'a) -> Self {
+        Self { name, prepare: Some(Box::new(prepare)), work: Box::new(work) }
+    }
+
+    /// Nanoseconds that so many calls take.
+    fn time(&mut self, calls: usize) -> u128 {
+        let Some(prepare) = &mut self.prepare else {
+            let started = Instant::now();
+            for _ in 0..calls {
+                (self.work)();
+            }
+            return started.elapsed().as_nanos();
+        };
+        let mut nanos = 0;
+        for _ in 0..calls {
+            prepare();
+            let started = Instant::now();
+            (self.work)();
+            nanos += started.elapsed().as_nanos();
+        }
+        nanos
     }
 }
 
@@ -44,13 +68,10 @@ pub fn compare(
     let mut nanos: Vec<Vec<f64>> = vec![Vec::with_capacity(rounds); candidates.len()];
     for round in 0..=rounds {
         for (candidate, nanos) in candidates.iter_mut().zip(&mut nanos) {
-            let started = Instant::now();
-            for _ in 0..calls {
-                (candidate.work)();
-            }
+            let taken = candidate.time(calls) as f64 / (calls * items) as f64;
             // The first round warms caches and allocators up.
             if round > 0 {
-                nanos.push(started.elapsed().as_nanos() as f64 / (calls * items) as f64);
+                nanos.push(taken);
             }
         }
     }

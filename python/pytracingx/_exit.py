@@ -3,7 +3,7 @@
 Before CPython 3.13 a forked multiprocessing child leaves through ``os._exit`` and runs no atexit
 handlers; it does run multiprocessing's own finalizers. Those are cleared right after the fork, so ours is
 registered by an after-fork hook, which is itself registered as soon as multiprocessing turns out to be in
-use: asked before every fork.
+use: asked before every fork. The children of a celery worker run neither; celery sends a signal in them.
 
 Imports nothing but built-in modules: ``typing`` alone would cost every process 2 MB.
 """
@@ -18,6 +18,7 @@ from ._native import _shutdown_at_exit
 
 _installed = False
 _multiprocessing_hooked = False
+_celery_hooked = False
 
 
 def install() -> None:
@@ -29,7 +30,7 @@ def install() -> None:
     atexit.register(_end)
     _hook_multiprocessing()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_hook_multiprocessing)
+        os.register_at_fork(before=_before_fork)
 
 
 def _end() -> None:
@@ -38,6 +39,11 @@ def _end() -> None:
     if worker is not None:
         # A thread that wakes up in our code after the interpreter's end would crash it.
         worker.join(1.0)
+
+
+def _before_fork() -> None:
+    _hook_multiprocessing()
+    _hook_celery()
 
 
 def _hook_multiprocessing() -> None:
@@ -54,3 +60,17 @@ def _hook_multiprocessing() -> None:
 def _finalize_in_child(_anchor: object) -> None:
     # The lowest priority: after everything else that may still record.
     sys.modules["multiprocessing.util"].Finalize(None, _end, exitpriority=-1000)
+
+
+def _hook_celery() -> None:
+    # As late as can be: receivers are called in the order in which they were connected.
+    global _celery_hooked
+    signals = sys.modules.get("celery.signals")
+    if signals is None or _celery_hooked:
+        return
+    _celery_hooked = True
+    signals.worker_process_shutdown.connect(_end_of_celery_child, weak=False)
+
+
+def _end_of_celery_child(**_: object) -> None:
+    _end()

@@ -56,6 +56,7 @@ __all__ = [
     "_Body",
     "_CredentialRequests",
     "_Observer",
+    "_RequestSteps",
     "__version__",
     "_capture",
     "_captured",
@@ -1329,8 +1330,8 @@ def stats() -> _Stats:
             `abandoned`, collected without having been ended (they are recorded).
         logs: The same of log records: `recorded`, `dropped`.
         measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
-            and `overflowed` into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`,
-            `not_a_number`. `internal`, lost by a bug of ours. `conflicts`, instruments made again with another definition. Of observable instruments:
+            `overflowed` into the series otel.metric.overflow=true, and `internal`, lost by a bug of pytracingx. Not
+            recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
             `late_observations`, collections that did not wait for all of them, and `callback_errors`.
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
         baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
@@ -1681,10 +1682,10 @@ class _MeasurementStats(TypedDict):
     recorded: int
     folded: int
     overflowed: int
+    internal: int
     negative: int
     not_finite: int
     not_a_number: int
-    internal: int
     conflicts: int
     late_observations: int
     callback_errors: int
@@ -2015,6 +2016,57 @@ class _HasValue(Protocol):
     def value(self) -> Any: ...
 
 @final
+class _RequestSteps:
+    """Requests under way, for the thread that runs their scheduler. Private to pytracingx.integrations.
+
+    Args:
+        request: SpanTemplate of a request's span.
+        step: SpanTemplate of the span of a request in a step.
+        column: Attribute of the latter that says how many tokens.
+        keys: Attributes that a request's span gets at its end, beside those of the template.
+    """
+    def __new__(cls, request: SpanTemplate, step: SpanTemplate, column: str, keys: Sequence[str]) -> Self: ...
+    def __len__(self) -> int:
+        """Return len(self)."""
+    def begin(self, name: str, parent: _Context | None, start_time: int) -> bool:
+        """A request has arrived: draws its ids.
+
+        Args:
+            name: The engine's for it, a str.
+            parent: As for start_span(), but None is a trace of its own.
+            start_time: Integer Unix nanoseconds.
+
+        Returns:
+            Whether it is traced: there is a session, and no request of the name.
+        """
+    def record(
+        self, batch: dict[str, int] | list[str], start_time: int, tokens: int | list[int] | None = None, /
+    ) -> int:
+        """A step of these requests, until now. Those that are not known have no span.
+
+        Args:
+            batch: Dict of names to numbers of tokens, or a list of names.
+            start_time: Integer Unix nanoseconds.
+            tokens: With a list: of all, a list of each, or None.
+
+        Returns:
+            How many spans were recorded.
+        """
+    def end(self, name: str, error: bool, /, *values: object) -> bool:
+        """A request has ended: records its span.
+
+        Args:
+            name: As for begin().
+            error: Whether its status is error.
+            values: Of the keys, in their order; None for none.
+
+        Returns:
+            Whether it was known.
+        """
+    def end_all(self) -> None:
+        """Ends all, without attributes but the first key's: the name."""
+
+@final
 class _Observer:
     """What a worker of one session uses."""
     def attend(self) -> None:
@@ -2225,6 +2277,33 @@ class StepRecorder:
         waiting: _Number | None = None,
     ) -> Step:
         """As step()."""
+    def record(
+        self,
+        start_time: int,
+        /,
+        *,
+        batch_size: _Number | None = None,
+        scheduled_tokens: _Number | None = None,
+        kv_cache_usage: _Number | None = None,
+        preemptions: _Number | None = None,
+        prefix_cache_queries: _Number | None = None,
+        prefix_cache_hits: _Number | None = None,
+        waiting: _Number | None = None,
+    ) -> None:
+        """Records a step that is over, in one call: for loops whose steps overlap, or begin and end in different places.
+
+        Args:
+            start_time: Integer Unix nanoseconds (see now()). Anything else is counted and replaced by now.
+            batch_size: As for step().
+            scheduled_tokens: As for step().
+            kv_cache_usage: As for step().
+            preemptions: As for step().
+            prefix_cache_queries: As for step().
+            prefix_cache_hits: As for step().
+            waiting: As for step().
+
+        Lasts until now; a step of the wall clock meanwhile counts. Half of what `with` costs.
+        """
     def idle(self) -> None:
         """Nothing to run: what passes until the next step begins is no gap."""
 

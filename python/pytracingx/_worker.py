@@ -4,7 +4,8 @@ providers of credentials.
 For callbacks two daemon threads. The worker waits for the exporter's questions, records what the callbacks
 gave, and answers. The runner runs them one after the other; one that takes too long is left to itself, with
 its runner, and the worker goes on with another runner. For each provider of credentials one daemon thread
-more.
+more. All are threads of the operating system and wait on its locks, also where gevent or eventlet has
+replaced Python's: a greenlet that waits for the exporter would stop all others.
 
 Imported with the first observable instrument or provider: not every process needs ``threading``.
 """
@@ -12,10 +13,12 @@ Imported with the first observable instrument or provider: not every process nee
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from _queue import Empty, SimpleQueue
+from contextlib import suppress
 from itertools import islice
-from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, time
 
 from ._native import Observation, _credentials, _observer, _runs_callbacks
 from .aliyun import CredentialsError
@@ -33,6 +36,51 @@ if TYPE_CHECKING:
 _CALLBACK_MS = 400
 # More observations of one callback, an endless generator's for instance, are not taken.
 _MAX_OBSERVATIONS = 65_536
+
+
+def _original(name: str) -> Any:
+    """What `_thread` had under this name before gevent or eventlet put its own there."""
+    import _thread
+
+    if gevent := sys.modules.get("gevent.monkey"):
+        return gevent.get_original("_thread", name)
+    if eventlet := sys.modules.get("eventlet.patcher"):
+        return getattr(eventlet.original("_thread"), name)
+    return getattr(_thread, name)
+
+
+class _Thread:
+    """A daemon thread."""
+
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        self._run = run
+        self._name = name
+        self._python: threading.Thread | None = None
+        self._ended: SimpleQueue[None] = SimpleQueue()
+
+    def start(self) -> None:
+        """Raise RuntimeError when there can be no thread any more."""
+        import _thread
+
+        start = _original("start_new_thread")
+        if start is _thread.start_new_thread:
+            self._python = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._python.start()
+        else:
+            start(self._run_and_say, ())
+
+    def _run_and_say(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._ended.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """Once at most."""
+        if self._python is not None:
+            return self._python.join(timeout_s)
+        with suppress(Empty):
+            self._ended.get(timeout=timeout_s)
 
 
 class CallbackOptions:
@@ -128,8 +176,8 @@ class _Runner:
         self.given: SimpleQueue[list[_Observable] | None] = SimpleQueue()
         self.done: SimpleQueue[tuple[list[_Pair], str | None]] = SimpleQueue()
         # Held while one side looks whether the other was there first: a callback that ends at its deadline.
-        self.lock = threading.Lock()
-        threading.Thread(target=self._run, name="pytracingx-callbacks", daemon=True).start()
+        self.lock = _original("allocate_lock")()
+        _Thread(self._run, "pytracingx-callbacks").start()
 
     def _run(self) -> None:
         _runs_callbacks()
@@ -161,7 +209,7 @@ class _Worker:
     def __init__(self, observer: _Observer) -> None:
         self.observer = observer
         self.runner: _Runner | None = None
-        self.thread = threading.Thread(target=self._run, name="pytracingx-worker", daemon=True)
+        self.thread = _Thread(self._run, "pytracingx-worker")
 
     def _run(self) -> None:
         while (question := self.observer.wait()) is not None:
@@ -207,7 +255,7 @@ class _CredentialWorker:
     def __init__(self, provider: Callable[[], Any], requests: _CredentialRequests) -> None:
         self.provider = provider
         self.requests = requests
-        self.thread = threading.Thread(target=self._run, name="pytracingx-credentials", daemon=True)
+        self.thread = _Thread(self._run, "pytracingx-credentials")
 
     def _run(self) -> None:
         _runs_callbacks()
@@ -221,20 +269,29 @@ class _CredentialWorker:
 
 
 def _key(given: Any) -> tuple[str, str, str | None, int | None]:
-    """Raise CredentialsError for what is no key."""
+    """Raise CredentialsError for what is no key, or one that has expired."""
     if not isinstance(given, (tuple, list)):
         names = ("access_key_id", "access_key_secret", "security_token", "expires_unix_seconds")
         given = [getattr(given, name, None) for name in names]
-    ak_id, ak_secret, security_token, expires = (*given, None, None)[:4]
-    texts = (ak_id, ak_secret, security_token or "")
+    ak_id, ak_secret, security_token, expires = (*given, None, None, None, None)[:4]
+    token = security_token or None
     # Checked here, for a text without a value.
-    if len(given) > 4 or not all(
-        isinstance(text, str) and text.isascii() and text.isprintable() for text in texts
+    if (
+        len(given) > 4
+        or not (_is_visible(ak_id) and _is_visible(ak_secret) and (token is None or _is_visible(token)))
+        or not (expires is None or (isinstance(expires, (int, float)) and abs(expires) < 1 << 62))
     ):
         raise CredentialsError(
             "the provider gave no (id, secret, token) or (id, secret, token, expires_unix_seconds)"
         )
-    return ak_id, ak_secret, security_token or None, None if expires is None else int(expires)
+    if expires is not None and expires <= time():
+        raise CredentialsError("the provider gave a key that has expired, by this machine's clock")
+    return ak_id, ak_secret, token, None if expires is None else int(expires)
+
+
+def _is_visible(text: Any) -> bool:
+    """Visible ASCII, and some: what a header can carry."""
+    return isinstance(text, str) and text != "" and all("!" <= character <= "~" for character in text)
 
 
 _lock = threading.RLock()

@@ -22,7 +22,7 @@ pub struct LogRecord {
 impl Thread {
     /// Records a log record with its items, or counts it as lost. Items too large for the lane are handed over without
     /// another copy.
-    #[inline]
+    #[inline(always)]
     pub fn log(&mut self, log: &LogRecord, mut items: Vec<u8>) {
         let now = ticks::now();
         let header = Header {

@@ -14,19 +14,25 @@
 )]
 
 mod attributes;
+mod counted;
 mod current;
 mod log;
 mod measurement;
 #[cfg(shuttle)]
 pub mod model;
+mod parent;
 mod rows;
 mod span;
+mod storage;
 
 pub use attributes::{AttributeList, Constants};
+pub use counted::CountedBatch;
 pub use log::LogRecord;
 pub use measurement::Measurement;
+pub use parent::Parent;
 pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
-pub use span::{LiveSpan, Parent, Start, StatusUpdate};
+pub use span::{LiveSpan, Start, StatusUpdate};
+pub use storage::FirstAttributes;
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
@@ -47,7 +53,7 @@ use crate::stats::{DropReason, RecordingCounters, Starts};
 use crate::sys;
 use crate::tally::{Tallies, Tally};
 use current::{Current, OfSession};
-use span::Storage;
+use storage::Storage;
 
 /// What recording threads of one session share. Immutable but for its counters; built by the session.
 #[derive(Debug)]
@@ -178,7 +184,7 @@ impl Thread {
     }
 
     /// Publishes a record, or counts it as lost. `header.payload_bytes` is filled in.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, header: &mut Header, payload: &[u8]) {
         header.payload_bytes = payload.len() as u32;
         if let Err(error) = self.producer.push(header, payload) {

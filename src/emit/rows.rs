@@ -84,7 +84,7 @@ impl SpanRows {
     /// Adds the row of a parent, unless nobody wants its children.
     #[inline]
     pub fn add(&mut self, thread: &Thread, index: usize, parent: &Parent) {
-        let mask = parent.mask(thread);
+        let mask = parent.mask(&thread.intake);
         if mask == 0 && !thread.intake.console_spans {
             thread.starts.count(false, 1);
             return;

@@ -1,47 +1,20 @@
 //! A span between its start and its end: plain data in its owner's hands (the Python object). One record is written,
 //! at the end. Attribute storage is taken with the first attribute, event, link or long name, from the thread's pool,
 //! and goes back to the ending thread's pool; spans without any never allocate.
+//!
+//! What every span does is `inline(always)`: a span is then made where it stays, in the object or on the stack, and its
+//! record in the lane. Handed on by value it would be copied twice, 120 bytes each.
 
 use std::sync::Arc;
 
 use super::attributes::MAX_BYTES;
-use super::{AttributeList, Constants, Thread};
+use super::storage::{FirstAttributes, Storage};
+use super::{Constants, Parent, Thread};
 use crate::attrs::{self, Items, Link, Text, Value, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
 use crate::stats::DropReason;
 use crate::sys::ticks;
-
-/// What a child inherits.
-#[derive(Debug, Clone)]
-pub struct Parent {
-    /// The trace.
-    pub trace_id: TraceId,
-    /// The parent span.
-    pub span_id: SpanId,
-    /// Its W3C flags.
-    pub trace_flags: u8,
-    /// The sampling decision, and the session that took it. In another session, or with `None`, the flag is asked.
-    pub decision: Option<(u64, u16)>,
-    /// It came from another process.
-    pub is_remote: bool,
-    /// Its tracestate, if any.
-    pub trace_state: Option<Arc<str>>,
-}
-
-impl Parent {
-    /// The sampling decision for its children.
-    #[inline]
-    pub fn mask(&self, thread: &Thread) -> u16 {
-        match self.decision {
-            Some((session, mask)) if session == thread.intake.session => mask,
-            _ => {
-                let sampled = self.trace_flags & FLAG_SAMPLED != 0;
-                thread.intake.sampler.decide(self.trace_id, Some(sampled))
-            }
-        }
-    }
-}
 
 /// What a span starts with.
 #[derive(Debug)]
@@ -97,25 +70,6 @@ pub struct LiveSpan {
     recording: bool,
 }
 
-/// The variable part of a span while it is open.
-#[derive(Debug, Default)]
-pub(super) struct Storage {
-    attributes: AttributeList,
-    /// Event and link items.
-    events_and_links: Vec<u8>,
-    /// When not interned.
-    name: Vec<u8>,
-    status: Vec<u8>,
-    events: u32,
-    links: u32,
-    dropped_attributes: u32,
-    dropped_events: u32,
-    dropped_links: u32,
-}
-
-/// Larger storage is freed rather than pooled.
-const MAX_POOLED_BYTES: usize = 16 * 1024;
-
 impl LiveSpan {
     /// No ids, records nothing.
     pub const NONE: Self = Self {
@@ -136,7 +90,7 @@ impl LiveSpan {
     };
 
     /// Begins a span: draws its ids, asks the sampler (or inherits), reads the clock last.
-    #[inline]
+    #[inline(always)]
     pub fn start(thread: &mut Thread, start: &Start<'_>) -> Self {
         let mut span =
             Self { session: thread.intake.session, scope: start.scope, kind: start.kind, ..Self::NONE };
@@ -150,7 +104,7 @@ impl LiveSpan {
                 span.trace_id = parent.trace_id;
                 span.parent_span_id = parent.span_id;
                 span.trace_state.clone_from(&parent.trace_state);
-                span.mask = parent.mask(thread);
+                span.mask = parent.mask(&thread.intake);
                 if parent.is_remote {
                     span.flags |= flag::PARENT_IS_REMOTE;
                 }
@@ -224,13 +178,20 @@ impl LiveSpan {
         }
     }
 
+    /// Takes the first attributes of a span that has none yet. `None`: it is not recording.
+    #[inline(always)]
+    pub fn first_attributes(&mut self, thread: &mut Thread) -> Option<FirstAttributes<'_>> {
+        let limit = thread.intake.limits.attributes;
+        if self.recording { Some(FirstAttributes::new(self.storage(thread), limit)) } else { None }
+    }
+
     #[inline]
     fn storage(&mut self, thread: &mut Thread) -> &mut Storage {
         self.storage.get_or_insert_with(|| thread.take_storage())
     }
 
     /// Sets an attribute; the last value for a key wins.
-    #[inline]
+    #[inline(always)]
     pub fn set_attribute(&mut self, thread: &mut Thread, key: Text<'_>, value: Value<'_>) {
         if !self.recording {
             return;
@@ -345,16 +306,14 @@ impl LiveSpan {
 
     /// Ends the span: reads the clock first, writes its record. A second call does nothing. Ended under another
     /// session than it began in, it is dropped and counted there.
-    #[inline]
+    #[inline(always)]
     pub fn end(&mut self, thread: &mut Thread, end_unix_nano: Option<u64>) {
         if !self.recording {
             return;
         }
         self.recording = false;
         if self.session != thread.intake.session {
-            self.storage = None;
-            thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1);
-            return;
+            return self.drop_elsewhere(thread);
         }
         let end = match end_unix_nano {
             Some(nanos) => {
@@ -366,13 +325,22 @@ impl LiveSpan {
         let mut header = self.header(kind::SPAN, end);
         match self.storage.take() {
             None if self.trace_state.is_none() => thread.push(&mut header, &[]),
-            storage => {
-                let mut storage = storage.unwrap_or_else(|| thread.take_storage());
-                let items = storage.seal(self.name == StrId::NONE, self.trace_state.as_deref());
-                thread.push(&mut header, items);
-                thread.return_storage(storage);
-            }
+            storage => self.push_with(thread, header, storage),
         }
+    }
+
+    #[inline(never)]
+    fn push_with(&self, thread: &mut Thread, mut header: Header, storage: Option<Box<Storage>>) {
+        let mut storage = storage.unwrap_or_else(|| thread.take_storage());
+        let items = storage.seal(self.name == StrId::NONE, self.trace_state.as_deref());
+        thread.push(&mut header, items);
+        thread.return_storage(storage);
+    }
+
+    #[cold]
+    fn drop_elsewhere(&mut self, thread: &Thread) {
+        self.storage = None;
+        thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1);
     }
 
     /// Ends the span without a session (recording was turned off meanwhile): nothing is written.
@@ -391,7 +359,7 @@ impl LiveSpan {
         thread.push(&mut header, &items);
     }
 
-    #[inline]
+    #[inline(always)]
     fn header(&self, kind: u8, end: u64) -> Header {
         Header {
             kind,
@@ -407,44 +375,5 @@ impl LiveSpan {
             start: self.start,
             end,
         }
-    }
-}
-
-impl Storage {
-    /// Completes the items for the record.
-    #[inline]
-    fn seal(&mut self, name_is_inline: bool, trace_state: Option<&str>) -> &[u8] {
-        let items = self.attributes.items_mut();
-        if !self.events_and_links.is_empty() {
-            items.extend_from_slice(&self.events_and_links);
-        }
-        if name_is_inline {
-            attrs::put_text_item(items, tag::NAME, &self.name);
-        }
-        if let Some(trace_state) = trace_state {
-            attrs::put_text_item(items, tag::TRACE_STATE, trace_state.as_bytes());
-        }
-        if !self.status.is_empty() {
-            attrs::put_text_item(items, tag::STATUS, &self.status);
-        }
-        if self.dropped_attributes | self.dropped_events | self.dropped_links != 0 {
-            attrs::put_dropped(items, self.dropped_attributes, self.dropped_events, self.dropped_links);
-        }
-        items
-    }
-
-    pub(super) fn is_small(&self) -> bool {
-        let texts = self.name.capacity() + self.status.capacity();
-        self.attributes.capacity_bytes() + self.events_and_links.capacity() + texts <= MAX_POOLED_BYTES
-    }
-
-    #[inline]
-    pub(super) fn clear(&mut self) {
-        self.attributes.clear();
-        self.events_and_links.clear();
-        self.name.clear();
-        self.status.clear();
-        (self.events, self.links) = (0, 0);
-        (self.dropped_attributes, self.dropped_events, self.dropped_links) = (0, 0, 0);
     }
 }

@@ -58,6 +58,12 @@ pub const fn varint(value: u64) -> (u128, usize) {
     ((x | more) as u128, len)
 }
 
+/// [`varint`] for what mostly takes one byte: a length.
+#[inline(always)]
+pub const fn mostly_short_varint(value: u64) -> (u128, usize) {
+    if value < 1 << 7 { (value as u128, 1) } else { varint(value) }
+}
+
 #[cold]
 const fn long_varint(value: u64) -> (u128, usize) {
     let (mut bytes, mut len, mut rest) = (0, 0, value);
@@ -123,9 +129,16 @@ pub fn put_varint_field(out: &mut Vec<u8>, tag: u8, value: u64) {
     }
 }
 
-/// Appends a one-byte tag, a length and that many bytes.
+/// Appends a one-byte tag, a length and that many bytes: short ones, which most are, in one window.
 #[inline]
 pub fn put_bytes_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    if bytes.len() <= SHORT_BYTES {
+        let end = out.len() + 2 + bytes.len();
+        let window = window(out);
+        window[..2].copy_from_slice(&[tag, bytes.len() as u8]);
+        copy_short(window, 2, bytes);
+        return out.truncate(end);
+    }
     put_varint_field(out, tag, bytes.len() as u64);
     put_bytes(out, bytes);
 }

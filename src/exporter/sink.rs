@@ -14,6 +14,8 @@
 //! The wait belongs to the sink, not to the batch: while an endpoint is down, a new or a full batch starts nothing,
 //! one request probes it when the wait is over. After [`CIRCUIT_OPENS_AFTER`] failures in a row this is called an
 //! open circuit. Only a flush or a shutdown tries before, once.
+//!
+//! A sink that has something to send and lacks what a request needs, credentials, waits for it without a timer.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +36,8 @@ pub const CIRCUIT_OPENS_AFTER: u32 = 5;
 pub const EXIT_REFUSALS: u32 = 2;
 /// The wait between these two.
 const EXIT_RETRY: Duration = Duration::from_millis(200);
-/// Between looks for what a request needs and is not there: credentials.
-const UNPREPARED_RETRY: Duration = Duration::from_millis(200);
+/// Before a request that could not be put together is tried again.
+const UNSENDABLE_RETRY: Duration = Duration::from_millis(200);
 /// Between questions to a server that does not know a signal: it may learn it when it is configured anew.
 const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(300);
 /// Ended requests that are remembered between collections.
@@ -63,6 +65,8 @@ enum State {
     Sending,
     /// A batch that failed, or none any more. `asked`: the server named the time.
     BackingOff { until: Instant, asked: bool },
+    /// What a request needs is not there: credentials. Whoever brings it wakes the loop. A batch that failed, or none.
+    Unprepared,
 }
 
 /// See the module documentation.
@@ -184,15 +188,19 @@ impl Sink {
                 Some(mut result) => self.settle(&mut result, now),
                 None => return false,
             },
-            State::BackingOff { until, .. } => {
+            State::BackingOff { .. } | State::Unprepared => {
                 if self.attempt.as_ref().is_some_and(|attempt| attempt.give_up <= now.instant) {
                     self.finish(DropReason::RetryTimeout);
                 }
-                if now.instant < until {
+                if matches!(self.state, State::BackingOff { until, .. } if now.instant < until) {
+                    return false;
+                }
+                // Without a batch it is asked for once there is one to take.
+                if self.attempt.is_some() && !self.is_prepared(now) {
                     return false;
                 }
                 self.state = State::Idle;
-                if self.attempt.is_some() && self.is_prepared(now) {
+                if self.attempt.is_some() {
                     self.send(now);
                 }
             }
@@ -201,10 +209,11 @@ impl Sink {
                     return false;
                 }
                 // Nothing is taken, and no deadline begins, before there is what a request needs.
-                if self.is_prepared(now) {
-                    self.take(now, scratch);
-                    self.send(now);
+                if !self.is_prepared(now) {
+                    return false;
                 }
+                self.take(now, scratch);
+                self.send(now);
             }
         }
         true
@@ -225,15 +234,14 @@ impl Sink {
         self.pending.oldest().map(|oldest| after(oldest, self.schedule_delay()))
     }
 
-    /// Otherwise it backs off.
+    /// Otherwise it waits until it is.
     fn is_prepared(&mut self, now: Now) -> bool {
         let prepared = self.settings.dialect.prepare(now.unix_seconds());
-        prepared.map_err(|reason| self.wait_for_what_is_missing(&reason, now)).is_ok()
-    }
-
-    fn wait_for_what_is_missing(&mut self, reason: &str, now: Now) {
-        self.fail(reason);
-        self.state = State::BackingOff { until: after(now.instant, UNPREPARED_RETRY), asked: false };
+        let missing = prepared.map_err(|reason| {
+            self.fail(&reason);
+            self.state = State::Unprepared;
+        });
+        missing.is_ok()
     }
 
     fn take(&mut self, now: Now, scratch: &mut Scratch) {
@@ -254,7 +262,9 @@ impl Sink {
         let request = match attempt.request(&mut self.settings, now) {
             Ok(request) => request,
             Err(reason) => {
-                self.wait_for_what_is_missing(&reason, now);
+                self.fail(&reason);
+                let until = after(now.instant, UNSENDABLE_RETRY);
+                self.state = State::BackingOff { until, asked: false };
                 return;
             }
         };
@@ -445,6 +455,7 @@ impl Sink {
             State::BackingOff { until, .. } => {
                 Some(self.attempt.as_ref().map_or(until, |attempt| attempt.give_up.min(until)))
             }
+            State::Unprepared => self.attempt.as_ref().map(|attempt| attempt.give_up),
             State::Idle if self.has_due(now) => Some(now),
             State::Idle => self.batch_due(),
         };
@@ -465,7 +476,7 @@ impl Sink {
             _ if self.stats.failures_in_a_row >= CIRCUIT_OPENS_AFTER => SinkState::CircuitOpen,
             State::Idle => SinkState::Idle,
             State::Sending => SinkState::Sending,
-            State::BackingOff { .. } => SinkState::BackingOff,
+            State::BackingOff { .. } | State::Unprepared => SinkState::BackingOff,
         };
         &self.stats
     }

@@ -42,11 +42,11 @@ impl Loop {
         self.last_end = 0;
     }
 
-    /// A step begins, of which every `spans`-th has a span. Steps that overlap have no gap.
-    pub fn begin(&mut self, spans: u64) -> Turn {
+    /// A step begins, or began at this monotonic time, of which every `spans`-th has a span. Steps that overlap have no
+    /// gap.
+    pub fn begin(&mut self, spans: u64, started: u64) -> Turn {
         let has_span = spans > 0 && self.begun.is_multiple_of(spans);
         self.begun += 1;
-        let started = ticks::monotonic_nano();
         let gap = if self.last_end == 0 { None } else { started.checked_sub(self.last_end) };
         Turn { started, gap, has_span }
     }

@@ -6,6 +6,7 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyIterator, PyList, PyMapping, PyString, PyTuple};
 
+use super::objects::{digits, lossy};
 use crate::config::check::{self, Choice};
 use crate::config::{BatchConfig, LogFilter, ResourceValue};
 use crate::error::Error;
@@ -17,7 +18,7 @@ impl<'py> FromPyObject<'_, 'py> for Text {
     type Error = PyErr;
 
     fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self(obj.cast::<PyString>()?.to_string_lossy().into_owned()))
+        Ok(Self(lossy(&obj.to_owned().cast_into::<PyString>()?)))
     }
 }
 
@@ -99,12 +100,9 @@ fn resource_value(key: &str, value: &Bound<'_, PyAny>, lists: bool) -> PyResult<
     if let Ok(value) = value.cast::<PyBool>() {
         return Ok(ResourceValue::Bool(value.is_true()));
     }
-    if value.is_instance_of::<PyInt>() {
+    if let Ok(value) = value.cast::<PyInt>() {
         // Beyond 64 bits an int becomes its digits, as everywhere.
-        return match value.extract() {
-            Ok(value) => Ok(ResourceValue::Int(value)),
-            Err(_) => Ok(ResourceValue::Str(value.str()?.to_string_lossy().into_owned())),
-        };
+        return Ok(value.extract().map_or_else(|_| ResourceValue::Str(digits(value)), ResourceValue::Int));
     }
     if value.is_instance_of::<PyFloat>() {
         return Ok(ResourceValue::Double(value.extract()?));

@@ -96,7 +96,7 @@ impl Baggage {
             if value.is_none() {
                 continue;
             }
-            match (key.extract::<Text>(), text(&value)) {
+            match (key.extract::<Text>(), text(&value)?) {
                 (Ok(Text(key)), Some(value)) => self.entries.push(BaggageEntry::new(key, value)),
                 _ => *unusable += 1,
             }
@@ -105,10 +105,15 @@ impl Baggage {
     }
 }
 
-fn text(value: &Bound<'_, PyAny>) -> Option<String> {
+/// `None` for what is not like this.
+fn text(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let is_number = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
-    let value = if is_number { value.str().ok()?.into_any() } else { value.clone() };
-    value.extract::<Text>().ok().map(|text| text.0)
+    let text = match is_number.then(|| value.str()) {
+        Some(Err(error)) => return quiet(value.py(), Err(error)).map(|()| None),
+        Some(Ok(text)) => text.into_any(),
+        None => value.clone(),
+    };
+    Ok(text.extract::<Text>().ok().map(|text| text.0))
 }
 
 fn count_left_out(count: usize) {

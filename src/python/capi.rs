@@ -74,21 +74,6 @@ impl MethodDef {
     }
 }
 
-/// An item of a list, borrowed.
-///
-/// # Safety
-/// Attached; `list` is a list, and `index` in range.
-#[inline(always)]
-pub(super) unsafe fn list_item(list: *mut ffi::PyObject, index: ffi::Py_ssize_t) -> *mut ffi::PyObject {
-    // SAFETY: as promised by the caller.
-    unsafe {
-        #[cfg(not(Py_LIMITED_API))]
-        return ffi::PyList_GET_ITEM(list, index);
-        #[cfg(Py_LIMITED_API)]
-        return ffi::PyList_GetItem(list, index);
-    }
-}
-
 /// `Py_buffer`: one layout since 3.0, in the limited API since 3.11.
 #[repr(C)]
 pub(super) struct Buffer {

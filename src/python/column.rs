@@ -8,10 +8,10 @@ use std::ffi::c_int;
 use pyo3::ffi;
 
 use super::buffer::{Found, Numbers};
-use super::capi;
-use super::convert::simple;
 use super::fastcall::Raised;
+use super::layout;
 use super::objects::{Owned, is_numpy_scalar, swallow, type_has};
+use super::simple::simple;
 use super::small_int::small_int;
 use crate::emit::SpanRows;
 
@@ -172,7 +172,7 @@ impl Sequence {
         // SAFETY: attached; a list or tuple, which does not change while no Python code runs.
         unsafe {
             if self.is_list() {
-                append(|index| capi::list_item(self.0.0, index), self.len(), rows)
+                append(|index| layout::list_item(self.0.0, index), self.len(), rows)
             } else {
                 append(|index| ffi::PyTuple_GetItem(self.0.0, index), self.len(), rows)
             }

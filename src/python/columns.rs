@@ -8,9 +8,10 @@ use pyo3::ffi;
 
 use super::buffer::{Cell, Numbers};
 use super::column::{Column, Sequence};
-use super::convert::{Encoder, GivenName, simple};
+use super::convert::{Encoder, GivenName};
 use super::fastcall::{Raised, given};
 use super::objects::Entries;
+use super::simple::simple;
 use super::time;
 use crate::attrs::{self, Items, Text, Value};
 use crate::emit::{self, SpanRows, Thread, Times};

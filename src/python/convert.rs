@@ -7,9 +7,7 @@
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::c_int;
-use std::ptr;
 
-use arrayvec::ArrayVec;
 use pyo3::ffi;
 
 use super::fastcall::Raised;
@@ -17,100 +15,14 @@ use super::objects::{
     Elements, Entries, MAX_ELEMENTS, encode_lossy, int_text, is_tensor, numpy_scalar, str_of, text_of,
     type_name,
 };
-use super::small_int::small_int;
-use super::strings::{self, Name, name, utf8};
+use super::simple::simple;
+use super::strings::{self, Name};
 use crate::attrs::{self, MAX_DEPTH, Text, Value, tag};
 use crate::emit::Thread;
 
 /// No further elements once a value is this large: it would not fit a request, and one large text can be an element
 /// many times over.
 const MAX_VALUE_BYTES: usize = 64 << 20;
-
-/// A value that converts without running Python code; `None` otherwise. Borrows from the object.
-///
-/// # Safety
-/// Attached; `object` is alive as long as the result is used.
-#[inline]
-pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>> {
-    // SAFETY: as promised by the caller.
-    unsafe { with_simple(object, |value| value) }
-}
-
-/// [`simple`], for what is done with the value at once: each kind has its own copy of `take`, so that no value is put
-/// together in memory only to be read there, in other pieces, which stalls the processor.
-#[inline(always)]
-unsafe fn with_simple<'a, R>(object: *mut ffi::PyObject, take: impl FnOnce(Value<'a>) -> R) -> Option<R> {
-    // SAFETY: attached, alive; each conversion is for the exact type checked before it.
-    unsafe {
-        if ffi::PyUnicode_CheckExact(object) != 0 {
-            return utf8(object).map(|text| take(Value::Str(text)));
-        }
-        if let Some(value) = small_int(object) {
-            return Some(take(Value::Int(value)));
-        }
-        if ffi::PyLong_CheckExact(object) != 0 {
-            let mut overflow: c_int = 0;
-            let value = ffi::PyLong_AsLongLongAndOverflow(object, &mut overflow);
-            return if overflow == 0 { Some(take(Value::Int(value))) } else { None };
-        }
-        if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(take(Value::Double(ffi::PyFloat_AsDouble(object))));
-        }
-        if object == ffi::Py_True() {
-            return Some(take(Value::Bool(true)));
-        }
-        if object == ffi::Py_False() {
-            return Some(take(Value::Bool(false)));
-        }
-        if ffi::PyBytes_CheckExact(object) != 0 {
-            let len = ffi::PyBytes_Size(object) as usize;
-            let bytes = std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), len);
-            return Some(take(Value::Bytes(bytes)));
-        }
-        None
-    }
-}
-
-/// A few attributes of simple types, borrowed from the dict that the caller keeps alive. Filled in place: at 64 bytes an
-/// entry, initialising or moving the array would cost more than the conversions.
-#[derive(Default)]
-pub(super) struct Simple<'a>(ArrayVec<(Name<'a>, Value<'a>), 16>);
-
-impl<'a> Simple<'a> {
-    /// Takes the entries of a dict (`None` values are skipped). False: there are too many, or not all are simple, and
-    /// the dict must take the general way.
-    ///
-    /// # Safety
-    /// Attached; `dict` is a dict, alive and unchanged as long as `self` is used.
-    #[inline]
-    pub(super) unsafe fn fill(&mut self, dict: *mut ffi::PyObject, session: u64) -> bool {
-        // Another thread may change the dict while we read it: such builds take the general way.
-        if cfg!(Py_GIL_DISABLED) {
-            return false;
-        }
-        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-        // SAFETY: a dict; nothing in the loop runs Python code or releases the interpreter, so it does not change. A
-        // conversion that fails may have (raising allocates, and before 3.12 an allocation can run a collection), but
-        // then nothing borrowed is looked at again.
-        unsafe {
-            while ffi::PyDict_Next(dict, &mut position, &mut key, &mut value) != 0 {
-                if value == ffi::Py_None() {
-                    continue;
-                }
-                let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
-                if self.0.is_full() || with_simple(value, |value| self.0.push((key, value))).is_none() {
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    #[inline]
-    pub(super) fn entries(&self) -> &[(Name<'a>, Value<'a>)] {
-        &self.0
-    }
-}
 
 /// Converts any value. Holds what it has encoded so far; inline keys only (`Thread` is not at hand here), which the
 /// span interns when it takes the items over.
@@ -374,6 +286,14 @@ impl<'a> GivenName<'a> {
         match self {
             Self::Known(known) => known.is_empty(),
             Self::Text(text) => text.is_empty(),
+        }
+    }
+
+    /// [`GivenName::resolve`] outside of `emit::with`.
+    pub(super) fn resolve_in(&self, session: u64) -> Text<'_> {
+        match self {
+            Self::Known(known) => known.resolve_in(session),
+            Self::Text(text) => Name::inline(text).resolve_in(session),
         }
     }
 

@@ -149,7 +149,7 @@ unsafe fn remote_ids(value: *mut ffi::PyObject) -> SpanIds {
 ///
 /// # Safety
 /// Attached; `value` is alive or null.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn as_parent(value: *mut ffi::PyObject) -> Option<Parent> {
     if value.is_null() {
         return None;
@@ -159,10 +159,7 @@ pub(super) unsafe fn as_parent(value: *mut ffi::PyObject) -> Option<Parent> {
         if let Some(span) = as_span(value) {
             return parent_of_span(span);
         }
-        if value == ffi::Py_None() {
-            return None;
-        }
-        remote_parent(value)
+        if value == ffi::Py_None() { None } else { remote_parent(value) }
     }
 }
 
@@ -173,6 +170,7 @@ unsafe fn parent_of_span(span: *mut SpanObject) -> Option<Parent> {
     live.trace_id.is_valid().then(|| live.as_parent())
 }
 
+#[inline(never)]
 unsafe fn remote_parent(value: *mut ffi::PyObject) -> Option<Parent> {
     // SAFETY: attached; borrowed for this call.
     unsafe {

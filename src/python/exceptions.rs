@@ -8,7 +8,7 @@ use pyo3::types::{PyList, PyString};
 
 use super::convert::Encoder;
 use super::fastcall::Raised;
-use super::objects::{Owned, text_of};
+use super::objects::{Owned, lossy, text_of};
 use super::span::SpanObject;
 use crate::attrs::{self, Text, Value};
 use crate::emit::{self, AttributeList, StatusUpdate};
@@ -168,7 +168,7 @@ fn stacktrace(exception: &Bound<'_, PyAny>) -> Result<Option<String>, Raised> {
             traceback,
         ))?;
         let text = PyString::new(py, "").call_method1("join", (lines.cast::<PyList>()?,))?;
-        Ok(text.cast::<PyString>()?.to_string_lossy().into_owned())
+        Ok(lossy(text.cast::<PyString>()?))
     };
     match format() {
         Ok(text) => Ok(Some(text)),

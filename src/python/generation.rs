@@ -257,7 +257,7 @@ fn without_room(core: &mut Generation) {
 }
 
 unsafe extern "C" fn tokens(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("tokens", ["count"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("tokens", ["count"]);
     entry(|| {
         // SAFETY: as called; no Python code runs while the generation is borrowed.
         unsafe {
@@ -275,7 +275,7 @@ unsafe extern "C" fn tokens(this: Object, args: Args, count: ffi::Py_ssize_t, na
 const CHUNK: usize = 128;
 
 unsafe extern "C" fn tokens_at(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("tokens_at", ["times"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("tokens_at", ["times"]);
     entry(|| {
         // SAFETY: as called; no Python code runs while the generation is borrowed.
         unsafe {
@@ -316,8 +316,8 @@ unsafe extern "C" fn tokens_at(this: Object, args: Args, count: ffi::Py_ssize_t,
 }
 
 unsafe extern "C" fn stage(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("stage", ["name", "start_time", "end_time", "attributes"], 4, 2);
+    static SIGNATURE: Signature<4, 2, 4> =
+        Signature::new("stage", ["name", "start_time", "end_time", "attributes"]);
     entry(|| {
         // SAFETY: as called; no Python code runs while the generation is borrowed.
         unsafe {

@@ -172,7 +172,7 @@ unsafe extern "C" fn generation(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<13> = Signature::new(
+    static SIGNATURE: Signature<13, 0, 1> = Signature::new(
         "generation",
         [
             "name",
@@ -189,8 +189,6 @@ unsafe extern "C" fn generation(
             "semconv",
             "capture_content",
         ],
-        1,
-        0,
     );
     entry(|| {
         // SAFETY: as called; nothing Python runs inside `emit::with`, and nobody else has the new object.

@@ -98,7 +98,7 @@ pub(super) unsafe extern "C" fn end(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<8> = Signature::new(
+    static SIGNATURE: Signature<8, 0, 1> = Signature::new(
         "end",
         [
             "finish_reason",
@@ -110,8 +110,6 @@ pub(super) unsafe extern "C" fn end(
             "prompt",
             "completion",
         ],
-        1,
-        0,
     );
     entry(|| {
         // SAFETY: as called.

@@ -5,8 +5,9 @@
 
 use pyo3::ffi;
 
-use super::convert::{Encoder, Simple};
+use super::convert::Encoder;
 use super::fastcall::{Raised, given};
+use super::simple::Simple;
 use crate::attrs::{self, Items};
 use crate::emit::{AttributeList, Thread};
 

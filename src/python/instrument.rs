@@ -13,11 +13,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::fastcall::{Raised, Signature, entry, given, none};
-use super::given_attributes::GivenAttributes;
 use super::instrument_add::ALONE;
 use super::instrument_types::is_of_kind;
+use super::instrument_with::record_with;
 use super::instrument_word::Word;
 use super::{current, number};
+
 use crate::emit::{self, Intake, Measurement, SpanIds};
 use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
@@ -209,29 +210,6 @@ unsafe fn note_span(measurement: &mut Measurement, always: bool) {
     }
 }
 
-/// With attributes. Apart, because what they are converted into is large. `value`: see [`Number::to_bits`].
-#[inline(never)]
-unsafe fn record_with(
-    word: Word,
-    (detail, bits): (u8, u64),
-    timed: bool,
-    attributes: Object,
-    session: u64,
-) -> Result<(), Raised> {
-    // SAFETY: attached, not inside `emit::with`.
-    let measurement = unsafe { at_this_point(word, Number::from_bits(detail, bits), timed) };
-    let mut given = GivenAttributes::default();
-    // SAFETY: attached, not inside `emit::with`; alive as long as the call.
-    unsafe { given.fill(attributes, session, MAX_ATTRIBUTES)? };
-    emit::with(session, |thread| {
-        let mut items = thread.take_items();
-        given.put(&mut items, MAX_ATTRIBUTES, thread);
-        thread.measure(&measurement, &items);
-        thread.return_items(items);
-    });
-    Ok(())
-}
-
 #[inline]
 unsafe fn record_any<const KIND: u8>(
     object: *mut InstrumentObject,
@@ -292,8 +270,8 @@ pub(super) unsafe extern "C" fn record<const KIND: u8>(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static ADD: Signature<2> = Signature::new("add", ["value", "attributes"], 2, 1);
-    static RECORD: Signature<2> = Signature::new("record", ["value", "attributes"], 2, 1);
+    static ADD: Signature<2, 1, 2> = Signature::new("add", ["value", "attributes"]);
+    static RECORD: Signature<2, 1, 2> = Signature::new("record", ["value", "attributes"]);
     entry(|| {
         // SAFETY: as called: `count` positional arguments.
         unsafe {
@@ -320,8 +298,8 @@ pub(super) unsafe extern "C" fn record_bound<const KIND: u8>(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static ADD: Signature<1> = Signature::new("add", ["value"], 1, 1);
-    static RECORD: Signature<1> = Signature::new("record", ["value"], 1, 1);
+    static ADD: Signature<1, 1, 1> = Signature::new("add", ["value"]);
+    static RECORD: Signature<1, 1, 1> = Signature::new("record", ["value"]);
     entry(|| {
         // SAFETY: as called: `count` positional arguments.
         unsafe {

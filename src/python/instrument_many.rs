@@ -27,7 +27,7 @@ pub(super) unsafe extern "C" fn record_many(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<2> = Signature::new("record_many", ["values", "attributes"], 2, 1);
+    static SIGNATURE: Signature<2, 1, 2> = Signature::new("record_many", ["values", "attributes"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -44,7 +44,7 @@ pub(super) unsafe extern "C" fn record_many_bound(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("record_many", ["values"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("record_many", ["values"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {

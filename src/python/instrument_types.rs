@@ -332,7 +332,7 @@ unsafe extern "C" fn repr(this: Object) -> Object {
 }
 
 unsafe extern "C" fn bind(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("bind", ["attributes"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("bind", ["attributes"]);
     entry(|| {
         // SAFETY: as called; nothing Python runs while the source is borrowed.
         unsafe {

@@ -187,8 +187,8 @@ pub(super) fn is_initialized() -> bool {
 ///         `abandoned`, collected without having been ended (they are recorded).
 ///     logs: The same of log records: `recorded`, `dropped`.
 ///     measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
-///         and `overflowed` into the series otel.metric.overflow=true. Not recorded: `negative`, `not_finite`,
-///         `not_a_number`. `internal`, lost by a bug of ours. `conflicts`, instruments made again with another definition. Of observable instruments:
+///         `overflowed` into the series otel.metric.overflow=true, and `internal`, lost by a bug of pytracingx. Not
+///         recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
 ///         `late_observations`, collections that did not wait for all of them, and `callback_errors`.
 ///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
 ///     baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
@@ -243,10 +243,10 @@ fn measurements<'py>(py: Python<'py>, stats: &MeasurementStats) -> PyResult<Boun
     out.set_item("recorded", stats.recorded)?;
     out.set_item("folded", stats.folded)?;
     out.set_item("overflowed", stats.overflowed)?;
+    out.set_item("internal", stats.internal)?;
     out.set_item("negative", stats.negative)?;
     out.set_item("not_finite", stats.not_finite)?;
     out.set_item("not_a_number", stats.not_a_number)?;
-    out.set_item("internal", stats.internal)?;
     out.set_item("conflicts", stats.conflicts)?;
     out.set_item("late_observations", stats.late_observations)?;
     out.set_item("callback_errors", stats.callback_errors)?;

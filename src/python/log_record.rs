@@ -13,12 +13,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::convert::{Encoder, simple};
+use super::convert::Encoder;
 use super::exceptions;
 use super::fastcall::{Raised, given};
 use super::given_attributes::GivenAttributes;
+use super::simple::{each_simple, simple};
 use super::strings::{Name, utf8};
-use crate::attrs::{self, Value, tag};
+use crate::attrs::{self, Text, Value, tag};
 use crate::emit::{self, LogRecord, SpanIds, Thread};
 use crate::intern::Scope;
 use crate::record::severity_name;
@@ -114,12 +115,10 @@ impl Body<'_> {
 
     fn put(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Simple(Value::Str(text)) => put_text(out, text),
             Self::Simple(value) => {
-                if let Value::Str(text) | Value::Bytes(text) = value
-                    && text.len() > LARGE_BODY_BYTES
-                {
-                    // An item's word, a tag and a length.
-                    out.reserve_exact(text.len() + 9);
+                if let Value::Bytes(bytes) = value {
+                    reserve_for(out, bytes);
                 }
                 attrs::put_body(out, *value);
             }
@@ -192,14 +191,55 @@ pub(super) unsafe fn plain_text<'a>(message: Object) -> Option<&'a [u8]> {
     unsafe { if ffi::PyUnicode_CheckExact(message) != 0 { utf8(message) } else { None } }
 }
 
-/// Records a message without anything else.
-#[inline]
-pub(super) fn record_text(session: u64, severity_number: u8, scope: u16, span: SpanIds, text: &[u8]) {
-    emit::with(session, |thread| {
-        let mut items = thread.take_items();
-        Body::Simple(Value::Str(text)).put(&mut items);
-        thread.log(&LogRecord { severity_number, scope, span, unix_nano: None }, items);
-    });
+/// Records a message with its attributes, if all are simple. False: it takes the general way.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `attributes` is alive or null.
+#[inline(always)]
+pub(super) unsafe fn record_text(log: &LogRecord, text: &[u8], attributes: Object, session: u64) -> bool {
+    // SAFETY: as promised by the caller. The thread's state is not referenced while attributes are converted, and where all
+    // were simple nothing ran that could have moved it.
+    unsafe {
+        let Some(thread) = emit::thread(session) else { return true };
+        let mut items = (*thread).take_items();
+        if given(attributes) {
+            let mut room = (&*thread).intake.log_limits.attributes;
+            let mut cut = 0;
+            let put = |key: Text<'_>, value: Value<'_>| {
+                if room > 0 {
+                    room -= 1;
+                    attrs::put_attribute(&mut items, key, value);
+                } else {
+                    cut += 1;
+                }
+            };
+            if ffi::PyDict_CheckExact(attributes) == 0 || !each_simple(attributes, session, put) {
+                emit::with(session, |thread| thread.return_items(items));
+                return false;
+            }
+            if cut > 0 {
+                attrs::put_dropped(&mut items, cut, 0, 0);
+            }
+        }
+        put_text(&mut items, text);
+        (*thread).log(log, items);
+    }
+    true
+}
+
+/// The body last: it may be large, and by then what is there is all that comes with it.
+#[inline(always)]
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    reserve_for(out, text);
+    attrs::put_body(out, Value::Str(text));
+}
+
+#[inline(always)]
+fn reserve_for(out: &mut Vec<u8>, body: &[u8]) {
+    if body.len() > LARGE_BODY_BYTES {
+        // An item's word, a tag and a length.
+        out.reserve_exact(body.len() + 9);
+    }
 }
 
 /// How many attributes of a record are kept.

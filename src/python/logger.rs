@@ -16,7 +16,7 @@ use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
 use super::objects::text_of;
 use super::reentry::Entered;
-use super::{current, time};
+use super::{current, log_call, time};
 use crate::emit;
 use crate::intern::Scope;
 use crate::log_routes::NOTHING;
@@ -221,10 +221,10 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    const fn signature(function: &'static str) -> Signature<3> {
-        Signature::new(function, ["message", "attributes", "exc_info"], 1, 1)
+    const fn signature(function: &'static str) -> Signature<3, 1, 1> {
+        Signature::new(function, ["message", "attributes", "exc_info"])
     }
-    static SIGNATURES: [Signature<3>; 6] = [
+    static SIGNATURES: [Signature<3, 1, 1>; 6] = [
         signature("trace"),
         signature("debug"),
         signature("info"),
@@ -246,14 +246,14 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
             if severity_number < route.threshold {
                 return Ok(none());
             }
-            record(session, route, severity_number, [message, attributes, exc_info])
+            log_call::record(session, route, severity_number, [message, attributes, exc_info])
         }
     })
 }
 
 unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("log", ["severity_number", "message", "attributes", "exc_info"], 2, 2);
+    static SIGNATURE: Signature<4, 2, 2> =
+        Signature::new("log", ["severity_number", "message", "attributes", "exc_info"]);
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
@@ -267,58 +267,13 @@ unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names
             if severity_number < route.threshold {
                 return Ok(none());
             }
-            record(session, route, severity_number, [message, attributes, exc_info])
+            log_call::record(session, route, severity_number, [message, attributes, exc_info])
         }
     })
 }
 
-/// # Safety
-/// Attached, not inside `emit::with`; the arguments are alive or null.
-#[inline]
-unsafe fn record(
-    session: u64,
-    route: Route,
-    severity_number: u8,
-    [message, attributes, exc_info]: [Object; 3],
-) -> Result<Object, Raised> {
-    let Some(_entered) = Entered::begin() else {
-        log_record::count_reentrant(session);
-        return Ok(none());
-    };
-    // SAFETY: as promised by the caller.
-    unsafe {
-        let span = current::span_ids();
-        if !given(attributes)
-            && !given(exc_info)
-            && let Some(text) = log_record::plain_text(message)
-        {
-            log_record::record_text(session, severity_number, route.scope, span, text);
-            return Ok(none());
-        }
-        let body = Body::of(message)?;
-        let mut converted = GivenAttributes::default();
-        if given(exc_info) {
-            log_record::fill_with_exception(&mut converted, exc_info, attributes, session)?;
-        } else {
-            log_record::fill(&mut converted, attributes, session)?;
-        }
-        let converted = Converted {
-            severity_number,
-            scope: route.scope,
-            span,
-            unix_nano: None,
-            severity_text: b"",
-            body: &body,
-            fields: &[],
-            attributes: &converted,
-        };
-        converted.record(session);
-    }
-    Ok(none())
-}
-
 unsafe extern "C" fn enabled(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("enabled", ["level"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("enabled", ["level"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -353,11 +308,9 @@ unsafe extern "C" fn emit_log_record(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<7> = Signature::new(
+    static SIGNATURE: Signature<7, 4, 2> = Signature::new(
         "emit_log_record",
         ["name", "message", "severity_number", "severity_text", "attributes", "timestamp", "body"],
-        2,
-        4,
     );
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.

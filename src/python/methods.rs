@@ -15,10 +15,8 @@ use super::given_attributes::GivenAttributes;
 use super::objects::text_of;
 use super::span::{self, SpanObject};
 use super::span_context::SpanContext;
-use super::{activation, exceptions, span_context, time};
-use crate::attrs::{Items, Link};
-use crate::emit::{self, StatusUpdate};
-use crate::limits::SpanLimits;
+use super::{activation, exceptions, span_parts, time};
+use crate::emit::{self, LiveSpan, StatusUpdate};
 use crate::record::StatusCode;
 
 type Object = *mut ffi::PyObject;
@@ -200,18 +198,24 @@ unsafe extern "C" fn async_exit(this: Object, args: Args, count: ffi::Py_ssize_t
     })
 }
 
+/// The span behind a method's object.
+unsafe fn live(this: Object) -> *mut LiveSpan {
+    // SAFETY: the interpreter calls methods with objects of their type.
+    unsafe { &raw mut (*this.cast::<SpanObject>()).live }
+}
+
 unsafe extern "C" fn set_attribute(
     this: Object,
     args: Args,
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<2> = Signature::new("set_attribute", ["key", "value"], 2, 2);
+    static SIGNATURE: Signature<2, 2, 2> = Signature::new("set_attribute", ["key", "value"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
             let [key, value] = SIGNATURE.parse(args, count, names)?;
-            span::set_attribute(this.cast(), key, value)?;
+            span_parts::set_attribute(live(this), key, value)?;
         }
         Ok(none())
     })
@@ -223,13 +227,13 @@ unsafe extern "C" fn set_attributes(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("set_attributes", ["attributes"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("set_attributes", ["attributes"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
             let [attributes] = SIGNATURE.parse(args, count, names)?;
             if given(attributes) {
-                span::set_attributes(this.cast(), attributes)?;
+                span_parts::set_attributes(live(this), attributes)?;
             }
         }
         Ok(none())
@@ -237,7 +241,7 @@ unsafe extern "C" fn set_attributes(
 }
 
 unsafe extern "C" fn set_status(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<2> = Signature::new("set_status", ["code", "description"], 2, 1);
+    static SIGNATURE: Signature<2, 1, 2> = Signature::new("set_status", ["code", "description"]);
     entry(|| {
         // SAFETY: as called; `live` is not referenced while arguments are converted.
         unsafe {
@@ -269,7 +273,7 @@ pub(super) unsafe fn status_code(code: Object) -> Result<StatusCode, Raised> {
 }
 
 unsafe extern "C" fn update_name(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("update_name", ["name"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("update_name", ["name"]);
     entry(|| {
         // SAFETY: as called; `live` is not referenced while arguments are converted.
         unsafe {
@@ -284,7 +288,7 @@ unsafe extern "C" fn update_name(this: Object, args: Args, count: ffi::Py_ssize_
 }
 
 unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<3> = Signature::new("add_event", ["name", "attributes", "timestamp"], 3, 1);
+    static SIGNATURE: Signature<3, 1, 3> = Signature::new("add_event", ["name", "attributes", "timestamp"]);
     entry(|| {
         // SAFETY: as called; `live` is not referenced while arguments are converted.
         unsafe {
@@ -296,7 +300,7 @@ unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t,
             let session = (*span).live.session;
             let name = GivenName::of(name, session)?;
             let time = time::given_unix_nano(timestamp, session)?;
-            let limit = limits(session).attributes_per_event;
+            let limit = span_parts::limits(session).attributes_per_event;
             let mut given = GivenAttributes::default();
             given.fill(attributes, session, limit)?;
             let live = &mut (*span).live;
@@ -312,85 +316,18 @@ unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t,
 }
 
 unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<2> = Signature::new("add_link", ["context", "attributes"], 2, 1);
+    static SIGNATURE: Signature<2, 1, 2> = Signature::new("add_link", ["context", "attributes"]);
     entry(|| {
         // SAFETY: as called; `live` is not referenced while arguments are converted.
         unsafe {
             let [context, attributes] = SIGNATURE.parse(args, count, names)?;
             let span = this.cast::<SpanObject>();
             if (*span).live.is_recording() {
-                link(span, context, attributes)?;
+                span_parts::link(&raw mut (*span).live, context, attributes)?;
             }
         }
         Ok(none())
     })
-}
-
-/// What is kept of a span in this session.
-fn limits(session: u64) -> SpanLimits {
-    emit::with(session, |thread| thread.intake.limits).unwrap_or_default()
-}
-
-/// Adds a link to a `SpanContext` or a `Span`; anything else, and an invalid context, is ignored.
-unsafe fn link(span: *mut SpanObject, context: Object, attributes: Object) -> Result<(), Raised> {
-    // SAFETY: attached, alive; `live` is not referenced while arguments are converted.
-    unsafe {
-        let session = (*span).live.session;
-        let limit = limits(session).attributes_per_link;
-        let mut given = GivenAttributes::default();
-        given.fill(attributes, session, limit)?;
-        let Some(context) = span_context::context_of(context) else {
-            return Ok(());
-        };
-        let live = &mut (*span).live;
-        emit::with(session, |thread| {
-            let mut items = thread.take_items();
-            let dropped = given.put(&mut items, limit, thread);
-            live.add_link(
-                thread,
-                &Link {
-                    trace_id: context.trace_id,
-                    span_id: context.span_id,
-                    flags: context.otlp_flags(),
-                    dropped_attributes: dropped,
-                    trace_state: context.trace_state.as_deref().unwrap_or("").as_bytes(),
-                    attributes: Items::new(&items),
-                },
-            );
-            thread.return_items(items);
-        });
-        Ok(())
-    }
-}
-
-/// Adds the links of `start_span(links=…)`: an iterable of contexts, spans, or (context, attributes) pairs.
-///
-/// # Safety
-/// Attached, not inside `emit::with`; both are alive.
-#[cold]
-pub(super) unsafe fn add_links(span: *mut SpanObject, links: Object) -> Result<(), Raised> {
-    // SAFETY: attached, alive.
-    unsafe {
-        let py = Python::assume_attached();
-        let links = Bound::from_borrowed_ptr(py, links);
-        let Ok(iterator) = links.try_iter() else {
-            return Ok(());
-        };
-        for entry in iterator {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    error.restore(py);
-                    return super::objects::swallow();
-                }
-            };
-            match entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
-                Ok((context, attributes)) => link(span, context.as_ptr(), attributes.as_ptr())?,
-                Err(_) => link(span, entry.as_ptr(), ptr::null_mut())?,
-            }
-        }
-    }
-    Ok(())
 }
 
 unsafe extern "C" fn record_exception(
@@ -399,8 +336,8 @@ unsafe extern "C" fn record_exception(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("record_exception", ["exception", "escaped", "attributes", "timestamp"], 2, 1);
+    static SIGNATURE: Signature<4, 1, 2> =
+        Signature::new("record_exception", ["exception", "escaped", "attributes", "timestamp"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -418,7 +355,7 @@ unsafe extern "C" fn record_exception(
 }
 
 unsafe extern "C" fn end(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("end", ["end_time"], 1, 0);
+    static SIGNATURE: Signature<1, 0, 1> = Signature::new("end", ["end_time"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {

@@ -34,9 +34,12 @@ mod instrument;
 mod instrument_add;
 mod instrument_many;
 mod instrument_types;
+mod instrument_with;
 mod instrument_word;
 mod interpreter;
+mod layout;
 mod lifecycle;
+mod log_call;
 mod log_record;
 mod logger;
 mod meter;
@@ -48,13 +51,18 @@ mod parent_set;
 mod propagation;
 mod record_spans;
 mod reentry;
+mod request_steps;
+mod request_table;
+mod simple;
 mod sinks;
 mod sls_sink;
 mod small_int;
 mod span;
 mod span_calls;
 mod span_context;
+mod span_parts;
 mod span_template;
+mod stdlib_fields;
 mod stdlib_handler;
 mod stdlib_logging;
 mod stdlib_record;
@@ -97,6 +105,8 @@ mod _native {
     use super::parent_set::{ParentSet, parent_set};
     #[pymodule_export]
     use super::propagation::{extract_context, extract_headers, inject_headers};
+    #[pymodule_export]
+    use super::request_steps::RequestSteps;
     #[pymodule_export]
     use super::sinks::{PyMetricSink, PyOtlpLogSink, PyRawOtlp, PyTraceSink};
     #[pymodule_export]

@@ -9,6 +9,7 @@ use pyo3::ffi;
 
 use super::buffer::{Cell, Found, Numbers};
 use super::fastcall::Raised;
+use super::layout;
 use super::objects::{Owned, is_tensor, numpy_scalar, swallow, type_has};
 use super::small_int::small_int;
 use crate::record::Number;
@@ -30,7 +31,7 @@ pub(super) unsafe fn exact(object: Object) -> Option<Number> {
             return Some(int(object));
         }
         if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(Number::Double(ffi::PyFloat_AsDouble(object)));
+            return Some(Number::Double(layout::float(object)));
         }
         let is_true = object == ffi::Py_True();
         (is_true || object == ffi::Py_False()).then(|| Number::Int(i64::from(is_true)))
@@ -87,10 +88,12 @@ unsafe fn general(object: Object) -> Result<Option<Number>, Raised> {
         if is_tensor(object) {
             return Ok(None);
         }
-        if let Some(item) = numpy_scalar(object)?
-            && let Some(known) = exact(item.0).or_else(|| subclass(item.0))
-        {
-            return Ok(Some(known));
+        if let Some(item) = numpy_scalar(object)? {
+            let known = exact(item.0).or_else(|| subclass(item.0));
+            // A long double gives itself. Others are no numbers (complex ones, times, text), whatever `__float__` says.
+            if known.is_some() || ffi::Py_TYPE(item.0) != ffi::Py_TYPE(object) {
+                return Ok(known);
+            }
         }
         let converted = if type_has(object, c"__index__") {
             Owned(ffi::PyNumber_Index(object))

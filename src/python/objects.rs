@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::ptr;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyString};
 
 use super::fastcall::Raised;
 use super::strings::utf8;
@@ -23,6 +25,18 @@ const MAX_STR_BYTES: usize = 4096;
 pub(super) unsafe fn text_of(object: *mut ffi::PyObject) -> Result<Vec<u8>, Raised> {
     // SAFETY: as promised by the caller.
     unsafe { if ffi::PyUnicode_Check(object) != 0 { Ok(encode_lossy(object)) } else { str_of(object) } }
+}
+
+/// A `str`, each lone surrogate replaced by one U+FFFD.
+pub(super) fn lossy(text: &Bound<'_, PyString>) -> String {
+    // SAFETY: a str, attached, alive.
+    String::from_utf8_lossy(&unsafe { encode_lossy(text.as_ptr()) }).into_owned()
+}
+
+/// An int's text, see [`int_text`].
+pub(super) fn digits(int: &Bound<'_, PyInt>) -> String {
+    // SAFETY: an int, attached, alive.
+    String::from_utf8_lossy(&unsafe { int_text(int.as_ptr()) }).into_owned()
 }
 
 /// A `str` as UTF-8, lone surrogates replaced by U+FFFD.
@@ -73,11 +87,12 @@ pub(super) unsafe fn str_of(object: *mut ffi::PyObject) -> Result<Vec<u8>, Raise
     }
 }
 
-/// An int beyond 64 bits in decimal; in hexadecimal where Python refuses (its limit on digits).
+/// An int beyond 64 bits in decimal; in hexadecimal where Python refuses (its limit on digits). Of a subclass the number
+/// that it holds, whatever its `__str__` says.
 pub(super) unsafe fn int_text(object: *mut ffi::PyObject) -> Vec<u8> {
     // SAFETY: attached, an int.
     unsafe {
-        let mut text = Owned(ffi::PyObject_Str(object));
+        let mut text = Owned(ffi::PyNumber_ToBase(object, 10));
         if text.0.is_null() {
             ffi::PyErr_Clear();
             text = Owned(ffi::PyNumber_ToBase(object, 16));

@@ -11,7 +11,7 @@ use pyo3::sync::critical_section::with_critical_section;
 
 use super::fastcall::Raised;
 use super::objects::{Owned, swallow, type_has};
-use super::{capi, current};
+use super::{current, layout};
 use crate::emit::{Parent, SpanRows, Thread};
 
 type Object = *mut ffi::PyObject;
@@ -201,7 +201,7 @@ impl Parents<'_> {
                 Self::List(list) => {
                     let len = ffi::PyList_Size(*list);
                     for index in 0..len {
-                        put_one(rows, thread, index, capi::list_item(*list, index));
+                        put_one(rows, thread, index, layout::list_item(*list, index));
                     }
                     len as usize
                 }

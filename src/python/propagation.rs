@@ -42,6 +42,9 @@ fn propagates(bit: u8) -> bool {
 
 // ---------------------------------------------------------------------------------------------- headers in
 
+/// Entries of a carrier that are looked at; an iterable may be endless.
+const MAX_ENTRIES: usize = 65_536;
+
 /// The values of the headers we know.
 #[derive(Default)]
 struct Headers {
@@ -64,10 +67,15 @@ impl Headers {
             Some(items) => items.call0()?,
             None => carrier.clone(),
         };
-        for entry in entries.try_iter()? {
-            let entry = entry?;
-            let pair = || Some((bytes(&entry.get_item(0).ok()?)?, entry.get_item(1).ok()?));
-            let Some((name, value)) = pair() else { continue };
+        for entry in entries.try_iter()?.take(MAX_ENTRIES) {
+            let (name, value) = match pair(&entry?) {
+                Ok(Some(pair)) => pair,
+                Ok(None) => continue,
+                Err(error) => {
+                    quiet(carrier.py(), Err(error))?;
+                    continue;
+                }
+            };
             let values = match name.to_ascii_lowercase().as_slice() {
                 b"traceparent" => &mut self.traceparent,
                 b"tracestate" => &mut self.tracestate,
@@ -86,6 +94,12 @@ impl Headers {
 /// Swallows an `Exception` out of a carrier; any other `BaseException` (KeyboardInterrupt) is passed on.
 pub(super) fn quiet(py: Python<'_>, result: PyResult<()>) -> PyResult<()> {
     result.or_else(|error| if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) })
+}
+
+/// A header; `None` when its name is neither `str` nor `bytes`.
+fn pair<'py>(entry: &Bound<'py, PyAny>) -> PyResult<Option<(Vec<u8>, Bound<'py, PyAny>)>> {
+    let Some(name) = bytes(&entry.get_item(0)?) else { return Ok(None) };
+    Ok(Some((name, entry.get_item(1)?)))
 }
 
 /// A header name or value.
@@ -192,7 +206,8 @@ fn put(carrier: &Bound<'_, PyAny>, name: &str, value: &str) -> PyResult<()> {
         Err(_) => carrier.set_item(name, value),
         Ok(list) => {
             let first = list.get_item(0).and_then(|pair| pair.get_item(0));
-            if first.is_ok_and(|name| name.is_instance_of::<PyBytes>()) {
+            let holds_bytes = first.map(|name| name.is_instance_of::<PyBytes>());
+            if holds_bytes.or_else(|error| quiet(py, Err(error)).map(|()| false))? {
                 list.append((PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value.as_bytes())))
             } else {
                 list.append((name, value))

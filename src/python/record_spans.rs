@@ -78,8 +78,7 @@ pub(super) unsafe fn record(
         columns::attributes(&mut rows, attributes, constants, count, session)?;
         let wanted = rows.len();
         let recorded = emit::with(session, |thread| {
-            let batch =
-                SpanBatch { name: call.name.resolve(thread), kind: call.kind, scope: call.scope, start, end };
+            let batch = SpanBatch { name: call.name, kind: call.kind, scope: call.scope, start, end };
             let recorded = thread.record_rows(&batch, &mut rows);
             thread.return_rows(rows);
             recorded

@@ -12,6 +12,12 @@ thread_local! {
 pub(super) struct Entered(());
 
 impl Entered {
+    /// Whether this thread is inside.
+    #[inline]
+    pub(super) fn is_inside() -> bool {
+        INSIDE.try_with(Cell::get).unwrap_or(true)
+    }
+
     /// `None`: it is inside already.
     #[inline]
     pub(super) fn begin() -> Option<Self> {

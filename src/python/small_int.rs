@@ -1,5 +1,5 @@
-//! Ints of one digit (below 2^30 on either side of zero), read where they lie: nearly every measurement and count is one,
-//! and asking the interpreter costs a third of what recording it does. Only in builds for one Python version, whose
+//! Ints of one digit (below 2^30 on either side of zero), and times, read where they lie: nearly every measurement and count
+//! is one, and asking the interpreter costs a third of what recording it does. Only in builds for one Python version, whose
 //! layout is known; that it is what the interpreter has is checked at import.
 #![expect(unsafe_code, reason = "reads an int's digit")]
 
@@ -16,15 +16,46 @@ pub(super) unsafe fn small_int(object: *mut ffi::PyObject) -> Option<i64> {
     unsafe { if ffi::PyLong_CheckExact(object) != 0 { layout::value(object) } else { None } }
 }
 
+/// The value of a positive exact `int` of three digits, as the time is in nanoseconds. `None`: ask the interpreter.
+///
+/// # Safety
+/// `object` is alive.
+#[inline(always)]
+pub(super) unsafe fn large_int(object: *mut ffi::PyObject) -> Option<i64> {
+    // SAFETY: alive, and an exact int, as `layout` asks.
+    let [low, middle, high] = unsafe {
+        if ffi::PyLong_CheckExact(object) != 0 { layout::three_digits(object)? } else { return None }
+    };
+    (high < 8).then(|| i64::from(low) | i64::from(middle) << 30 | i64::from(high) << 60)
+}
+
 /// At import: an interpreter that was built otherwise (its digits can have 15 bits) is refused.
 pub(super) fn check(py: Python<'_>) -> PyResult<()> {
-    let values = [0, 1, -1, 7, 256, 257, 40_000, -40_000, (1 << 30) - 1, 1 - (1 << 30), 1 << 30, i64::MIN];
+    let values = [
+        0,
+        1,
+        -1,
+        7,
+        256,
+        257,
+        40_000,
+        -40_000,
+        (1 << 30) - 1,
+        1 - (1 << 30),
+        1 << 30,
+        1 << 60,
+        i64::MAX,
+        i64::MIN,
+    ];
     let differs = |value: i64| -> PyResult<bool> {
         let object = value.into_pyobject(py)?;
         // SAFETY: alive.
         let read = unsafe { small_int(object.as_ptr()) };
         // Of digits with 15 bits the values up to 2^30 would take two.
-        Ok(read.map_or(value.unsigned_abs() < 1 << 30, |read| read != value))
+        // SAFETY: alive.
+        let large = unsafe { large_int(object.as_ptr()) };
+        Ok(read.map_or(value.unsigned_abs() < 1 << 30, |read| read != value)
+            || large.is_some_and(|read| read != value))
     };
     for value in values {
         if differs(value)? {
@@ -49,6 +80,16 @@ mod layout {
     }
 
     #[inline(always)]
+    pub(super) unsafe fn three_digits(object: *mut ffi::PyObject) -> Option<[u32; 3]> {
+        // SAFETY: an int, of the digits that are read; it never changes.
+        unsafe {
+            let int = object.cast::<Int>();
+            let is_positive = (*int).tag & 3 == 0;
+            ((*int).tag >> 3 == 3 && is_positive).then(|| *(&raw const (*int).digit).cast())
+        }
+    }
+
+    #[inline(always)]
     pub(super) unsafe fn value(object: *mut ffi::PyObject) -> Option<i64> {
         // SAFETY: an int, which has at least one digit, that of zero being 0; it never changes.
         unsafe {
@@ -67,6 +108,15 @@ mod layout {
         /// Its size is the number of digits, with the int's sign.
         base: ffi::PyVarObject,
         digit: u32,
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn three_digits(object: *mut ffi::PyObject) -> Option<[u32; 3]> {
+        // SAFETY: an int, of the digits that are read; it never changes.
+        unsafe {
+            let int = object.cast::<Int>();
+            ((*int).base.ob_size == 3).then(|| *(&raw const (*int).digit).cast())
+        }
     }
 
     #[inline(always)]
@@ -89,6 +139,10 @@ mod layout {
     use std::ffi::c_int;
 
     use pyo3::ffi;
+
+    pub(super) unsafe fn three_digits(_object: *mut ffi::PyObject) -> Option<[u32; 3]> {
+        None
+    }
 
     #[inline(always)]
     pub(super) unsafe fn value(object: *mut ffi::PyObject) -> Option<i64> {

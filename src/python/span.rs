@@ -13,9 +13,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::{Encoder, Simple, simple};
-use super::fastcall::Raised;
-use super::objects::{Entries, Owned};
+use super::objects::Owned;
 use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
@@ -101,7 +99,11 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Err(PyErr::fetch(module.py()));
     }
     // SAFETY: just allocated, nobody else has it.
-    unsafe { (*shared).ended = true };
+    unsafe {
+        (&raw mut (*shared).live).write(LiveSpan::NONE);
+        (*shared).ended = true;
+        track(shared);
+    }
     NON_RECORDING.store(shared.cast(), Ordering::Relaxed);
     // SAFETY: a borrowed reference to an object that is never freed.
     module.add("_non_recording", unsafe { Bound::from_borrowed_ptr(module.py(), shared.cast()) })
@@ -111,11 +113,12 @@ fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
     ffi::PyType_Slot { slot, pfunc }
 }
 
-/// A new, tracked object with no ids that records nothing. Null with an exception set when out of memory.
+/// A new object whose `live` the caller writes; then it is the caller's to have it tracked ([`track`]). Null with an
+/// exception set when out of memory.
 ///
 /// # Safety
 /// Attached, not inside `emit::with` (a first allocation may start a collection).
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn allocate() -> *mut SpanObject {
     let span_type = TYPE.load(Ordering::Relaxed);
     // SAFETY: objects in the freelist are dead, untracked instances of exactly this type, so initialising them again
@@ -123,7 +126,7 @@ pub(super) unsafe fn allocate() -> *mut SpanObject {
     unsafe {
         let reused = freelist::pop();
         let span: *mut SpanObject = if reused.is_null() {
-            ffi::PyType_GenericAlloc(span_type, 0).cast()
+            ffi::PyObject_GC_New(span_type)
         } else {
             ffi::PyObject_Init(reused, span_type).cast()
         };
@@ -136,12 +139,18 @@ pub(super) unsafe fn allocate() -> *mut SpanObject {
         (&raw mut (*span).previous_had_ended).write(false);
         (&raw mut (*span).ended).write(false);
         (&raw mut (*span).ended_out_of_order).write(false);
-        (&raw mut (*span).live).write(LiveSpan::NONE);
-        if !reused.is_null() {
-            ffi::PyObject_GC_Track(span.cast());
-        }
         span
     }
+}
+
+/// Shows a new object to the collector.
+///
+/// # Safety
+/// Attached; `span` is whole, and was not tracked before.
+#[inline]
+pub(super) unsafe fn track(span: *mut SpanObject) {
+    // SAFETY: as promised by the caller.
+    unsafe { ffi::PyObject_GC_Track(span.cast()) };
 }
 
 /// Makes a started span current, above `previous` (consumed).
@@ -177,11 +186,7 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
             return;
         }
         (*span).ended = true;
-        let live = &mut (*span).live;
-        if live.is_recording() && emit::with(live.session, |thread| live.end(thread, end_unix_nano)).is_none()
-        {
-            end_elsewhere(&mut (*span).live);
-        }
+        end_live(&mut (*span).live, end_unix_nano);
         if !(*span).token.is_null() {
             deactivate(span);
         }
@@ -189,6 +194,22 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
             // Its traceback may hold a frame that holds the span.
             drop(Owned(std::mem::replace(&mut (*span).exception, ptr::null_mut())));
         }
+    }
+}
+
+/// Writes the record of what has begun, if anybody wants it.
+///
+/// # Safety
+/// Not inside `emit::with`.
+#[inline(always)]
+pub(super) unsafe fn end_live(live: &mut LiveSpan, end_unix_nano: Option<u64>) {
+    if !live.is_recording() {
+        return;
+    }
+    match emit::thread(live.session) {
+        // SAFETY: the only reference until the call's end, which calls nothing that could have another.
+        Some(thread) => live.end(unsafe { &mut *thread }, end_unix_nano),
+        None => end_elsewhere(live),
     }
 }
 
@@ -337,83 +358,5 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             ffi::PyObject_GC_Del(object.cast());
         }
         ffi::Py_DECREF(span_type.cast());
-    }
-}
-
-/// Sets the attributes of a mapping. What is no mapping is counted.
-///
-/// # Safety
-/// Attached, not inside `emit::with`; both are alive.
-#[inline]
-pub(super) unsafe fn set_attributes(
-    span: *mut SpanObject,
-    attributes: *mut ffi::PyObject,
-) -> Result<(), Raised> {
-    // SAFETY: attached, alive; `live` is not referenced while values are converted.
-    unsafe {
-        let session = (*span).live.session;
-        if !(*span).live.is_recording() {
-            return Ok(());
-        }
-        let mut simple = Simple::default();
-        if ffi::PyDict_CheckExact(attributes) != 0 && simple.fill(attributes, session) {
-            let live = &mut (*span).live;
-            emit::with(session, |thread| {
-                for (key, value) in simple.entries() {
-                    live.set_attribute(thread, key.resolve(thread), *value);
-                }
-            });
-            return Ok(());
-        }
-        let Some(entries) = Entries::of(attributes)? else {
-            let live = &mut (*span).live;
-            emit::with(session, |thread| live.drop_attributes(thread, 1));
-            return Ok(());
-        };
-        // One by one: what the limits do not let in is freed at once.
-        for (key, value) in entries.pairs() {
-            set_attribute(span, key, value)?;
-        }
-        Ok(())
-    }
-}
-
-/// Takes over what an encoder converted.
-unsafe fn adopt(span: *mut SpanObject, encoder: &Encoder) {
-    // SAFETY: alive, attached.
-    let live = unsafe { &mut (*span).live };
-    emit::with(live.session, |thread| {
-        live.set_items(thread, encoder.items());
-        live.drop_attributes(thread, encoder.dropped());
-    });
-}
-
-/// Sets one attribute.
-///
-/// # Safety
-/// Attached, not inside `emit::with`; all are alive.
-#[inline]
-pub(super) unsafe fn set_attribute(
-    span: *mut SpanObject,
-    key: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-) -> Result<(), Raised> {
-    // SAFETY: attached, alive; `live` is not referenced while values are converted.
-    unsafe {
-        let session = (*span).live.session;
-        if !(*span).live.is_recording() {
-            return Ok(());
-        }
-        if let (Some(value), Some(key)) = (simple(value), super::strings::name(key, session))
-            && !key.is_empty()
-        {
-            let live = &mut (*span).live;
-            emit::with(session, |thread| live.set_attribute(thread, key.resolve(thread), value));
-            return Ok(());
-        }
-        let mut encoder = Encoder::default();
-        let raised = encoder.attribute(key, value);
-        adopt(span, &encoder);
-        raised
     }
 }

@@ -7,12 +7,13 @@ use std::ptr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::convert::GivenName;
 use super::fastcall::{Raised, given};
 use super::objects::{Owned, text_of};
 use super::span_context::{self, SpanContext};
-use super::{current, methods, span, time};
-use crate::emit::{self, Constants, LiveSpan, Start, StatusUpdate};
+use super::{current, methods, span, span_parts, time, tracer};
+use crate::attrs::Text;
+use crate::emit::{self, Constants, LiveSpan, Parent, Start, StatusUpdate, Thread};
+use crate::ids::{SpanId, TraceId};
 use crate::record::{SpanKind, StatusCode};
 use crate::sys::ticks;
 
@@ -23,7 +24,8 @@ pub(super) struct Call<'a> {
     pub(super) session: u64,
     pub(super) scope: u16,
     pub(super) kind: SpanKind,
-    pub(super) name: GivenName<'a>,
+    /// Interned, where it can be.
+    pub(super) name: Text<'a>,
     /// A template's attributes, in this session.
     pub(super) constants: Option<&'a Constants>,
 }
@@ -46,41 +48,74 @@ pub(super) unsafe fn start(
         let session = call.session;
         let activate = activate.is_null() || activate == ffi::Py_True() || is_true(activate);
         let current = if activate || !given(parent) { current::SPAN.get() } else { Owned(ptr::null_mut()) };
-        let inherited = current::as_parent(if given(parent) { parent } else { current.0 });
         let start_time = time::given_unix_nano(start_time, session)?;
         let object = span::allocate();
         if object.is_null() {
             return Err(Raised);
         }
+        // Nobody else can reach it until it is tracked: its storage may be filled while attributes are converted.
         let owned = Owned(object.cast());
-        let started = emit::with(session, |thread| {
-            let start = Start {
-                name: call.name.resolve(thread),
-                kind: call.kind,
-                scope: call.scope,
-                parent: inherited.as_ref(),
-                start_unix_nano: start_time,
-                ids: None,
-            };
-            (*object).live = LiveSpan::start(thread, &start);
-            if let Some(constants) = call.constants {
-                (*object).live.begin_with(thread, constants);
-            }
-        });
-        if started.is_none() {
+        let inherited = current::as_parent(if given(parent) { parent } else { current.0 });
+        let Some(thread) = emit::thread(session) else {
+            (&raw mut (*object).live).write(LiveSpan::NONE);
             return Ok(span::non_recording());
-        }
+        };
+        (&raw mut (*object).live).write(call.begin(&mut *thread, inherited, start_time, None));
         if given(attributes) {
-            span::set_attributes(object, attributes)?;
+            call.set_attributes(&raw mut (*object).live, attributes)?;
         }
         if given(links) && (*object).live.is_recording() {
-            methods::add_links(object, links)?;
+            span_parts::add_links(&raw mut (*object).live, links)?;
         }
+        span::track(object);
         if activate {
             span::activate(object, current);
         }
         std::mem::forget(owned);
         Ok(object.cast())
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Of a tracer's method.
+    ///
+    /// # Safety
+    /// Attached, not inside `emit::with`; `tracer` is alive and a `Tracer`.
+    #[inline(always)]
+    pub(super) unsafe fn of(tracer: Object, session: u64, kind: SpanKind, name: Text<'a>) -> Self {
+        // SAFETY: as promised by the caller.
+        let scope = unsafe { tracer::scope_index(tracer, session) };
+        Self { session, scope, kind, name, constants: None }
+    }
+
+    #[inline(always)]
+    fn begin(
+        &self,
+        thread: &mut Thread,
+        parent: Option<Parent>,
+        start_unix_nano: Option<u64>,
+        ids: Option<(TraceId, SpanId)>,
+    ) -> LiveSpan {
+        let Self { name, kind, scope, .. } = *self;
+        let start = Start { name, kind, scope, parent: parent.as_ref(), start_unix_nano, ids };
+        let mut live = LiveSpan::start(thread, &start);
+        if let Some(constants) = self.constants {
+            live.begin_with(thread, constants);
+        }
+        live
+    }
+
+    /// # Safety
+    /// As [`span_parts::set_first_attributes`].
+    #[inline(always)]
+    unsafe fn set_attributes(&self, live: *mut LiveSpan, attributes: Object) -> Result<(), Raised> {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            match self.constants {
+                None => span_parts::set_first_attributes(live, attributes),
+                Some(_) => span_parts::set_attributes(live, attributes),
+            }
+        }
     }
 }
 
@@ -102,6 +137,11 @@ pub(super) struct Finished {
     pub(super) span_context: Object,
 }
 
+impl Finished {
+    pub(super) const NOTHING: Self =
+        Self { parent: ptr::null_mut(), links: ptr::null_mut(), status: None, span_context: ptr::null_mut() };
+}
+
 /// Records a finished span: a new reference to its `SpanContext`.
 ///
 /// # Safety
@@ -117,53 +157,45 @@ pub(super) unsafe fn record(
     // SAFETY: as promised by the caller; nothing Python runs while a span's storage or the thread's state is held.
     unsafe {
         let session = call.session;
-        let inherited = if given(more.parent) {
-            current::as_parent(more.parent)
-        } else {
-            current::as_parent(current::SPAN.get().0)
+        let start_time = time::given_unix_nano(start_time, session)?.unwrap_or_else(ticks::unix_nano);
+        let end_time = time::given_unix_nano(end_time, session)?.unwrap_or_else(ticks::unix_nano);
+        let current = if given(more.parent) { Owned(ptr::null_mut()) } else { current::SPAN.get() };
+        let inherited = current::as_parent(if given(more.parent) { more.parent } else { current.0 });
+        let drawn = if given(more.span_context) { span_context::context_of(more.span_context) } else { None };
+        let (inherited, ids) = match &drawn {
+            Some(context) => (Some(context.as_drawn(inherited)), Some((context.trace_id, context.span_id))),
+            None => (inherited, None),
         };
-        let drawn = span_context::context_of(more.span_context);
-        let now = ticks::unix_nano();
-        let start_time = time::given_unix_nano(start_time, session)?.unwrap_or(now);
-        let end_time = time::given_unix_nano(end_time, session)?.unwrap_or(now);
-        let inherited = match &drawn {
-            Some(context) => Some(context.as_drawn(inherited)),
-            None => inherited,
-        };
-        let object = span::allocate();
-        if object.is_null() {
-            return Err(Raised);
-        }
-        let owned = Owned(object.cast());
-        emit::with(session, |thread| {
-            let start = Start {
-                name: call.name.resolve(thread),
-                kind: call.kind,
-                scope: call.scope,
-                parent: inherited.as_ref(),
-                start_unix_nano: Some(start_time),
-                ids: drawn.as_ref().map(|context| (context.trace_id, context.span_id)),
-            };
-            (*object).live = LiveSpan::start(thread, &start);
-            if let Some(constants) = call.constants {
-                (*object).live.begin_with(thread, constants);
-            }
-        });
+        let Some(thread) = emit::thread(session) else { return not_recorded(more.span_context) };
+        let mut live = call.begin(&mut *thread, inherited, Some(start_time), ids);
+        let given = if live.is_recording() { give(&mut live, call, attributes, more) } else { Ok(()) };
+        span::end_live(&mut live, Some(end_time));
+        given?;
+        Ok(SpanContext::of(&live).into_object(Python::assume_attached())?)
+    }
+}
+
+/// Everything a finished span is given beside its times.
+#[inline(always)]
+unsafe fn give(
+    live: *mut LiveSpan,
+    call: &Call<'_>,
+    attributes: Object,
+    more: &Finished,
+) -> Result<(), Raised> {
+    // SAFETY: attached, not inside `emit::with`; the span is on the stack of the call under way.
+    unsafe {
         if given(attributes) {
-            span::set_attributes(object, attributes)?;
+            call.set_attributes(live, attributes)?;
         }
-        if given(more.links) && (*object).live.is_recording() {
-            methods::add_links(object, more.links)?;
+        if given(more.links) {
+            span_parts::add_links(live, more.links)?;
         }
         if let Some((code, description)) = &more.status {
-            let live = &mut (*object).live;
             let update = StatusUpdate { code: *code, description };
-            emit::with(session, |thread| live.set_status(thread, update));
+            emit::with(call.session, |thread| (*live).set_status(thread, update));
         }
-        span::end(object, Some(end_time));
-        let context = SpanContext::of(&(*object).live);
-        drop(owned);
-        Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
+        Ok(())
     }
 }
 
@@ -175,9 +207,11 @@ pub(super) unsafe fn record(
 pub(super) unsafe fn not_recorded(span_context: Object) -> Result<Object, Raised> {
     // SAFETY: as promised by the caller.
     unsafe {
-        let given = span_context::context_of(span_context);
-        let context = given.unwrap_or_else(|| SpanContext::INVALID.clone());
-        Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
+        let py = Python::assume_attached();
+        match span_context::context_of(span_context) {
+            Some(context) => Ok(Py::new(py, context)?.into_ptr()),
+            None => Ok(SpanContext::invalid(py)?.into_ptr()),
+        }
     }
 }
 

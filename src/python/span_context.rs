@@ -2,11 +2,14 @@
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use super::activation::ExtractedContext;
 use super::arguments::Text;
@@ -55,6 +58,40 @@ impl SpanContext {
         parent_is_remote: false,
     };
 
+    /// The one without ids, which all calls that record nothing share.
+    pub(super) fn invalid(py: Python<'_>) -> PyResult<Py<Self>> {
+        static SHARED: PyOnceLock<Py<SpanContext>> = PyOnceLock::new();
+        SHARED.get_or_try_init(py, || Py::new(py, Self::INVALID.clone())).map(|shared| shared.clone_ref(py))
+    }
+
+    /// A new reference to a context whose caller mostly lets go of it at once, as that of `record_span`. The object is kept,
+    /// and is the next one's if nobody else has it then: making and freeing one would be half of what recording a span costs.
+    pub(super) fn into_object(self, py: Python<'_>) -> PyResult<*mut ffi::PyObject> {
+        /// Relaxed: changed and looked at under the interpreter's lock only.
+        static SPARE: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
+        if cfg!(Py_GIL_DISABLED) {
+            return Ok(Py::new(py, self)?.into_ptr());
+        }
+        // Relaxed: see `SPARE`.
+        let spare = SPARE.load(Ordering::Relaxed);
+        // SAFETY: attached; null, or a `SpanContext` that `SPARE` has a reference to. If that is the only one nobody looks at
+        // it now. The place of its value is not taken from a reference to it, which would forbid writing there.
+        unsafe {
+            if !spare.is_null() && ffi::Py_REFCNT(spare) == 1 {
+                let value =
+                    Borrowed::from_ptr(py, spare).cast_unchecked::<Self>().get() as *const Self as usize;
+                *spare.byte_add(value - spare as usize).cast::<Self>() = self;
+                ffi::Py_INCREF(spare);
+                return Ok(spare);
+            }
+        }
+        let object = Py::new(py, self)?;
+        let before = SPARE.swap(object.clone_ref(py).into_ptr(), Ordering::Relaxed);
+        // SAFETY: attached; the reference was the static's.
+        drop(unsafe { Bound::from_owned_ptr_or_opt(py, before) });
+        Ok(object.into_ptr())
+    }
+
     /// Of a span of this process.
     pub(super) fn of(live: &LiveSpan) -> Self {
         Self {
@@ -71,7 +108,7 @@ impl SpanContext {
     pub(super) fn drawn(thread: &mut Thread, parent: Option<&Parent>) -> Self {
         let trace_id = parent.map_or_else(|| thread.ids.trace_id(), |parent| parent.trace_id);
         let mask = match parent {
-            Some(parent) => parent.mask(thread),
+            Some(parent) => parent.mask(&thread.intake),
             None => thread.intake.sampler.decide(trace_id, None),
         };
         let random = parent.map_or(FLAG_RANDOM, |parent| parent.trace_flags & FLAG_RANDOM);

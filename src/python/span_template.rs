@@ -14,11 +14,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::{FastCall, MethodDef};
-use super::convert::{Encoder, GivenName};
+use super::convert::Encoder;
 use super::fastcall::{Raised, Signature, entry, from_tuple_and_dict, given};
 use super::objects::{Owned, encode_lossy, type_name};
 use super::span_calls::{self, Call, Finished};
-use super::strings::Name;
 use super::{record_spans, span, tracer};
 use crate::attrs::{Items, Text};
 use crate::emit::{self, Constants};
@@ -36,7 +35,7 @@ struct TemplateObject {
     source: *mut Source,
 }
 
-struct Source {
+pub(super) struct Source {
     /// A `Tracer`: whose scope the spans have.
     tracer: Owned,
     name: Vec<u8>,
@@ -177,8 +176,8 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 unsafe extern "C" fn new(_type: *mut ffi::PyTypeObject, args: Object, keywords: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("SpanTemplate", ["name", "kind", "attributes", "tracer"], 3, 1);
+    static SIGNATURE: Signature<4, 1, 3> =
+        Signature::new("SpanTemplate", ["name", "kind", "attributes", "tracer"]);
     entry(|| {
         // SAFETY: as called; the fields are written before anybody else sees the object.
         unsafe {
@@ -266,7 +265,7 @@ unsafe extern "C" fn repr(this: Object) -> Object {
 impl Source {
     /// What a span of it begins with in the session.
     #[inline]
-    fn call(&self, session: u64) -> Option<Call<'_>> {
+    pub(super) fn call(&self, session: u64) -> Option<Call<'_>> {
         // Acquire: pairs with the update in `learn`.
         let known = self.known.load(Ordering::Acquire);
         // SAFETY: null, or from `Box::into_raw` and freed with the template only.
@@ -280,7 +279,7 @@ impl Source {
             // SAFETY: attached; a tracer that we own a reference to.
             scope: unsafe { tracer::scope_index(self.tracer.0, session) },
             kind: self.kind,
-            name: GivenName::Known(Name::resolved(name)),
+            name,
             constants: Some(&known.constants),
         })
     }
@@ -314,9 +313,18 @@ unsafe fn source<'a>(this: Object) -> &'a Source {
     unsafe { &*(*this.cast::<TemplateObject>()).source }
 }
 
+/// What a `SpanTemplate` is made from; `None` for anything else.
+///
+/// # Safety
+/// Attached; `object` is alive for as long as the result is used.
+pub(super) unsafe fn template<'a>(object: Object) -> Option<&'a Source> {
+    // SAFETY: as promised by the caller; nobody can derive from the type.
+    unsafe { (ffi::Py_TYPE(object) == TYPE.load(Ordering::Relaxed)).then(|| source(object)) }
+}
+
 unsafe extern "C" fn call(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<5> =
-        Signature::new("SpanTemplate", ["attributes", "parent", "links", "start_time", "activate"], 1, 0);
+    static SIGNATURE: Signature<5, 0, 1> =
+        Signature::new("SpanTemplate", ["attributes", "parent", "links", "start_time", "activate"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {
@@ -348,11 +356,9 @@ unsafe extern "C" fn call_by_tuple(this: Object, args: Object, keywords: Object)
 }
 
 unsafe extern "C" fn record(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<7> = Signature::new(
+    static SIGNATURE: Signature<7, 2, 3> = Signature::new(
         "record",
         ["start_time", "end_time", "attributes", "parent", "links", "status", "span_context"],
-        3,
-        2,
     );
     entry(|| {
         // SAFETY: as called.
@@ -374,8 +380,8 @@ unsafe extern "C" fn record(this: Object, args: Args, count: ffi::Py_ssize_t, na
 }
 
 unsafe extern "C" fn record_rows(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("record_spans", ["parents", "start_time", "end_time", "attributes"], 4, 3);
+    static SIGNATURE: Signature<4, 3, 4> =
+        Signature::new("record_spans", ["parents", "start_time", "end_time", "attributes"]);
     entry(|| {
         // SAFETY: as called.
         unsafe {

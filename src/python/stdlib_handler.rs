@@ -36,7 +36,7 @@ Args:
 
 /// `SLSLoggingHandler.handle`: the plain case here, anything else by the method that it replaces.
 unsafe extern "C" fn handle(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<1> = Signature::new("handle", ["record"], 1, 1);
+    static SIGNATURE: Signature<1, 1, 1> = Signature::new("handle", ["record"]);
     entry(|| {
         // SAFETY: as called; the object is a handler (the descriptor has checked), arguments are borrowed.
         unsafe {

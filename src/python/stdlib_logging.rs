@@ -5,7 +5,6 @@
 
 use std::ptr;
 
-use arrayvec::ArrayVec;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -13,17 +12,18 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::capi::MethodDef;
-use super::convert::simple;
 use super::fastcall::{Raised, Signature, entry, none};
 use super::given_attributes::GivenAttributes;
 use super::log_record::{self, Body, Converted, Route};
-use super::objects::{Owned, is_numpy_scalar, swallow};
+use super::objects::{Owned, encode_lossy, is_numpy_scalar, swallow};
 use super::reentry::Entered;
-use super::stdlib_record::{FIELDS, Scan, key, standard_key, text};
+use super::simple::simple;
+use super::stdlib_fields::{Fields, created, fill_fields, is_text, level_name, odd_texts, span_ids};
+use super::stdlib_record::{Scan, is_taken, key, standard_key, text};
 use super::strings::name;
 use super::{current, exceptions, stdlib_record};
-use crate::emit::{self, AttributeList, SpanIds};
-use crate::ids::{FLAG_SAMPLED, SpanId, TraceId};
+use crate::emit::{self, AttributeList};
+use crate::ids::FLAG_SAMPLED;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -85,7 +85,7 @@ unsafe extern "C" fn emit_stdlib(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"], 3, 3);
+    static SIGNATURE: Signature<3, 3, 3> = Signature::new("_emit_stdlib", ["handler", "record", "plain"]);
     entry(|| {
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
@@ -140,8 +140,14 @@ unsafe fn convert(
             log_record::count_reentrant(session);
             return Ok(());
         };
-        let is_plain = plain && scan.is_plain_text();
+        if plain && scan.is_plain_text() && record_plain(&scan, severity_number, is_standard, route, session)
+        {
+            return Ok(());
+        }
+        // What was found above may be gone: reading a text that is no UTF-8 allocates, which may run a collection.
+        let scan = Scan::of(dict.as_ptr());
         let _held = scan.hold();
+        let is_plain = plain && scan.is_plain_text();
         let span = span_ids(&scan);
         let mut attributes = GivenAttributes::default();
         let (mut extras_of_user, mut formatted, mut failure) = (Owned(ptr::null_mut()), None, None);
@@ -152,7 +158,7 @@ unsafe fn convert(
             exception_description = exception(&scan, dict)?;
         }
         let body = Body::of(formatted.as_ref().map_or(scan.get(key::MSG), Bound::as_ptr))?;
-        if scan.has_extras {
+        if !scan.extras.is_empty() {
             extras_of_user = extras(dict, exception_description.is_some())?;
         }
         match exception_description {
@@ -162,16 +168,9 @@ unsafe fn convert(
                 attributes.fill_over(described, extras_of_user.0, limit)?;
             }
         }
-        let mut fields = ArrayVec::<_, { FIELDS.len() }>::new();
-        for (field, from) in stdlib_record::fields() {
-            let value = scan.get(from);
-            if !value.is_null()
-                && let Some(value) = simple(value)
-                && let Some(name) = name(field, session)
-            {
-                fields.push((name, value));
-            }
-        }
+        let odd_texts = odd_texts(&scan);
+        let mut fields = Fields::new();
+        fill_fields(&mut fields, &scan, Some(&odd_texts), session);
         let converted = Converted {
             severity_number,
             scope: route.scope,
@@ -187,17 +186,61 @@ unsafe fn convert(
     }
 }
 
+/// Records what needs no Python code, no copy of the extras and no reference to anything: a message as it is, and at most
+/// [`MAX_EXTRAS`] extras of simple types. False: it is not like that.
+#[inline]
+unsafe fn record_plain(
+    scan: &Scan,
+    severity_number: u8,
+    is_standard: bool,
+    route: Route,
+    session: u64,
+) -> bool {
+    if scan.has_more_extras {
+        return false;
+    }
+    // SAFETY: attached, with the dict's entries alive: nothing here runs Python code before what was read is recorded.
+    unsafe {
+        let Some(body) = simple(scan.get(key::MSG)) else { return false };
+        let mut fields = Fields::new();
+        if !fill_fields(&mut fields, scan, None, session) {
+            return false;
+        }
+        for (key, value) in &scan.extras {
+            let key_text = text(*key);
+            if is_taken(key_text, false) {
+                continue;
+            }
+            let (Some(name), Some(value)) = (name(*key, session), simple(*value)) else { return false };
+            if key_text.is_empty() {
+                return false;
+            }
+            fields.push((name, value));
+        }
+        let converted = Converted {
+            severity_number,
+            scope: route.scope,
+            span: span_ids(scan),
+            unix_nano: created(scan),
+            severity_text: if is_standard { b"" } else { level_name(scan) },
+            body: &Body::Simple(body),
+            fields: &fields,
+            attributes: &GivenAttributes::default(),
+        };
+        converted.record(session);
+    }
+    true
+}
+
 /// The route of the logger of that name.
 unsafe fn route(name: Object, session: u64) -> Option<Route> {
     // SAFETY: attached, alive or null.
-    Route::of_name(unsafe { text(name) }, session)
-}
-
-/// What the application calls a level of its own; empty when it has no name for it.
-unsafe fn level_name(scan: &Scan) -> &[u8] {
-    // SAFETY: attached; held as long as the result is used.
-    let name = unsafe { text(scan.get(key::LEVELNAME)) };
-    if name.starts_with(b"Level ") { b"" } else { name }
+    unsafe {
+        match text(name) {
+            [] if is_text(name) => Route::of_name(&encode_lossy(name), session),
+            text => Route::of_name(text, session),
+        }
+    }
 }
 
 /// An int; of anything else nothing.
@@ -294,13 +337,7 @@ unsafe fn extras(dict: &Bound<'_, PyDict>, has_exception: bool) -> Result<Owned,
                 continue;
             }
             let (key, value) = (Owned::new(key), Owned::new(value));
-            let is_taken = |text: &[u8]| {
-                FIELDS.iter().any(|(name, _)| name.as_bytes() == text)
-                    || has_exception
-                        && [&b"exception.type"[..], b"exception.message", b"exception.stacktrace"]
-                            .contains(&text)
-            };
-            if !is_taken(text(key.0))
+            if !is_taken(text(key.0), has_exception)
                 && is_attribute_value(value.0)
                 && ffi::PyDict_SetItem(extras.0, key.0, value.0) != 0
             {
@@ -324,35 +361,4 @@ unsafe fn is_attribute_value(object: Object) -> bool {
             || ffi::PyDict_Check(object) != 0
             || is_numpy_scalar(object)
     }
-}
-
-/// The span that the record names (a `TraceContextFilter` has put it there, on the thread that logged), else the
-/// current one.
-unsafe fn span_ids(scan: &Scan) -> SpanIds {
-    // SAFETY: attached; held, or null.
-    unsafe {
-        let trace_id = scan.get(key::TRACE_ID);
-        if !trace_id.is_null()
-            && let Some(trace_id) = TraceId::from_hex(text(trace_id))
-            && let Some(span_id) = SpanId::from_hex(text(scan.get(key::SPAN_ID)))
-        {
-            let flags = if scan.get(key::SAMPLED) == ffi::Py_True() { FLAG_SAMPLED } else { 0 };
-            return SpanIds { trace_id, span_id, flags };
-        }
-        current::span_ids()
-    }
-}
-
-/// When the record was made.
-unsafe fn created(scan: &Scan) -> Option<u64> {
-    // SAFETY: attached; held, or null.
-    let seconds = unsafe {
-        let created = scan.get(key::CREATED);
-        if created.is_null() || ffi::PyFloat_Check(created) == 0 {
-            return None;
-        }
-        ffi::PyFloat_AsDouble(created)
-    };
-    // From 1973 on; later than 64 bits of nanoseconds go is no time either.
-    (1e8..1.8e10).contains(&seconds).then_some((seconds * 1e9) as u64)
 }

@@ -5,6 +5,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use arrayvec::ArrayVec;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -67,6 +68,9 @@ pub(super) mod key {
     pub(in crate::python) const SAMPLED: usize = 25;
 }
 
+/// Other entries that a [`Scan`] remembers.
+pub(super) const MAX_EXTRAS: usize = 16;
+
 /// Our attributes of a record, and where in it they come from.
 pub(super) const FIELDS: [(&str, usize); 7] = [
     ("logger.name", key::NAME),
@@ -106,8 +110,10 @@ pub(super) fn fields() -> impl Iterator<Item = (Object, usize)> {
 pub(super) struct Scan {
     /// By [`KEYS`]; null where missing or `None`.
     pub(super) values: [Object; KEYS.len()],
-    /// There are other entries too.
-    pub(super) has_extras: bool,
+    /// Other entries, but for those that are `None`.
+    pub(super) extras: ArrayVec<(Object, Object), MAX_EXTRAS>,
+    /// There are more of them.
+    pub(super) has_more_extras: bool,
 }
 
 impl Scan {
@@ -115,20 +121,21 @@ impl Scan {
     /// Attached; `dict` is a dict that only this thread changes. What is found is borrowed from it.
     #[inline]
     pub(super) unsafe fn of(dict: Object) -> Self {
-        let mut scan = Self { values: [ptr::null_mut(); KEYS.len()], has_extras: false };
+        let mut scan =
+            Self { values: [ptr::null_mut(); KEYS.len()], extras: ArrayVec::new(), has_more_extras: false };
         let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
         // Entries mostly come in the order of KEYS.
         let mut expected = 0;
         // SAFETY: a dict; nothing in the loop runs Python code.
         unsafe {
             while ffi::PyDict_Next(dict, &mut position, &mut key, &mut value) != 0 {
-                let Some(index) = standard_key(key, expected) else {
-                    scan.has_extras = true;
-                    continue;
-                };
-                expected = index + 1;
-                if value != ffi::Py_None() {
-                    scan.values[index] = value;
+                if let Some(index) = standard_key(key, expected) {
+                    expected = index + 1;
+                    if value != ffi::Py_None() {
+                        scan.values[index] = value;
+                    }
+                } else if value != ffi::Py_None() && scan.extras.try_push((key, value)).is_err() {
+                    scan.has_more_extras = true;
                 }
             }
         }
@@ -186,24 +193,59 @@ impl Scan {
     }
 }
 
-/// The place in [`KEYS`], by identity (names in byte code are interned), then by text.
+/// The place in [`KEYS`]: of the key that is expected by identity (names in byte code are interned), else by text.
 #[inline]
 pub(super) unsafe fn standard_key(object: Object, expected: usize) -> Option<usize> {
-    let is = |index: usize| KEY_OBJECTS[index].load(Ordering::Relaxed) == object;
-    if expected < KEYS.len() && is(expected) {
+    if expected < KEYS.len() && KEY_OBJECTS[expected].load(Ordering::Relaxed) == object {
         return Some(expected);
     }
     // SAFETY: attached, alive.
-    (0..KEYS.len()).find(|index| is(*index)).or_else(|| unsafe { standard_text(object) })
+    let text = unsafe { text(object) };
+    if FINGERPRINTS & fingerprint(text) == 0 {
+        return None;
+    }
+    KEYS.iter().position(|key| key.as_bytes() == text)
 }
 
-unsafe fn standard_text(object: Object) -> Option<usize> {
-    // SAFETY: attached, alive.
-    unsafe {
-        let text = if ffi::PyUnicode_CheckExact(object) != 0 { utf8(object)? } else { return None };
-        KEYS.iter().position(|key| key.as_bytes() == text)
+/// Whether an extra of that name would hide an attribute of ours.
+#[inline]
+pub(super) fn is_taken(name: &[u8], has_exception: bool) -> bool {
+    FINGERPRINTS & fingerprint(name) != 0
+        && (FIELDS.iter().any(|(field, _)| field.as_bytes() == name)
+            || has_exception && EXCEPTION.iter().any(|attribute| attribute.as_bytes() == name))
+}
+
+/// What describes an exception.
+const EXCEPTION: [&str; 3] = ["exception.type", "exception.message", "exception.stacktrace"];
+
+/// One bit of 128, the same for equal names.
+#[inline]
+const fn fingerprint(name: &[u8]) -> u128 {
+    match name {
+        [] => 0,
+        [first, ..] => 1 << ((*first as usize + 5 * name[name.len() - 1] as usize + 11 * name.len()) % 128),
     }
 }
+
+/// Those of every name that means something here: most extras' names need no comparison.
+const FINGERPRINTS: u128 = {
+    let (mut all, mut index) = (0, 0);
+    while index < KEYS.len() {
+        all |= fingerprint(KEYS[index].as_bytes());
+        index += 1;
+    }
+    index = 0;
+    while index < FIELDS.len() {
+        all |= fingerprint(FIELDS[index].0.as_bytes());
+        index += 1;
+    }
+    index = 0;
+    while index < EXCEPTION.len() {
+        all |= fingerprint(EXCEPTION[index].as_bytes());
+        index += 1;
+    }
+    all
+};
 
 /// An exact `str`; of anything else nothing.
 pub(super) unsafe fn text<'a>(object: Object) -> &'a [u8] {

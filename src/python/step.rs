@@ -18,11 +18,12 @@ use super::generation_begin::scope_index;
 use super::instrument::{HISTOGRAM, is_allowed, refuse};
 use super::objects::{Owned, text_of};
 use super::step_recorder::RecorderObject;
-use super::{exceptions, number};
+use super::{exceptions, number, time};
 use crate::emit::{self, Start};
 use crate::generation::step::{FIELDS, Fields, Step};
 use crate::record::SpanKind;
 use crate::stats::DropReason;
+use crate::sys::ticks;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -146,6 +147,50 @@ pub(super) unsafe fn new(recorder: Object, arguments: [Object; FIELDS.len()]) ->
     }
 }
 
+/// A step of a recorder that began at `start_time` and ends now.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `recorder` and `start_time` are alive, the arguments are null or alive.
+pub(super) unsafe fn record(
+    recorder: Object,
+    start_time: Object,
+    arguments: [Object; FIELDS.len()],
+) -> Result<(), Raised> {
+    let session = emit::session();
+    if session == 0 {
+        return Ok(());
+    }
+    // SAFETY: as promised by the caller; no Python code runs while the recorder is borrowed.
+    unsafe {
+        let mut step = Step::NONE;
+        read(&mut step.fields, arguments)?;
+        let given = time::given_unix_nano(start_time, session)?;
+        let name = GivenName::of((*recorder.cast::<RecorderObject>()).name, session)?;
+        let scope = scope_index(session);
+        exclusively(recorder, |recorder: &mut RecorderObject| {
+            emit::with(session, |thread| {
+                let now = ticks::unix_nano();
+                let began = given.unwrap_or(now);
+                let started = ticks::monotonic_nano().saturating_sub(now.saturating_sub(began));
+                let (turn, series) = recorder.state.begin(thread, started);
+                let start = Start {
+                    name: name.resolve(thread),
+                    kind: SpanKind::Internal,
+                    scope,
+                    parent: None,
+                    start_unix_nano: Some(began),
+                    ids: None,
+                };
+                step.begin(thread, turn, series, turn.has_span.then_some(&start));
+                if let Some(ended) = step.end(thread, None) {
+                    recorder.state.turn.end(ended);
+                }
+            });
+        });
+    }
+    Ok(())
+}
+
 /// Reads [`FIELDS`] over what is there; what is no such number is ignored and counted.
 unsafe fn read(fields: &mut Fields, arguments: [Object; FIELDS.len()]) -> Result<(), Raised> {
     for (field, argument) in fields.iter_mut().zip(arguments) {
@@ -163,18 +208,18 @@ unsafe fn read(fields: &mut Fields, arguments: [Object; FIELDS.len()]) -> Result
 }
 
 /// Of a function that takes [`FIELDS`] by name.
-pub(super) const fn signature(function: &'static str) -> Signature<{ FIELDS.len() }> {
+pub(super) const fn signature(function: &'static str) -> Signature<{ FIELDS.len() }, 0, 0> {
     let mut names = [""; FIELDS.len()];
     let mut index = 0;
     while index < FIELDS.len() {
         names[index] = FIELDS[index].0;
         index += 1;
     }
-    Signature::new(function, names, 0, 0)
+    Signature::new(function, names)
 }
 
 unsafe extern "C" fn set(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<{ FIELDS.len() }> = signature("set");
+    static SIGNATURE: Signature<{ FIELDS.len() }, 0, 0> = signature("set");
     entry(|| {
         // SAFETY: as called; no Python code runs while the step is borrowed.
         unsafe {
@@ -210,7 +255,7 @@ unsafe fn begin(this: Object, session: u64) -> Result<(), Raised> {
         let name = GivenName::of((*recorder.cast::<RecorderObject>()).name, session)?;
         let scope = scope_index(session);
         let begun = exclusively(recorder, |recorder: &mut RecorderObject| {
-            emit::with(session, |thread| recorder.state.begin(thread))
+            emit::with(session, |thread| recorder.state.begin(thread, ticks::monotonic_nano()))
         });
         let Some((turn, series)) = begun else { return Ok(()) };
         exclusively(this, |step: &mut StepObject| {

@@ -7,6 +7,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -102,13 +103,31 @@ Args:
 Values that are no numbers, negative, NaN or infinite are ignored, and counted in stats(). A few tenths of a microsecond
 with its end.";
 
+const RECORD_DOC: &CStr = c"record($self, start_time, /, *, batch_size=None, scheduled_tokens=None, kv_cache_usage=None, preemptions=None, prefix_cache_queries=None, prefix_cache_hits=None, waiting=None)
+--
+
+Records a step that is over, in one call: for loops whose steps overlap, or begin and end in different places.
+
+Args:
+    start_time: Integer Unix nanoseconds (see now()). Anything else is counted and replaced by now.
+    batch_size: As for step().
+    scheduled_tokens: As for step().
+    kv_cache_usage: As for step().
+    preemptions: As for step().
+    prefix_cache_queries: As for step().
+    prefix_cache_hits: As for step().
+    waiting: As for step().
+
+Lasts until now; a step of the wall clock meanwhile counts. Half of what `with` costs.";
+
 const CALL_DOC: &CStr = c"__call__($self, /, *, batch_size=None, scheduled_tokens=None, kv_cache_usage=None, preemptions=None, prefix_cache_queries=None, prefix_cache_hits=None, waiting=None)
 --
 
 As step().";
 
-static METHODS: [MethodDef; 4] = [
+static METHODS: [MethodDef; 5] = [
     MethodDef::fast(c"step", step, STEP_DOC),
+    MethodDef::fast(c"record", record, RECORD_DOC),
     // Beside the slot, which has no signature to show.
     MethodDef {
         flags: METH_FASTCALL | ffi::METH_KEYWORDS | ffi::METH_COEXIST,
@@ -164,8 +183,8 @@ unsafe extern "C" fn step_recorder(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    static SIGNATURE: Signature<4> =
-        Signature::new("step_recorder", ["name", "spans", "attributes", "semconv"], 1, 1);
+    static SIGNATURE: Signature<4, 1, 1> =
+        Signature::new("step_recorder", ["name", "spans", "attributes", "semconv"]);
     entry(|| {
         // SAFETY: as called; the fields are written before anybody else sees the object.
         unsafe {
@@ -212,9 +231,25 @@ unsafe extern "C" fn dealloc_recorder(object: Object) {
 }
 
 unsafe extern "C" fn step(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
-    static SIGNATURE: Signature<{ FIELDS.len() }> = step::signature("step");
+    static SIGNATURE: Signature<{ FIELDS.len() }, 0, 0> = step::signature("step");
     // SAFETY: as called.
     entry(|| unsafe { step::new(this, SIGNATURE.parse(args, count, names)?) })
+}
+
+unsafe extern "C" fn record(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<{ FIELDS.len() }, 0, 0> = step::signature("record");
+    entry(|| {
+        // SAFETY: as called; what follows the first argument is given by name.
+        unsafe {
+            if count != 1 {
+                let text = format!("record() takes 1 positional argument ({count} given)");
+                return Err(PyTypeError::new_err(text).into());
+            }
+            let fields = SIGNATURE.parse(args.add(1), 0, names)?;
+            step::record(this, *args, fields)?;
+        }
+        Ok(none())
+    })
 }
 
 /// `recorder(…)` as the interpreter calls it: the count's highest bit is a flag.
@@ -243,8 +278,8 @@ unsafe extern "C" fn idle(this: Object, _: Object) -> Object {
 }
 
 impl Recorder {
-    /// A step begins: its turn, and what the session says of the loop's metrics.
-    pub(super) fn begin(&mut self, thread: &mut emit::Thread) -> (Turn, Arc<Series>) {
+    /// A step that began at this monotonic time: its turn, and what the session says of the loop's metrics.
+    pub(super) fn begin(&mut self, thread: &mut emit::Thread, started: u64) -> (Turn, Arc<Series>) {
         let session = thread.intake.session;
         let series = match &self.series {
             Some((known, series)) if *known == session => series.clone(),
@@ -254,6 +289,6 @@ impl Recorder {
                 self.series.insert((session, series)).1.clone()
             }
         };
-        (self.turn.begin(self.spans), series)
+        (self.turn.begin(self.spans, started), series)
     }
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::ffi;
 
-use super::capi;
+use super::{capi, layout};
 use crate::attrs::Text;
-use crate::emit::Thread;
+use crate::emit::{self, Thread};
 use crate::record::StrId;
 
 /// Longer texts are not interned (see `Interner`).
@@ -41,11 +41,6 @@ impl<'a> Name<'a> {
         Self { text: Text::Inline(text), object: std::ptr::null_mut() }
     }
 
-    /// A text that is interned, where it can be, already.
-    pub(super) fn resolved(text: Text<'a>) -> Self {
-        Self { text, object: std::ptr::null_mut() }
-    }
-
     /// What goes into the record. Inside `emit::with`.
     #[inline]
     pub(super) fn resolve(self, thread: &Thread) -> Text<'a> {
@@ -53,6 +48,20 @@ impl<'a> Name<'a> {
             Text::Id(_) => self.text,
             Text::Inline(text) => self.intern(text, thread),
         }
+    }
+
+    /// [`Name::resolve`] outside of `emit::with`.
+    #[inline(always)]
+    pub(super) fn resolve_in(self, session: u64) -> Text<'a> {
+        match self.text {
+            Text::Id(_) => self.text,
+            Text::Inline(_) => self.look_up(session),
+        }
+    }
+
+    #[inline(never)]
+    fn look_up(self, session: u64) -> Text<'a> {
+        emit::with(session, |thread| self.resolve(thread)).unwrap_or(self.text)
     }
 
     #[inline(never)]
@@ -78,16 +87,22 @@ impl<'a> Name<'a> {
 ///
 /// # Safety
 /// Attached; `object` is alive as long as the result is used.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Option<Name<'a>> {
     // Relaxed: entries are validated by the session, and both only change while attached.
     if CACHED_SESSION.load(Ordering::Relaxed) == session {
         let entry = CACHE[slot(object)].load(Ordering::Relaxed);
-        if entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS && entry != 0 {
+        if entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS {
             let id = StrId(entry as u32 & ((1 << ID_BITS) - 1));
             return Some(Name { text: Text::Id(id), object: std::ptr::null_mut() });
         }
     }
+    // SAFETY: attached.
+    unsafe { uncached_name(object) }
+}
+
+#[inline(never)]
+unsafe fn uncached_name<'a>(object: *mut ffi::PyObject) -> Option<Name<'a>> {
     // SAFETY: attached.
     if unsafe { ffi::PyUnicode_CheckExact(object) } == 0 {
         return None;
@@ -102,8 +117,12 @@ pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Optio
 ///
 /// # Safety
 /// Attached; `object` is a `str` and alive as long as the result is used.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
+    // SAFETY: a str; whatever its type, its bytes are where the interpreter has them.
+    if let Some(text) = unsafe { layout::ascii(object) } {
+        return Some(text);
+    }
     let mut len = 0;
     // SAFETY: a str.
     let bytes = unsafe { capi::PyUnicode_AsUTF8AndSize(object, &mut len) };

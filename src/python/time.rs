@@ -8,6 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::fastcall::{Raised, given};
+use super::small_int::large_int;
 use crate::emit;
 use crate::sys::ticks;
 
@@ -18,7 +19,7 @@ pub(super) const EARLIEST_UNIX_NANO: i64 = 100_000_000_000_000_000;
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `argument` is alive or null.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn given_unix_nano(
     argument: *mut ffi::PyObject,
     session: u64,
@@ -26,6 +27,16 @@ pub(super) unsafe fn given_unix_nano(
     if !given(argument) {
         return Ok(None);
     }
+    // SAFETY: alive.
+    if let Some(time) = unsafe { large_int(argument) }.and_then(usable) {
+        return Ok(Some(time));
+    }
+    // SAFETY: as promised by the caller.
+    unsafe { other_unix_nano(argument, session) }
+}
+
+#[inline(never)]
+unsafe fn other_unix_nano(argument: *mut ffi::PyObject, session: u64) -> Result<Option<u64>, Raised> {
     let mut overflow: c_int = 0;
     // SAFETY: attached, alive; an int (or a subclass) converts without running Python code.
     let nanos = unsafe {

@@ -180,14 +180,15 @@ pub fn check(timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> Vec<Re
     check::run(&config, credentials, timeout, should_stop)
 }
 
-/// What a recording thread calls in a forked child.
+/// What a recording thread calls in a forked child. Without a thread, or memory for lanes, nothing is recorded: told once.
 fn revive() {
     let guard = lifecycle_lock();
     let Current::Inherited(parent) = current(&guard) else {
         return;
     };
-    // Without a thread, or memory for lanes, nothing is recorded.
-    install(&guard, Session::start(*parent, true, Exchanges::where_possible).ok());
+    let tells = parent.diagnostics;
+    let tell = |error: &Error| stderr::tell(tells, format_args!("this child records nothing: {error}"));
+    install(&guard, Session::start(*parent, true, Exchanges::where_possible).inspect_err(tell).ok());
 }
 
 /// Asks the observable instruments, then turns recording off. The session that was on, or has been turned off before, if

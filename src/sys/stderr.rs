@@ -1,11 +1,11 @@
 //! Standard error, written to without ever waiting for whoever reads it, and without the lock of `std::io::stderr`
-//! (which a thread of the parent may hold at a fork). Any thread; allocates a file handle at most.
+//! (which a thread of the parent may hold at a fork). Any thread; allocates a file handle and a line at most.
 //!
 //! Setting fd 2 non-blocking would change it for the whole process and its relatives. Linux lets us open the same
 //! terminal or pipe once more, non-blocking, for one write. Elsewhere, and where that is refused, `poll` says that there
 //! is room, and no more than a pipe takes at once is written.
 
-use std::io;
+use std::{fmt, io};
 
 /// Is it a terminal?
 pub fn is_terminal() -> bool {
@@ -17,6 +17,13 @@ pub fn is_terminal() -> bool {
 pub fn reserve() {
     #[cfg(unix)]
     os::reserve();
+}
+
+/// A line of ours, unless nobody reads just now or it is not `wanted`.
+pub fn tell(wanted: bool, line: fmt::Arguments<'_>) {
+    if wanted {
+        let _ = write_some(format!("pytracingx: {line}\n").as_bytes());
+    }
 }
 
 /// Writes a part of `bytes`. [`io::ErrorKind::WouldBlock`]: nobody reads just now; other errors: it is gone.

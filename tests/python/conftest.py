@@ -18,7 +18,7 @@
 
 The program finds `ptx`, `endpoint`, `json`, `os`, `sys`, `threading`, `time` ready, and `answer(value)`,
 whose JSON comes back as `Finished.answer`. Variables of the environment that would configure telemetry are
-taken away first.
+taken away first. No test may show a secret: see canary.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import canary
 import pytest
+from canary import pytest_runtest_makereport  # noqa: F401
 from otlp_server import OtlpServer
 from recording import Recording
 from sls_session import Session as SlsSession
@@ -128,6 +130,8 @@ def run_python(collector: OtlpServer, tmp_path: Path) -> RunPython:
             text=True,
             timeout=timeout_s,
         )
+        canary.search("stdout of the program", done.stdout)
+        canary.search("stderr of the program", done.stderr)
         if check:
             assert done.returncode == 0, (
                 f"exit {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"

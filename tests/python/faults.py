@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 
 from otlp_server import closed_port
+
+SLOW_GETADDRINFO = r"""
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    real = dlsym(RTLD_NEXT, "getaddrinfo");
+    while (node && !isdigit(*node) && access(getenv("RESOLVER_HANGS"), F_OK) == 0) usleep(10000);
+    return real(node, service, hints, result);
+}
+"""
+
+
+def hanging_resolver(folder: Path) -> dict[str, str] | None:
+    """Variables of the environment for a program whose lookups of names (not of addresses) hang while the file that one of
+    them, RESOLVER_HANGS, names is there. None where that cannot be built."""
+    compiler = shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        return None
+    (source := folder / "slow.c").write_text(SLOW_GETADDRINFO)
+    library = folder / "slow.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "RESOLVER_HANGS": str(folder / "hangs")}
 
 
 @contextmanager
@@ -93,6 +125,29 @@ def endless_body() -> AbstractContextManager[str]:
             connection.sendall(bytes(65536))
 
     return _serving(pour)
+
+
+@contextmanager
+def slow_link(port: int, bytes_per_s: int, fast: threading.Event) -> Iterator[str]:
+    """The endpoint of a server on `port` at the end of a line that carries so much, until it is `fast`."""
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while part := source.recv(max(1, bytes_per_s // 20)):
+                target.sendall(part)
+                fast.wait(len(part) / bytes_per_s)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(connection: socket.socket) -> None:
+        # What the line has not carried yet waits at its near end, not in the kernel's buffers.
+        with socket.create_connection(("127.0.0.1", port)) as target:
+            back = threading.Thread(target=carry, args=(target, connection), daemon=True)
+            back.start()
+            carry(connection, target)
+            back.join()
+
+    with listening(serve) as near:
+        yield f"http://127.0.0.1:{near}/v1/traces"
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import canary
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -48,7 +49,8 @@ class Answer:
     """What the server does with one request, after it has read it whole.
 
     `delay_s` passes first. `reset` then closes the connection with RST and sends nothing; `close` closes it
-    after the answer without having said so.
+    after the answer without having said so. `instead` writes whatever it likes to the connection, which is closed
+    when it returns; `status` is what the request counts as.
     """
 
     status: int = 200
@@ -57,6 +59,7 @@ class Answer:
     delay_s: float = 0.0
     reset: bool = False
     close: bool = False
+    instead: Callable[[socket.socket], None] | None = None
 
 
 def partial_success(rejected: int, message: str = "") -> Answer:
@@ -203,6 +206,7 @@ class Arrivals(Generic[AnswerT]):
             return self._next.popleft() if self._next else self.default_answer
 
     def _keep(self, request: Request) -> None:
+        canary.search(f"the body of a request to {request.path}", request.body)
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
@@ -272,7 +276,11 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def do_POST(self) -> None:
-        sent = self.rfile.read(int(self.headers.get("content-length", 0)))
+        announced = int(self.headers.get("content-length", 0))
+        sent = self.rfile.read(announced)
+        if len(sent) < announced:
+            self.close_connection = True  # who sent it is gone
+            return
         body = DECODERS[self.headers.get("content-encoding")](sent)
         answer = self.server._take_answer()
         if answer.delay_s:
@@ -285,6 +293,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
+            return
+        if answer.instead:
+            self.close_connection = True
+            answer.instead(self.connection)
             return
         self.send_response(answer.status)
         for name, value in {"content-type": "application/x-protobuf", **answer.headers}.items():

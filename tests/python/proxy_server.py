@@ -1,6 +1,6 @@
 """An HTTP proxy: opens tunnels (CONNECT), and forwards requests, to one address whatever host they name.
 
-proxy = Proxy(server.port, credentials="user:password")
+proxy = Proxy(server.port, credentials="user:c4n4ry")
 proxy.url      # with the credentials
 proxy.heads    # request line and headers of each connection's first request, as they came in
 """

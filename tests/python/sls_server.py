@@ -141,7 +141,7 @@ class SlsServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, key: Key = Key("test-key-id", "test-key-secret"), region: str | None = None, port: int = 0
+        self, key: Key = Key("test-key-id", "c4n4ry-key-secret"), region: str | None = None, port: int = 0
     ) -> None:
         self.keys = {key.id: key}
         self.region = region

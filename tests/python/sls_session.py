@@ -11,7 +11,7 @@ from sls_server import Key, SlsServer
 
 import pytracingx as ptx
 
-KEY = Key("test-key-id", "test-key-secret")
+KEY = Key("test-key-id", "c4n4ry-key-secret")
 LOGGER = ptx.get_logger("my.lib")
 
 

@@ -15,7 +15,7 @@ from otlp_server import Answer, OtlpServer
 
 import pytracingx as ptx
 
-SECRET = "canary-6f1c"
+SECRET = "c4n4ry-6f1c"
 
 
 @pytest.fixture

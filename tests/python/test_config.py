@@ -85,7 +85,7 @@ def test_config_error_is_a_value_error_and_a_runtime_error() -> None:
         (lambda: ptx.OtlpLogSink(""), "OtlpLogSink endpoint must not be empty"),
         (lambda: ptx.TraceSink("ftp://x"), "TraceSink endpoint 'ftp://x' must begin with http:// or https://"),
         (lambda: ptx.TraceSink("http://x:99999"), "TraceSink endpoint 'http://x:99999' must have a port from 1 to 65535"),
-        (lambda: ptx.TraceSink("\udc80"), "TraceSink endpoint '\ufffd\ufffd\ufffd' must have an ASCII host"),
+        (lambda: ptx.TraceSink("\udc80"), "TraceSink endpoint '\ufffd' must have an ASCII host"),
         (lambda: ptx.TraceSink("x", "thrift"), "unknown protocol 'thrift', expected 'grpc' or 'http/protobuf'"),
         (lambda: ptx.TraceSink("x", headers={"a b": "c"}), "headers: a name must be"),
         (lambda: ptx.TraceSink("x", headers={"key": "a\r\nb"}), "headers: a value must not hold CR, LF, NUL or another control character, see 'key'"),
@@ -336,7 +336,7 @@ def test_resource_attributes_keep_their_types() -> None:
         "l": ["a", 1],
         "t": [1.5],
         "big": str(2**64),
-        "x": "\ufffd" * 3,
+        "x": "\ufffd",
     }
     assert {key: seen.get(key) for key in expected} == expected
     assert type(seen["b"]) is bool

@@ -71,7 +71,7 @@ def test_traces_to_xtrace(collector: OtlpServer) -> None:
         assert subprocess.run(command, env=bare, timeout=60).returncode == 2
         variables = {
             "ARMS_ENDPOINT": collector.endpoint,
-            "ARMS_TOKEN": "tok_en@1_a",
+            "ARMS_TOKEN": "tok_c4n4ry@1_a",
             "SLS_ENDPOINT": sls.endpoint,
             "SLS_PROJECT": "proj",
             "SLS_LOGSTORE": "store",
@@ -82,10 +82,10 @@ def test_traces_to_xtrace(collector: OtlpServer) -> None:
         assert done.returncode == 0, (done, sls.complaints)
         trace_id = done.stdout.split("trace ")[1].split()[0]
         assert "tok_en" not in done.stdout + done.stderr
-        traces = collector.accepted("/adapt_tok_en@1_a/api/otlp/traces")
+        traces = collector.accepted("/adapt_tok_c4n4ry@1_a/api/otlp/traces")
         charges = [span for request in traces for span in request.spans if span["name"] == "charge"]
         assert [charge["trace_id"] for charge in charges] == [trace_id]
-        metrics = collector.accepted("/adapt_tok_en@1_a/api/otlp/metrics")
+        metrics = collector.accepted("/adapt_tok_c4n4ry@1_a/api/otlp/metrics")
         assert any(metric["name"] == "orders" for request in metrics for metric in request.metrics)
         [log] = [log for group in sls.groups for log in map(contents_of, group.Logs) if "order.id" in log]
         assert (log["message"], log["order.id"], log["traceID"]) == ("order stored", "A-17", trace_id)

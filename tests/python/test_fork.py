@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import ctypes.util
 import sys
 from typing import Any
 
@@ -164,8 +165,14 @@ def test_a_fork_while_the_exporter_is_sending(collector: OtlpServer, run_python:
     assert_ids_are_distinct(collector.spans)
 
 
-def test_forks_of_a_busy_parent_with_threads(collector: OtlpServer, run_python: RunPython) -> None:
+@pytest.mark.parametrize("allocator", ["the system's", "jemalloc", "tcmalloc", "mimalloc"])
+def test_forks_of_a_busy_parent_with_threads(
+    allocator: str, collector: OtlpServer, run_python: RunPython
+) -> None:
     """Every lock, queue and allocation of the parent is in use when it forks; none may matter to the child."""
+    library = ctypes.util.find_library(allocator)
+    if library is None and allocator != "the system's":
+        pytest.skip(f"{allocator} is not installed")
     done = run_python(
         CHILD
         + """
@@ -201,6 +208,7 @@ def test_forks_of_a_busy_parent_with_threads(collector: OtlpServer, run_python: 
     sinks = ptx.stats()["trace_sinks"]
     answer([os.getpid(), sum(counts), sinks, ptx.stats()["spans"], forked])
     """,
+        env={"LD_PRELOAD": library} if library else None,
         timeout_s=100,
     )
     parent, recorded, sinks, spans, children = done.answer
@@ -338,3 +346,26 @@ def test_a_child_that_executes_another_program(collector: OtlpServer, run_python
     """
     )
     assert [span["name"] for span in collector.spans] == ["parent"]
+
+
+def test_a_child_with_a_terminal_and_one_that_python_does_not_fork(
+    collector: OtlpServer, run_python: RunPython
+) -> None:
+    run_python(
+        START
+        + """
+    op("parent")
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        op("in a terminal")
+        os._exit(0 if ptx.shutdown() else 1)
+    try:
+        while os.read(terminal, 1000): pass
+    except OSError: pass  # its other end is closed
+    wait(pid)
+    threads = len(os.listdir("/proc/self/task"))
+    for _ in range(3): wait(os.posix_spawn("/bin/true", ["true"], {}))
+    assert len(os.listdir("/proc/self/task")) == threads
+    """
+    )
+    assert sorted(span["name"] for span in collector.spans) == ["in a terminal", "parent"]

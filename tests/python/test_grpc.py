@@ -85,13 +85,13 @@ def test_an_endpoint_without_a_path_is_grpc(form: str, server: GrpcServer) -> No
 
 
 def test_metadata(server: GrpcServer) -> None:
-    headers = {"Authorization": "Bearer t", "X-Tenant": "a  b", "trace-bin": "AAEC/w=="}
+    headers = {"Authorization": "Bearer c4n4ry", "X-Tenant": "a  b", "trace-bin": "AAEC/w=="}
     begin(server.endpoint, "grpc", headers=headers, timeout_ms=5_000)
     spans(1)
     assert ptx.force_flush()
     (call,) = server.requests
     assert isinstance(call, Call)
-    assert call.headers["authorization"] == "Bearer t" and call.headers["x-tenant"] == "a  b"
+    assert call.headers["authorization"] == "Bearer c4n4ry" and call.headers["x-tenant"] == "a  b"
     assert call.headers["trace-bin"] == b"\x00\x01\x02\xff"
     assert call.headers["user-agent"].startswith("pytracingx/")
     assert call.deadline_s and 0 < call.deadline_s <= 5
@@ -462,13 +462,13 @@ def test_all_from_the_environment(
         env={
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.format(port=server.port),
-            "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20t,x-tenant=a",
+            "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20c4n4ry,x-tenant=a",
             **more,
         },
     )
     assert server.span("op") and server.log("body") and server.points("sum")[0]["value"] == 1
     for call in server.requests:
-        assert call.headers["authorization"] == "Bearer t" and call.headers["x-tenant"] == "a"
+        assert call.headers["authorization"] == "Bearer c4n4ry" and call.headers["x-tenant"] == "a"
     expected = 5 if "OTEL_EXPORTER_OTLP_TIMEOUT" in more else 10
     deadlines = [call.deadline_s for call in server.requests if isinstance(call, Call)]
     assert all(deadline and expected - 2 < deadline <= expected for deadline in deadlines), deadlines

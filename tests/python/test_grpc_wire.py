@@ -58,7 +58,7 @@ def test_a_call(compression: Any) -> None:
         begin(
             server.endpoint,
             "grpc",
-            headers={"Authorization": "Bearer t"},
+            headers={"Authorization": "Bearer c4n4ry"},
             compression=compression,
             timeout_ms=5_000,
         )
@@ -71,7 +71,7 @@ def test_a_call(compression: Any) -> None:
     assert (headers[":method"], headers[":scheme"], headers[":path"]) == ("POST", "http", SERVICE)
     assert headers[":authority"] == server.endpoint[len("http://") :]
     assert headers["te"] == "trailers" and headers["content-type"].startswith("application/grpc")
-    assert headers["user-agent"].startswith("pytracingx/") and headers["authorization"] == "Bearer t"
+    assert headers["user-agent"].startswith("pytracingx/") and headers["authorization"] == "Bearer c4n4ry"
     timeout = re.fullmatch(r"(\d{1,8})([mun])", headers["grpc-timeout"])
     assert timeout and 4 < int(timeout[1]) / {"m": 1e3, "u": 1e6, "n": 1e9}[timeout[2]] <= 5
     assert headers.get("grpc-encoding", "none") == compression and call.body[0] == (compression != "none")

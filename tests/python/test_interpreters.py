@@ -51,3 +51,21 @@ def test_subinterpreters_are_refused(first: str, collector: OtlpServer, run_pyth
     assert done.answer == [REFUSAL] * 6
     assert collector.span("op")["attributes"] == {"k": [1, "x"]}
     assert done.stderr == ""
+
+
+def test_a_package_that_is_imported_again(collector: OtlpServer, run_python: RunPython) -> None:
+    """Reloaded, or forgotten and imported anew while somebody still has the first: one session for all."""
+    run_python("""
+        import importlib
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")]))
+        with ptx.start_span("first"): pass
+        assert importlib.reload(ptx) is ptx and ptx.is_initialized()
+        with ptx.start_span("reloaded"): pass
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pytracingx"]: del sys.modules[name]
+        import pytracingx as again
+        assert again is not ptx and again.is_initialized()
+        with again.start_span("outer"), ptx.start_span("inner"): pass
+        assert again.shutdown() and not ptx.is_initialized()
+    """)
+    assert sorted(span["name"] for span in collector.spans) == ["first", "inner", "outer", "reloaded"]
+    assert collector.span("inner")["parent_span_id"] == collector.span("outer")["span_id"]

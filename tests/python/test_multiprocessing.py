@@ -133,14 +133,14 @@ def test_a_pool(method: str, collector: OtlpServer, run: RunPython) -> None:
     import multiprocessing
     if method == "fork": ptx.init(config)
     pool = multiprocessing.get_context(method).Pool(
-        2, *(() if method == "fork" else (worker.start, (config,))), maxtasksperchild=5)
-    assert pool.map(worker.record, range(20), chunksize=1) == list(range(20))
+        2, *(() if method == "fork" else (worker.start, (config,))), maxtasksperchild=1)
+    assert pool.map(worker.record, range(8), chunksize=1) == list(range(8))
     pool.close()
     pool.join()
     """,
         method,
     )
-    assert numbers(collector) == list(range(20))
+    assert numbers(collector) == list(range(8))
 
 
 @METHODS

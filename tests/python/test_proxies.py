@@ -185,9 +185,9 @@ def test_a_proxy_travels_with_its_sink_and_is_not_shown() -> None:
 
 
 def test_sls_through_a_proxy() -> None:
-    server = SlsServer(Key("id", "secret"))
+    server = SlsServer(Key("id", "c4n4ry"))
     proxy = Proxy(server.server_address[1])
-    sink = ptx.SlsLogSink(server.endpoint, "proj", "store", "id", "secret", proxy=proxy.url)
+    sink = ptx.SlsLogSink(server.endpoint, "proj", "store", "id", "c4n4ry", proxy=proxy.url)
     ptx.shutdown(0)
     ptx.init(ptx.Config("svc", sinks=[sink], console_output=False, diagnostics="off"))
     try:

@@ -1,4 +1,5 @@
-"""What recording asks of the kernel: nothing, whether the lanes are empty or full. Counted by strace, skipped without it."""
+"""What recording asks of the kernel: nothing, whether the lanes are empty or full, and the endpoint well or hung with a
+request of each signal under way. Counted by strace, skipped without it."""
 
 from __future__ import annotations
 
@@ -7,9 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from faults import hung
+from otlp_server import OtlpServer
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -45,7 +50,17 @@ os._exit(0)
 """
 
 
-def calls(tmp_path: Path, work: str, room: int) -> tuple[Counter[str], str]:
+@contextmanager
+def well() -> Iterator[str]:
+    server = OtlpServer()
+    yield server.endpoint
+    server.close()
+
+
+FAULTS = [well, hung]
+
+
+def calls(tmp_path: Path, work: str, room: int, endpoint: str) -> tuple[Counter[str], str]:
     """The system calls of 5000 rounds by name, and what was dropped."""
     trace = tmp_path / "trace"
     done = subprocess.run(
@@ -54,7 +69,7 @@ def calls(tmp_path: Path, work: str, room: int) -> tuple[Counter[str], str]:
             sys.executable,
             "-c",
             PROGRAM,
-            "http://127.0.0.1:9",
+            endpoint,
             work,
             str(room),
         ],
@@ -72,22 +87,28 @@ def calls(tmp_path: Path, work: str, room: int) -> tuple[Counter[str], str]:
     return Counter(name[1] for name in names if name), dropped
 
 
+@pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
+def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
+    with request.param() as url:
+        yield url.removesuffix("/v1/traces")
+
+
 def test_calls_are_seen(tmp_path: Path) -> None:
     """The test below would pass if nothing were."""
-    assert calls(tmp_path, "call", 1 << 20)[0]["getpid"] == 5000
+    assert calls(tmp_path, "call", 1 << 20, "http://127.0.0.1:9")[0]["getpid"] == 5000
 
 
 @pytest.mark.parametrize("work", ["nothing", "span", "say", "measure"])
-def test_recording_makes_no_system_call(work: str, tmp_path: Path) -> None:
+def test_recording_makes_no_system_call(work: str, endpoint: str, tmp_path: Path) -> None:
     """But for at most a write per half lane: the ring of the doorbell, once per drain."""
-    made, dropped = calls(tmp_path, work, 64 << 20)
+    made, dropped = calls(tmp_path, work, 64 << 20, endpoint)
     assert dropped == "{}"
     assert made.keys() <= {"write"} and made["write"] <= 2
 
 
 @pytest.mark.parametrize("work", ["span", "say"])
-def test_nor_does_it_when_the_lane_is_full(work: str, tmp_path: Path) -> None:
-    made, dropped = calls(tmp_path, work, 256 << 10)
+def test_nor_does_it_when_the_lane_is_full(work: str, endpoint: str, tmp_path: Path) -> None:
+    made, dropped = calls(tmp_path, work, 256 << 10, endpoint)
     assert "ring_full" in dropped
     assert made.keys() <= {"write"}
     assert made["write"] <= 100

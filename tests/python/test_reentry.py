@@ -1,14 +1,15 @@
-"""Recording from inside whatever Python calls: while we record, while it collects, traces, audits, warns or logs. Every
-record of such code arrives, or is dropped by a rule that is documented; nothing deadlocks, recurses or raises."""
+"""Recording from inside whatever is asked of an object that we are given. Every record of such code arrives, or is dropped
+by a rule that is documented; nothing deadlocks, recurses or raises."""
 
 from __future__ import annotations
 
+import array
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import RunPython
 from otlp_server import OtlpServer
 
 import pytracingx as ptx
@@ -82,8 +83,7 @@ def special(base: type, method: str, *results: Any) -> type:
     return type("Recording", (base,), {"called": 0, method: answer})
 
 
-# What is asked of objects of which kind, and the answers, which take turns. `__bool__`, `__eq__`, `__int__`, `__contains__`
-# and `__array__` are asked of none.
+# What is asked of objects of which kind, and the answers, which take turns.
 ASKED: dict[str, tuple[list[type], tuple[Any, ...]]] = {
     "__str__": ([object, int, dict, list, bytes, BaseException], ("text", "other", ValueError("no text"))),
     "__repr__": ([object, float, tuple], ("text", 7, ValueError("no text"))),
@@ -142,6 +142,19 @@ def test_whatever_is_asked_of_an_object(
             lambda given: histogram.record_many(given),
             lambda given: ptx.extract_headers(given).restore(),
             lambda given: ptx.inject_headers(given),
+            lambda given: ptx.baggage(given).__enter__().__exit__(None, None, None),
+            lambda given: ptx.baggage(k=given),
+            lambda given: ptx.record_spans(
+                "asked", [span], 1, 2, {"k": given, "l": [given], given: (given,)}
+            ),
+            lambda given: ptx.record_spans("asked", [span], given, [given], given),
+            lambda given: ptx.record_spans(given, ptx.parent_set([given, span]), 1, 2),
+            lambda given: ptx.record_spans("asked", given, 1, 2),
+            lambda given: ptx.record_span("asked", given, given, given, links=given),
+            lambda given: ptx.SpanTemplate("asked", attributes={"k": given}).record(1, 2, {"l": given}),
+            lambda given: ptx.generation("asked", model=given, attributes=given).end(given, completion=given),
+            lambda given: ptx.generation("asked").tokens_at(given),
+            lambda given: ptx.step_recorder("asked", spans=0)(batch_size=given).set(waiting=given),
         ]
         for place in places:
             try_out(place)
@@ -155,59 +168,127 @@ def test_whatever_is_asked_of_an_object(
     assert logs_dropped.keys() <= {"reentrant"}
 
 
-@pytest.mark.parametrize("where", ["gc callback", "profile", "trace", "audit", "warning", "logging"])
-def test_hooks(where: str, collector: OtlpServer, run_python: RunPython) -> None:
-    """Hooks that record, set while a program records: their records arrive beside the program's."""
-    done = run_python(
-        HOOKS,
-        where,
-        timeout_s=60,
-    )
-    hooked, rounds = done.answer
-    names = Counter(span["name"] for span in collector.spans)
-    assert names["outer"] == rounds
-    assert names["hook"] == hooked > 0
-    assert done.stderr == ""
+class Key(str):
+    """Equal to none, but asked: all have one hash."""
+
+    asked = 0
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        Key.asked += 1
+        record()
+        return self is other
 
 
-HOOKS = """
-    import gc, logging, warnings
-    where = sys.argv[1]
-    ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http"), ptx.OtlpLogSink(endpoint, "http"),
-                                      ptx.MetricSink(endpoint, "http", export_interval_ms=60_000)], console_output=False, diagnostics="off"))
-    hooked, inside = 0, False
-    tokens, log = ptx.get_meter("m").counter("c"), ptx.get_logger("l")
-    class Text:
-        def __str__(self): return "text"
-    def hook(*_, **__):
-        global hooked, inside
-        if inside: return hook
-        inside = True
-        try:
-            with ptx.start_span("hook", {"k": Text()}): tokens.add(1, {"k": "v"}); log.info("hook", attributes={"k": Text()})
-            hooked += 1
-        finally: inside = False
-        return hook
-    class Handler(logging.Handler):
-        def emit(self, record): hook()
-    if where == "gc callback": gc.callbacks.append(hook); gc.set_threshold(5)
-    if where == "profile": sys.setprofile(hook)
-    if where == "trace": sys.settrace(hook)
-    if where == "audit": sys.addaudithook(hook)
-    if where == "warning": warnings.showwarning = hook; warnings.simplefilter("always")
-    if where == "logging": logging.getLogger().addHandler(Handler())
-    rounds = 300
-    def outer():
-        cycle = []; cycle.append(cycle)
-        with ptx.start_span("outer", {"k": Text(), "l": [Text(), {"a": [1]}]}) as span:
-            span.add_event("e", {"k": Text()})
-            tokens.add(1, {"k": Text()})
-            log.info("outer", attributes={"k": Text()})
-            if where == "warning": warnings.warn("w")
-            if where == "logging": logging.warning("w")
-            if where == "audit": sys.audit("test.event")
-    for _ in range(rounds): outer()
-    sys.setprofile(None); sys.settrace(None); gc.callbacks.clear(); inside = True
-    assert ptx.force_flush(20_000)
-    answer([hooked, rounds])
-"""
+class Pairs:
+    """A mapping that is no dict, so its keys are compared."""
+
+    def keys(self) -> list[Key]:
+        return [Key("a"), Key("b"), Key("c")]
+
+    def __getitem__(self, key: Key) -> str:
+        return "value"
+
+
+class Shown:
+    """Shows memory by calls to its own code."""
+
+    asked = 0
+
+    def __init__(self) -> None:
+        self.memory = array.array("q", [1, 2])
+
+    def _shown(self, what: Any) -> Any:
+        Shown.asked += 1
+        record()
+        return what
+
+
+class Array(Shown):
+    @property
+    def __array_interface__(self) -> Any:
+        return self._shown(
+            {"version": 3, "typestr": "<i8", "shape": (2,), "data": (self.memory.buffer_info()[0], False)}
+        )
+
+
+class Tensor(Shown):
+    __dlpack__ = None
+
+    def __dlpack_device__(self) -> Any:
+        return self._shown((1, 0))
+
+    def tolist(self) -> Any:
+        return self._shown([1, 2])
+
+
+class Buffer(Shown):
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self._shown(self.memory))
+
+    def __release_buffer__(self, view: memoryview) -> None:
+        self._shown(view).release()
+
+
+def test_keys_that_are_compared(signals: Signals) -> None:
+    """`__eq__` of a mapping's keys, which no dict of ours asks for twice."""
+    Key.asked = 0
+    given: Any = Pairs()
+    with ptx.start_span("outer", given) as span:
+        span.set_attributes(given)
+        span.add_event("e", given)
+        counter.add(1, given)
+        log.info("compared", attributes=given)
+        ptx.record_spans("asked", [span], 1, 2, given)
+    assert Key.asked > 0
+    found = signals.counts()
+    assert (found["outer"], found["inner"]) == (1, Key.asked)
+    assert signals.collector.span("outer")["attributes"] == dict.fromkeys("abc", "value")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Array,
+        Tensor,
+        pytest.param(Buffer, marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="C only")),
+    ],
+)
+def test_memory_shown_by_python_code(kind: type[Shown], signals: Signals) -> None:
+    """Before it is read, and after; it is a column of a batch and numbers of a histogram."""
+    Shown.asked = 0
+    parents = [ptx.SpanContext("1" * 32, "2" * 16, 1)] * 2
+    assert ptx.record_spans("outer", parents, 1, 2, {"k": kind()}) == 2
+    assert ptx.record_spans("outer", parents, kind(), 2) == 2
+    histogram.record_many(kind())
+    asked = Shown.asked
+    assert asked > 0
+    found = signals.counts()
+    assert (found["outer"], found["inner"]) == (4, asked)
+    rows = [span["attributes"] for span in signals.collector.spans if span["name"] == "outer"]
+    assert rows == [{"k": 1}, {"k": 2}, {}, {}]
+
+
+# What never needs an answer: whether an object is true, equal to another, or contains something.
+@pytest.mark.parametrize(
+    "method", ["__bool__", "__int__", "__contains__", "__array__", "__call__", "__del__", "__get__"]
+)
+def test_what_is_asked_of_none(method: str, signals: Signals) -> None:
+    def asked(*_: Any) -> Any:
+        if method != "__del__":
+            pytest.fail(f"{method} was asked")
+        record()
+
+    kind = type("Object", (), {method: asked, "__str__": lambda _: "object"})
+    with ptx.start_span("outer", {"k": kind(), kind(): [kind()]}) as span:
+        span.set_attributes(kind())
+        span.add_event(kind(), {"k": kind()})  # type: ignore[arg-type]
+        counter.add(kind())  # type: ignore[arg-type]
+        log.info(kind())
+        ptx.record_spans("asked", [span], kind(), 2, {"k": kind()})  # type: ignore[arg-type]
+        ptx.extract_headers(kind()).restore()  # type: ignore[arg-type]
+    found = signals.counts()
+    assert found["outer"] == 1
+    assert found["inner"] == (11 if method == "__del__" else 0)

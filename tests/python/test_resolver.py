@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import RunPython
-
-SLOW_GETADDRINFO = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <netdb.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
-    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    real = dlsym(RTLD_NEXT, "getaddrinfo");
-    while (access(getenv("RESOLVER_HANGS"), F_OK) == 0) usleep(10000);
-    return real(node, service, hints, result);
-}
-"""
+from faults import hanging_resolver
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    compiler = shutil.which("cc")
-    if sys.platform != "linux" or compiler is None:
+    variables = hanging_resolver(tmp_path)
+    if variables is None:
         pytest.skip("needs Linux and a C compiler")
-    (source := tmp_path / "slow.c").write_text(SLOW_GETADDRINFO)
-    library = tmp_path / "slow.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return {"LD_PRELOAD": str(library), "RESOLVER_HANGS": str(tmp_path / "hangs")}
+    return variables
 
 
 def test_a_resolver_that_hangs_holds_up_no_deadline(

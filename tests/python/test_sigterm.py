@@ -237,6 +237,7 @@ HYPERCORN = ["hypercorn", "served:app", "--bind"]
         ),
         pytest.param("", GUNICORN, id="gunicorn"),
         pytest.param("", [*GUNICORN[:-1], "--preload", "--bind"], id="gunicorn, preloaded"),
+        pytest.param("", [*GUNICORN[:-1], "-k", "gevent", "--bind"], id="gunicorn, gevent"),
         pytest.param("ptx.install_sigterm_flush()\n", HYPERCORN, id="hypercorn"),
     ],
 )

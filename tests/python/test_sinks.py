@@ -51,7 +51,7 @@ def test_a_batch_is_sent_when_it_is_full_or_old(collector: OtlpServer, run_pytho
 
 def test_headers(collector: OtlpServer, run_python: RunPython) -> None:
     run_python("""
-        headers = {"Authorization": "Bearer t", "X-Tenant": "ä b"}
+        headers = {"Authorization": "Bearer c4n4ry", "X-Tenant": "ä b"}
         ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint + "/own/path?q=1", headers=headers)]))
         ptx.start_span("op").end()
         assert ptx.shutdown()
@@ -61,7 +61,7 @@ def test_headers(collector: OtlpServer, run_python: RunPython) -> None:
     assert request.headers["content-type"] == "application/x-protobuf"
     assert request.headers["user-agent"].startswith("pytracingx/")
     assert request.headers["host"] == collector.endpoint[len("http://") :]
-    assert request.headers["authorization"] == "Bearer t"
+    assert request.headers["authorization"] == "Bearer c4n4ry"
     assert request.headers["x-tenant"].encode("latin-1").decode() == "ä b"
     assert "content-encoding" not in request.headers and "transfer-encoding" not in request.headers
 

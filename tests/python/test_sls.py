@@ -18,13 +18,13 @@ from sls_session import KEY, LOGGER, Session
 
 import pytracingx as ptx
 
-CANARY = ("test-key-id", "test-key-secret", "test-token")
+CANARY = ("test-key-id", "c4n4ry-key-secret", "c4n4ry-token")
 
 START = """
     import pytracingx as ptx
     def start(**options):
         sink = ptx.SlsLogSink(
-            os.environ["TEST_SLS"], "proj", "store", "test-key-id", "test-key-secret", **options
+            os.environ["TEST_SLS"], "proj", "store", "test-key-id", "c4n4ry-key-secret", **options
         )
         ptx.init(ptx.Config("svc", sinks=[sink], console_output=False))
         return ptx.get_logger("my.lib")
@@ -93,7 +93,7 @@ def test_compression_and_signature(sls: Session, compression: str, region: str |
 
 @pytest.mark.parametrize("region", [None, "cn-hangzhou"])
 def test_a_temporary_key(sls: Session, region: str | None) -> None:
-    key = Key("STS.id", "sts-secret", "sts-token/+==")
+    key = Key("STS.id", "c4n4ry-sts-secret", "c4n4ry-sts-token/+==")
     sls.server.keys, sls.server.region = {key.id: key}, region
     sls.start(key=key, region=region)
     LOGGER.info("hello")
@@ -118,7 +118,7 @@ def test_two_sinks_of_equal_columns_share_and_differ(sls: Session) -> None:
 def test_a_wrong_secret_is_noticed(sls: Session, region: str | None) -> None:
     """By the server: otherwise the tests above prove nothing of signatures."""
     sls.server.region = region
-    sls.start(key=Key(KEY.id, "another-secret"), region=region)
+    sls.start(key=Key(KEY.id, "another-c4n4ry"), region=region)
     LOGGER.info("one")
     assert not ptx.force_flush(100)
     assert "SignatureNotMatch" in sls.settled()["last_error"]

@@ -14,7 +14,7 @@ from sls_session import KEY, LOGGER, Session
 
 import pytracingx as ptx
 
-CANARY = ("test-key-id", "test-key-secret")
+CANARY = ("test-key-id", "c4n4ry-key-secret")
 
 # The code table: what is tried again, and what never will be taken.
 PASSES = [
@@ -85,7 +85,7 @@ def test_a_loss_is_warned_of_once(sls: Session, run_python: RunPython) -> None:
     sls.server.reply_to = lambda _: Reply(404, "LogStoreNotExist", "logstore store does not exist")
     done = run_python(
         """
-    sink = ptx.SlsLogSink(sys.argv[1], "proj", "store", "test-key-id", "test-key-secret")
+    sink = ptx.SlsLogSink(sys.argv[1], "proj", "store", "test-key-id", "c4n4ry-key-secret")
     ptx.init(ptx.Config("svc", sinks=[sink], console_output=False))
     for index in range(3):
         ptx.get_logger("l").info("x")

@@ -283,3 +283,29 @@ def test_captured() -> None:
         with ptx.step_recorder("decode")(**FIELDS):
             pass
         assert captured.span("decode").attributes == ON_SPAN
+
+
+def test_a_step_that_is_recorded_when_it_is_over(session: Session) -> None:
+    """As one that was entered then and left now, gap and turn included; steps that overlap have no gap."""
+    step = ptx.step_recorder("decode", spans=2)
+    first = ptx.now()
+    step.record(first, **FIELDS)
+    ended = ptx.now()
+    step.record(first + 1)
+    assert stats("spans_abandoned") == 0
+    with pytest.raises(TypeError, match="1 positional argument"):
+        step.record()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batch'"):
+        step.record(first, batch=3)  # type: ignore[call-arg]
+    (span,) = session.spans()
+    assert span["start_time_unix_nano"] == first <= span["end_time_unix_nano"] <= ended + 1_000_000
+    assert span["attributes"] == ON_SPAN
+    assert session.point("step.duration")["count"] == 2
+    assert "step.gap" not in session.metric_names()
+    time.sleep(0.002)
+    step.record(ptx.now())
+    gap = session.point("step.gap")
+    assert gap["count"] == 1 and gap["sum"] >= 0.002
+    unusable = stats("unusable_times")
+    step.record(1.5)  # type: ignore[arg-type]
+    assert stats("unusable_times") == unusable + 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from conftest import RunPython
+from otlp_server import OtlpServer
 from recording import Recording, current, ids
 
 import pytracingx as ptx
@@ -208,3 +211,32 @@ def test_loop_callbacks(recording: Recording, run: Runner) -> None:
 
     run(main())
     recording.expect("op", parents[0])
+
+
+@every_loop
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_fork_under_a_running_loop(run: Runner, collector: OtlpServer, run_python: RunPython) -> None:
+    """A child of a process whose loop runs, and which leaves that loop alone, delivers; so does the parent's loop afterwards."""
+    run_python(
+        """
+        import asyncio, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork of a process with threads
+        ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")]))
+        def child():
+            if (pid := os.fork()) == 0:
+                ptx.start_span("child").end()
+                os._exit(0 if ptx.shutdown() else 1)
+            return os.waitpid(pid, 0)[1]
+        async def main():
+            with ptx.start_span("parent"):
+                assert await asyncio.gather(*(asyncio.sleep(0, child()) for _ in range(3))) == [0, 0, 0]
+        if sys.argv[1] == "uvloop":
+            import uvloop
+            uvloop.run(main())
+        else: asyncio.run(main())
+        """,
+        run.__module__.partition(".")[0],
+    )
+    (parent,) = [span for span in collector.spans if span["name"] == "parent"]
+    children = [span for span in collector.spans if span["name"] == "child"]
+    assert [span["parent_span_id"] for span in children] == [parent["span_id"]] * 3

@@ -107,6 +107,29 @@ def test_ten_thousand_short_lived_threads(collector: OtlpServer, run_python: Run
     assert_arrived_once(collector, 10_000)
 
 
+def test_what_a_thread_leaves_behind_records_when_it_ends(
+    collector: OtlpServer, run_python: RunPython
+) -> None:
+    """Python clears a thread's locals when the thread is past its code, as it is past ours."""
+    done = run_python(
+        START
+        + """
+    left = threading.local()
+    class Late:
+        def __del__(self):
+            with ptx.start_span("late", {"k": [1, "x"]}): pass
+    def work():
+        left.late = Late()
+        with ptx.start_span("op"): pass
+    for _ in range(50): run(4, work)
+    assert ptx.shutdown() is True
+    answer(books())
+    """
+    )
+    assert done.answer == [400, 400, {}] and done.stderr == ""
+    assert_arrived_once(collector, 400)
+
+
 def test_spans_that_end_in_another_thread(collector: OtlpServer, run_python: RunPython) -> None:
     done = run_python(
         START

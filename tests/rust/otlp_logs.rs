@@ -117,7 +117,6 @@ fn golden_log_record() {
     expected.extend([0x12, 0x56]); // scope_logs, 86
     expected.extend(b"\x0a\x03\x0a\x01a"); // scope, 3; name, 1
     expected.extend([0x12, 0x4f]); // log_records, 79
-    expected.extend([0x10, 18]); // severity_number
     expected.extend([0x09, 8, 7, 6, 5, 4, 3, 2, 1]); // time_unix_nano
     expected.extend([0x59, 9, 7, 6, 5, 4, 3, 2, 1]); // observed_time_unix_nano
     expected.extend([0x4a, 0x10]); // trace_id
@@ -127,6 +126,7 @@ fn golden_log_record() {
     expected.extend([0x45, 1, 0, 0, 0]); // flags: sampled
     expected.extend(b"\x32\x08\x0a\x01k\x12\x03\x18\xac\x02"); // attributes: k = 300
     expected.extend(b"\x2a\x04\x0a\x02hi"); // body
+    expected.extend([0x10, 18]); // severity_number
     expected.extend(b"\x1a\x06ERROR2"); // severity_text
     expected.extend([0x38, 5]); // dropped_attributes_count
     assert_eq!(body, expected);

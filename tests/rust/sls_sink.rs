@@ -191,9 +191,7 @@ fn without_a_key_nothing_is_taken_and_nothing_runs_out() {
     let mut rig = Rig::new(Credentials::provided(), 50 * RECORD);
     rig.push(20);
     rig.step();
-    for _ in 0..3 {
-        assert_eq!(rig.pass_until_due(), Duration::from_millis(200));
-    }
+    assert_eq!(rig.sink.interest(rig.now).wake_at, None, "who brings a key wakes it");
     rig.now += Duration::from_secs(3600);
     rig.step();
     let stats = rig.stats();
@@ -209,7 +207,7 @@ fn without_a_key_nothing_is_taken_and_nothing_runs_out() {
     assert_eq!(rig.sink.progress(mark, rig.now + Duration::from_secs(1)), Progress::Pending);
     rig.credentials.set(key("first-key"), None);
     (0..5).for_each(|_| rig.answer(200, "", &[]));
-    rig.pass_until_due();
+    rig.step();
     assert_eq!(rig.stats().exported, 50);
     assert_eq!(rig.sink.progress(mark, rig.now), Progress::Done);
 }
@@ -224,11 +222,35 @@ fn a_key_that_ends_while_a_batch_is_retried_is_waited_for() {
     rig.now += Duration::from_secs(2);
     rig.step();
     assert_eq!((rig.stats().requests, rig.stats().in_flight_records), (1, 10));
+    let give_up = rig.began + Duration::from_secs(300);
+    assert_eq!(rig.sink.interest(rig.now).wake_at, Some(give_up), "the batch's own end, and no timer before");
     rig.credentials.set(key("other-key"), Some(UNIX_SECONDS + 1000));
     rig.answer(200, "", &[]);
-    assert_eq!(rig.pass_until_due(), Duration::from_millis(200));
+    rig.step();
     assert!(header(&rig.peer.requests()[1], "authorization").starts_with("LOG other-key:"));
     assert_eq!((rig.stats().exported, rig.stats().retried), (10, 1));
+}
+
+#[test]
+fn a_batch_that_waits_for_a_key_too_long_is_given_up() {
+    let mut rig = Rig::new(Credentials::provided(), 1 << 20);
+    rig.credentials.set(key("first-key"), Some(UNIX_SECONDS + 1));
+    rig.answer(503, "ServerBusy", &[]);
+    rig.push(10);
+    rig.step();
+    rig.now += Duration::from_secs(2);
+    rig.step();
+    assert_eq!(rig.pass_until_due(), Duration::from_secs(298));
+    assert_eq!(rig.stats().dropped.get(DropReason::RetryTimeout), 10);
+    assert_eq!((rig.stats().state, rig.sink.interest(rig.now).wake_at), (SinkState::Idle, None));
+    // What comes later has its own time.
+    rig.push(10);
+    rig.step();
+    assert_eq!((rig.stats().state, rig.stats().held_records), (SinkState::BackingOff, 10));
+    rig.credentials.set(key("other-key"), None);
+    rig.answer(200, "", &[]);
+    rig.step();
+    assert_eq!(rig.stats().exported, 10);
 }
 
 #[test]

@@ -19,19 +19,35 @@ from typing import Any
 
 import pytracingx as ptx
 
-from ._engine import Hooks, Trace, install
+from ._engine import Hooks, Method, Trace, attach, install
 
 # Batches that ran and have no result yet, among them parts of a split prefill, which never do.
 OPEN_STEPS_MAX = 64
 
 
 class _SglangTrace(Trace):
-    __slots__ = ("begun",)
+    __slots__ = ("begun", "queued")
 
     def __init__(self, model: str | None) -> None:
         super().__init__("sglang", model)
-        # By the number of the forward pass: a batch is copied between running and processing.
-        self.begun: dict[int, tuple[int, ptx.Step]] = {}
+        # When a batch ran, by the number of its forward pass: it is copied between running and processing.
+        self.begun: dict[int, int] = {}
+        # By request: input tokens and parameters, and what ends it should SGLang let go of it without a word.
+        self.queued: dict[str, tuple[int, tuple[Any, ...], Any]] = {}
+
+    def lost(self, name: str) -> None:
+        """Neither finished in a batch nor aborted in the queue."""
+        input_tokens, parameters, _ = self.queued.pop(name)
+        self.end(name, False, name, input_tokens, None, *parameters)
+
+    def finished(self, request: Any, reason: str) -> None:
+        name = request.rid
+        known = self.queued.pop(name, None)
+        if known is not None:
+            input_tokens, parameters, finalizer = known
+            finalizer.detach()
+            output_tokens = len(request.output_ids)
+            self.end(name, reason == "error", name, input_tokens, output_tokens, *parameters, (reason,))
 
 
 def _make(scheduler: Any) -> _SglangTrace:
@@ -47,86 +63,110 @@ def _headers(request: Any) -> Any:
     return headers if isinstance(headers, dict) else None
 
 
-def _queue(trace: _SglangTrace, scheduler: Any, request: Any, *_: Any, **__: Any) -> None:
-    parameters = request.sampling_params
-    attributes = {
-        "gen_ai.request.id": request.rid,
-        "gen_ai.usage.input_tokens": len(request.origin_input_ids),
-        "gen_ai.request.max_tokens": parameters.max_new_tokens,
-        "gen_ai.request.temperature": parameters.temperature,
-        "gen_ai.request.top_p": parameters.top_p,
-    }
-    span = trace.begin(request.rid, _headers(request), ptx.now(), attributes)
-    if span is not None:
-        # Whichever way a request goes that is neither finished in a batch nor aborted in the queue.
-        weakref.finalize(request, trace.lost, request.rid, span).atexit = False
+def _queue(trace: _SglangTrace, request: Any) -> None:
+    headers = _headers(request)
+    parent = ptx.extract_context(headers) if headers else None
+    input_tokens, given = len(request.origin_input_ids), request.sampling_params
+    parameters = given.max_new_tokens, given.temperature, given.top_p
+    if trace.begin(request.rid, parent, ptx.now()):
+        finalizer = weakref.finalize(request, trace.lost, request.rid)
+        finalizer.atexit = False
+        trace.queued[request.rid] = input_tokens, parameters, finalizer
 
 
-def _run(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any, **__: Any) -> tuple[int, ptx.Step]:
-    started = ptx.now()
-    return started, trace.step().__enter__()
+def _add_request_to_queue(original: Method) -> Method:
+    def add_request_to_queue(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = self._pytracingx or attach(self, _make)
+        if trace.is_on:
+            try:
+                _queue(trace, request)
+            except Exception as error:
+                trace.failed(error)
+        return original(self, request, *args, **kwargs)
+
+    return add_request_to_queue
 
 
-def _ran(
-    trace: _SglangTrace,
-    scheduler: Any,
-    begun: tuple[int, ptx.Step],
-    result: Any,
-    batch: Any,
-    *_: Any,
-    **__: Any,
-) -> None:
-    trace.begun[batch.forward_iter] = begun
-    if len(trace.begun) > OPEN_STEPS_MAX:
-        del trace.begun[next(iter(trace.begun))]
+def _run_batch(original: Method) -> Method:
+    def run_batch(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = self._pytracingx or attach(self, _make)
+        started = ptx.now()
+        result = original(self, batch, *args, **kwargs)
+        if trace.is_on:
+            try:
+                trace.begun[batch.forward_iter] = started
+                if len(trace.begun) > OPEN_STEPS_MAX:
+                    del trace.begun[next(iter(trace.begun))]
+            except Exception as error:
+                trace.failed(error)
+        return result
+
+    return run_batch
 
 
-def _process(trace: _SglangTrace, scheduler: Any, batch: Any, *_: Any, **__: Any) -> ptx.Step | None:
-    begun = trace.begun.pop(batch.forward_iter, None)
-    if begun is None:
-        return None
-    started, step = begun
-    size = len(batch.reqs)
-    lengths = batch.extend_lens if batch.forward_mode.is_extend() else None
-    tokens = 1 if lengths is None else lengths if len(lengths) == size else None
-    if size:
-        trace.record([request.rid for request in batch.reqs], started, tokens)
-    step.set(
-        batch_size=size,
-        scheduled_tokens=size if lengths is None else sum(lengths),
-        waiting=len(scheduler.waiting_queue),
-    )
-    return step
+def _process_batch_result(original: Method) -> Method:
+    def process_batch_result(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = self._pytracingx or attach(self, _make)
+        if not trace.is_on:
+            return original(self, batch, *args, **kwargs)
+        started = None
+        try:
+            started = trace.begun.pop(batch.forward_iter, None)
+            requests = batch.reqs
+            size = len(requests)
+            lengths = batch.extend_lens if batch.forward_mode.is_extend() else None
+            waiting = len(self.waiting_queue)
+            if started is not None and size:
+                tokens = 1 if lengths is None else lengths if len(lengths) == size else None
+                trace.record([request.rid for request in requests], started, tokens)
+        except Exception as error:
+            trace.failed(error)
+        result = original(self, batch, *args, **kwargs)
+        if trace.is_on:
+            try:
+                if started is not None:
+                    total = size if lengths is None else sum(lengths)
+                    trace.record_step(started, batch_size=size, scheduled_tokens=total, waiting=waiting)
+                for request in batch.reqs:
+                    if request.finished_reason is not None:
+                        trace.finished(request, str(request.finished_reason.to_json()["type"]))
+            except Exception as error:
+                trace.failed(error)
+        return result
+
+    return process_batch_result
 
 
-def _processed(
-    trace: _SglangTrace, scheduler: Any, step: ptx.Step | None, result: Any, batch: Any, *_: Any, **__: Any
-) -> None:
-    if step is not None:
-        step.__exit__(None, None, None)
-    for request in [request for request in batch.reqs if request.finished_reason is not None]:
-        _end(trace, request, str(request.finished_reason.to_json()["type"]))
+def _release_aborted_request(original: Method) -> Method:
+    def release_aborted_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = self._pytracingx or attach(self, _make)
+        if trace.is_on:
+            try:
+                trace.finished(request, "abort")
+            except Exception as error:
+                trace.failed(error)
+        return original(self, request, *args, **kwargs)
+
+    return release_aborted_request
 
 
-def _release_aborted(trace: _SglangTrace, scheduler: Any, request: Any) -> None:
-    _end(trace, request, "abort")
+def _on_idle(original: Method) -> Method:
+    def on_idle(self: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = self._pytracingx or attach(self, _make)
+        if trace.is_on:
+            trace.idle()
+        return original(self, *args, **kwargs)
 
-
-def _end(trace: _SglangTrace, request: Any, reason: str) -> None:
-    trace.end(request.rid, reason, {"gen_ai.usage.output_tokens": len(request.output_ids)})
-
-
-def _idle(trace: _SglangTrace, scheduler: Any) -> None:
-    trace.step.idle()
+    return on_idle
 
 
 def register() -> None:
     """Called by SGLang in each of its processes."""
     hooks: Hooks = {
-        "_add_request_to_queue": (_queue, None),
-        "run_batch": (_run, _ran),
-        "process_batch_result": (_process, _processed),
-        "_release_aborted_request": (_release_aborted, None),
-        "on_idle": (_idle, None),
+        "_add_request_to_queue": _add_request_to_queue,
+        "run_batch": _run_batch,
+        "process_batch_result": _process_batch_result,
+        "_release_aborted_request": _release_aborted_request,
+        "on_idle": _on_idle,
     }
-    install("sglang.srt.managers.scheduler", _make, hooks)
+    install("sglang.srt.managers.scheduler", hooks)

@@ -183,10 +183,10 @@ def _limited(what: str, record: object) -> Iterator[str]:
 COUNTS = {
     ("spans", "abandoned"): "spans were never ended",
     ("unusable_times",): "times were not integer Unix nanoseconds",
+    ("measurements", "internal"): "measurements lost by a bug of pytracingx",
     ("measurements", "negative"): "measurements ignored: negative",
     ("measurements", "not_finite"): "measurements ignored: NaN or infinite",
     ("measurements", "not_a_number"): "measurements ignored: not a number",
-    ("measurements", "internal"): "measurements lost by a bug of pytracingx",
     ("measurements", "overflowed"): "measurements beyond the cardinality limit",
     ("measurements", "conflicts"): "instruments made again with another definition",
     ("measurements", "late_observations"): "collections of observable instruments that did not end in time",

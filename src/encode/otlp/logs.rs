@@ -61,10 +61,11 @@ fn put_log(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &LogLimits, lookup
         (true, _) => 0,
     };
     // Attributes with interned keys grow to twice their size, a body keeps its own.
-    let expected_bytes = FIXED_BYTES - absent_bytes + record.payload.len() * 3 / 2;
+    let expected_bytes = FIXED_BYTES + SEVERITY_BYTES - absent_bytes + record.payload.len() * 3 / 2;
     let part = wire::open(out, envelope::RECORD, expected_bytes);
     put_fixed(out, header, lookup);
     out.truncate(out.len() - absent_bytes);
+    let severity = &SEVERITIES[usize::from(header.detail).min(SEVERITIES.len() - 1)];
 
     let (mut severity_text, mut body) = (None, None);
     let (mut kept, mut dropped) = (0, 0_u32);
@@ -78,6 +79,9 @@ fn put_log(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &LogLimits, lookup
             if count(&mut kept, &mut dropped, limits.attributes) {
                 attributes.put(out, log_record::ATTRIBUTES, &attribute, VALUE_LEVELS);
             }
+        }
+        if items.as_bytes().is_empty() {
+            break;
         }
         let Some(item) = items.next() else { break };
         match item {
@@ -98,40 +102,55 @@ fn put_log(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &LogLimits, lookup
         whole.put_text_or_value(out, log_record::BODY, body);
     }
     match severity_text {
-        Some(text) => wire::put_optional_field(out, log_record::SEVERITY_TEXT, text),
-        None => {
-            let (field, len) = &SEVERITY_TEXTS[usize::from(header.detail).min(SEVERITY_TEXTS.len() - 1)];
-            wire::put_prefix(out, field, *len);
+        Some(text) => {
+            wire::put_prefix(out, &severity.fields, severity.number_len);
+            wire::put_optional_field(out, log_record::SEVERITY_TEXT, text);
         }
+        None => wire::put_prefix(out, &severity.fields, severity.len),
     }
     put_count(out, log_record::DROPPED_ATTRIBUTES_COUNT, dropped);
     wire::close(out, part);
 }
 
-/// By severity number, 25 for all above: the field of its text, and how long it is.
-const SEVERITY_TEXTS: [([u8; 8], usize); 26] = {
-    let mut fields = [([0; 8], 0); 26];
+/// The fields of a severity: its number, and the text that goes with it.
+struct Severity {
+    fields: [u8; 16],
+    number_len: usize,
+    len: usize,
+}
+
+/// By severity number, 25 for all above, which have no text. Recording gives 24 at most; a number above 127 would need a
+/// second byte.
+const SEVERITIES: [Severity; 26] = {
+    let mut all = [const { Severity { fields: [0; 16], number_len: 0, len: 0 } }; 26];
     let mut number = 1;
-    while number <= 24 {
+    while number < all.len() {
         let name = severity_name(number as u8).as_bytes();
-        let (field, len) = &mut fields[number];
-        (field[0], field[1], *len) = (log_record::SEVERITY_TEXT, name.len() as u8, 2 + name.len());
-        field.split_at_mut(2).1.split_at_mut(name.len()).0.copy_from_slice(name);
+        let severity = &mut all[number];
+        severity.fields[0] = log_record::SEVERITY_NUMBER;
+        severity.fields[1] = number as u8;
+        (severity.number_len, severity.len) = (2, 2);
+        if !name.is_empty() {
+            severity.fields[2] = log_record::SEVERITY_TEXT;
+            severity.fields[3] = name.len() as u8;
+            severity.fields.split_at_mut(4).1.split_at_mut(name.len()).0.copy_from_slice(name);
+            severity.len += 2 + name.len();
+        }
         number += 1;
     }
-    fields
+    all
 };
 
-/// Bytes of the fields whose place is known beforehand, severity number and context included.
-const FIXED_BYTES: usize = 53;
-/// Bytes of the severity number's field, the first of them.
-const SEVERITY_BYTES: usize = 2;
+/// Bytes of most severities: number and a text of four.
+const SEVERITY_BYTES: usize = 8;
+/// Bytes of the fields whose place is known beforehand, context included.
+const FIXED_BYTES: usize = 51;
 /// Bytes of the context, the last of them: trace, span and flags.
 const CONTEXT_BYTES: usize = 33;
 /// Bytes of the flags' field.
 const FLAGS_BYTES: usize = 5;
 
-/// Severity number, times and context: one copy of constant size, of which the caller takes back what is not there.
+/// Times and context, written into one window, of which the caller takes back what is not there.
 #[inline]
 fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     let observed = lookup.timeline.unix_nano(header.end);
@@ -142,22 +161,18 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     } else {
         lookup.timeline.unix_nano(header.start)
     };
-    let mut fixed = [0; FIXED_BYTES];
-    // Recording gives 24 at most; what is above 127 would need a second byte.
-    fixed[..2].copy_from_slice(&[log_record::SEVERITY_NUMBER, header.detail & 0x7f]);
-    fixed[2] = log_record::TIME_UNIX_NANO;
-    fixed[3..11].copy_from_slice(&time.to_le_bytes());
-    fixed[11] = log_record::OBSERVED_TIME_UNIX_NANO;
-    fixed[12..20].copy_from_slice(&observed.to_le_bytes());
-    fixed[20..22].copy_from_slice(&[log_record::TRACE_ID, 16]);
-    fixed[22..38].copy_from_slice(&header.trace_id.0);
-    fixed[38..40].copy_from_slice(&[log_record::SPAN_ID, 8]);
-    fixed[40..48].copy_from_slice(&header.span_id.0);
-    fixed[48] = log_record::FLAGS;
-    fixed[49..].copy_from_slice(&u32::from(header.trace_flags()).to_le_bytes());
-    if header.detail == 0 {
-        out.extend_from_slice(&fixed[SEVERITY_BYTES..]);
-    } else {
-        out.extend_from_slice(&fixed);
-    }
+    let start = out.len();
+    // In place, as a span's.
+    let fixed = wire::window(out);
+    fixed[0] = log_record::TIME_UNIX_NANO;
+    fixed[1..9].copy_from_slice(&time.to_le_bytes());
+    fixed[9] = log_record::OBSERVED_TIME_UNIX_NANO;
+    fixed[10..18].copy_from_slice(&observed.to_le_bytes());
+    fixed[18..20].copy_from_slice(&[log_record::TRACE_ID, 16]);
+    fixed[20..36].copy_from_slice(&header.trace_id.0);
+    fixed[36..38].copy_from_slice(&[log_record::SPAN_ID, 8]);
+    fixed[38..46].copy_from_slice(&header.span_id.0);
+    fixed[46] = log_record::FLAGS;
+    fixed[47..FIXED_BYTES].copy_from_slice(&u32::from(header.trace_flags()).to_le_bytes());
+    out.truncate(start + FIXED_BYTES);
 }

@@ -120,19 +120,19 @@ pub fn request(resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
     debug_assert_eq!(out.len(), field_len(body_len));
 }
 
-/// An `AnyValue` that nests nothing: tag and number, or tag, length and
-/// text. All of it before the text is kept in a register and written with one store.
+/// An `AnyValue` that nests nothing: tag and number, or tag, length and text.
 #[derive(Debug, Clone, Copy)]
 struct Scalar<'a> {
-    /// The bytes before the text, the first one lowest.
-    head: u128,
-    /// How many they are, at most 11.
+    tag: u8,
+    /// The bytes between tag and text, the first one lowest.
+    number: u128,
+    /// Bytes before the text, at most 11; 0 for an empty value.
     head_len: usize,
     text: &'a [u8],
 }
 
 impl<'a> Scalar<'a> {
-    const EMPTY: Self = Self { head: 0, head_len: 0, text: &[] };
+    const EMPTY: Self = Self { tag: 0, number: 0, head_len: 0, text: &[] };
 
     /// `value` cut to `value_length`; arrays and maps read as empty.
     #[inline(always)]
@@ -143,15 +143,15 @@ impl<'a> Scalar<'a> {
             Value::Double(number) => (common::DOUBLE_VALUE, (u128::from(number.to_bits()), 8), &[][..]),
             Value::Str(text) => {
                 let text = cut_chars(text, value_length);
-                (common::STRING_VALUE, wire::varint(text.len() as u64), text)
+                (common::STRING_VALUE, wire::mostly_short_varint(text.len() as u64), text)
             }
             Value::Bytes(bytes) => {
                 let bytes = &bytes[..bytes.len().min(value_length as usize)];
-                (common::BYTES_VALUE, wire::varint(bytes.len() as u64), bytes)
+                (common::BYTES_VALUE, wire::mostly_short_varint(bytes.len() as u64), bytes)
             }
             Value::Empty | Value::Array(_) | Value::Map(_) => return Self::EMPTY,
         };
-        Self { head: u128::from(tag) | number << 8, head_len: 1 + number_len, text }
+        Self { tag, number, head_len: 1 + number_len, text }
     }
 
     /// Bytes of the `AnyValue`.
@@ -163,22 +163,40 @@ impl<'a> Scalar<'a> {
     /// Appends it as the field `tag`.
     #[inline]
     fn put(&self, out: &mut Vec<u8>, tag: u8) {
+        let mut head = [0; FIELD_BYTES];
         if self.len() < 1 << 7 {
-            wire::put_prefix(out, &self.field(tag).to_le_bytes(), 2 + self.head_len);
+            self.write_field(&mut head, tag);
+            wire::put_prefix(out, &head, 2 + self.head_len);
         } else {
             wire::put_varint_field(out, tag, self.len() as u64);
-            wire::put_prefix(out, &self.head.to_le_bytes(), self.head_len);
+            self.write_head(&mut head);
+            wire::put_prefix(out, &head, self.head_len);
         }
         wire::put_bytes(out, self.text);
     }
 
-    /// Tag, length and head, below a length of 128.
-    #[inline]
-    fn field(&self, tag: u8) -> u128 {
+    /// Tag, length and what comes before the text, below a length of 128. Of what it writes, 2 + `head_len` count.
+    #[inline(always)]
+    fn write_field(&self, room: &mut [u8; FIELD_BYTES], tag: u8) {
         debug_assert!(self.len() < 1 << 7);
-        u128::from(tag) | (self.len() as u128) << 8 | self.head << 16
+        let [field_tag, len, head @ ..] = room;
+        (*field_tag, *len) = (tag, self.len() as u8);
+        self.write_head(head);
+    }
+
+    #[inline(always)]
+    fn write_head<const N: usize>(&self, room: &mut [u8; N]) {
+        const { assert!(N >= HEAD_BYTES) }
+        room[0] = self.tag;
+        room[1..9].copy_from_slice(&(self.number as u64).to_le_bytes());
+        room[9..HEAD_BYTES].copy_from_slice(&((self.number >> 64) as u16).to_le_bytes());
     }
 }
+
+/// Most bytes of an `AnyValue` before its text: tag and varint.
+const HEAD_BYTES: usize = 11;
+/// The same with the tag and a length of one byte before them.
+const FIELD_BYTES: usize = 2 + HEAD_BYTES;
 
 /// Longest `AnyValue` with which a short key's `KeyValue` still has a length of one byte.
 const SHORT_VALUE_BYTES: usize = 0x7f - 4 - wire::SHORT_BYTES;
@@ -250,7 +268,9 @@ impl<'a> Attributes<'a> {
         window[..4].copy_from_slice(&[tag, len as u8, common::KEY_VALUE_KEY, key.len() as u8]);
         wire::copy_short(window, 4, key);
         let at = 4 + key.len();
-        window[at..at + 16].copy_from_slice(&value.field(common::KEY_VALUE_VALUE).to_le_bytes());
+        if let Some(room) = window[at..].first_chunk_mut() {
+            value.write_field(room, common::KEY_VALUE_VALUE);
+        }
         let (text, at) = (value.text, at + 2 + value.head_len);
         if text.is_empty() {
             out.truncate(start + at);

@@ -55,10 +55,15 @@ impl Records {
     ) -> Chunk {
         let mut order = mem::take(&mut self.order);
         order.clear();
-        order.extend(wanted);
-        let mut bytes = self.scratch.take(if order.is_empty() { 0 } else { expected_bytes });
         let scope = |index: &usize| record(*index).header.scope;
-        if !order.is_sorted_by_key(scope) {
+        let (mut last, mut is_sorted) = (0, true);
+        order.extend(wanted.inspect(|index| {
+            let next = scope(index);
+            is_sorted &= last <= next;
+            last = next;
+        }));
+        let mut bytes = self.scratch.take(if order.is_empty() { 0 } else { expected_bytes });
+        if !is_sorted {
             order.sort_by_key(scope);
         }
         let mut chunk = Chunk { ends: Vec::with_capacity(order.len()), ..Chunk::default() };

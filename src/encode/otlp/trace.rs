@@ -111,6 +111,9 @@ fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, look
                 attributes.put(out, span::ATTRIBUTES, &attribute, super::VALUE_LEVELS);
             }
         }
+        if items.as_bytes().is_empty() {
+            break;
+        }
         let Some(item) = items.next() else { break };
         match item {
             // The last two are a log record's.
@@ -154,11 +157,11 @@ struct Counts {
 }
 
 /// Bytes of the fields whose place is known beforehand, parent included.
-const FIXED_BYTES: usize = 64;
+const FIXED_BYTES: usize = wire::WINDOW_BYTES;
 /// Bytes of the parent's field, the last of them.
 const PARENT_BYTES: usize = 10;
 
-/// Ids, kind, times and flags: one copy of constant size, the parent cut off where there is none.
+/// Ids, kind, times and flags, written into one window; the parent cut off where there is none.
 #[inline]
 fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     let explicit = |bit| header.flags & bit != 0;
@@ -171,7 +174,8 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     let remote = if explicit(flag::PARENT_IS_REMOTE) { IS_REMOTE } else { 0 };
     let flags = u32::from(header.trace_flags()) | HAS_IS_REMOTE | remote;
 
-    let mut fixed = [0; FIXED_BYTES];
+    // In place: bytes put together on the stack and copied in lines would have to leave the store buffer first.
+    let fixed = wire::window(out);
     fixed[..2].copy_from_slice(&[span::TRACE_ID, 16]);
     fixed[2..18].copy_from_slice(&header.trace_id.0);
     fixed[18..20].copy_from_slice(&[span::SPAN_ID, 8]);
@@ -185,7 +189,6 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     fixed[50..54].copy_from_slice(&flags.to_le_bytes());
     fixed[54..56].copy_from_slice(&[span::PARENT_SPAN_ID, 8]);
     fixed[56..].copy_from_slice(&header.parent_span_id.0);
-    out.extend_from_slice(&fixed);
     if !header.parent_span_id.is_valid() {
         out.truncate(out.len() - PARENT_BYTES);
     }

@@ -1,0 +1,250 @@
+//! Writing items. Appends to a `Vec<u8>`, and allocates only when that grows.
+
+use super::{Link, Text, Value, tag};
+use crate::record::StrId;
+
+#[inline]
+fn put_word(out: &mut Vec<u8>, tag: u8, id: StrId) {
+    debug_assert!(id.0 < 1 << 24);
+    out.extend_from_slice(&(u32::from(tag) | id.0 << 8).to_ne_bytes());
+}
+
+/// The word that an attribute item with an interned key begins with; for INT and DOUBLE, eight bytes follow.
+#[inline]
+pub fn item_word(tag: u8, key: StrId) -> [u8; 4] {
+    debug_assert!(key != StrId::NONE && key.0 < 1 << 24);
+    (u32::from(tag) | key.0 << 8).to_ne_bytes()
+}
+
+#[inline]
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_ne_bytes());
+}
+
+/// Callers cap single values far below 4 GiB; saturating keeps the format sound if one does not.
+#[inline]
+fn len_u32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[inline]
+fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = len_u32(bytes.len()).to_ne_bytes();
+    if bytes.len() <= SHORT_BYTES {
+        put_short(out, len, bytes);
+    } else {
+        out.extend_from_slice(&len);
+        out.extend_from_slice(&bytes[..u32::from_ne_bytes(len) as usize]);
+    }
+}
+
+/// Appends a few bytes and a short text: one copy of constant size, of which the rest is taken back. Asking for room once
+/// and calling nothing, it is a third of the instructions of a piece at a time.
+#[inline(always)]
+fn put_short<const HEAD: usize>(out: &mut Vec<u8>, head: [u8; HEAD], bytes: &[u8]) {
+    const ROOM: usize = 16 + SHORT_BYTES;
+    const { assert!(HEAD + SHORT_BYTES <= ROOM) }
+    debug_assert!(bytes.len() <= SHORT_BYTES);
+    let end = out.len() + HEAD + bytes.len();
+    out.extend_from_slice(&[0; ROOM]);
+    if let Some(room) = out.last_chunk_mut::<ROOM>() {
+        room[..HEAD].copy_from_slice(&head);
+        copy_short(&mut room[HEAD..HEAD + bytes.len()], bytes);
+    }
+    out.truncate(end);
+}
+
+/// Two pieces as one.
+#[inline(always)]
+fn joined<const A: usize, const B: usize, const N: usize>(a: [u8; A], b: [u8; B]) -> [u8; N] {
+    const { assert!(A + B == N) }
+    let mut all = [0; N];
+    all[..A].copy_from_slice(&a);
+    all[A..].copy_from_slice(&b);
+    all
+}
+
+/// Names, keys and values are mostly no longer than this: two overlapping copies of constant size move them, without a
+/// call.
+pub const SHORT_BYTES: usize = 32;
+
+/// Copies bytes to room of the same length; for at most [`SHORT_BYTES`].
+#[inline(always)]
+pub fn copy_short(room: &mut [u8], bytes: &[u8]) {
+    #[inline(always)]
+    fn ends<const N: usize>(room: &mut [u8], bytes: &[u8]) {
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+            room[..N].copy_from_slice(first);
+            room[bytes.len() - N..].copy_from_slice(last);
+        }
+    }
+    match bytes.len() {
+        8..=16 => ends::<8>(room, bytes),
+        17..=SHORT_BYTES => ends::<16>(room, bytes),
+        4..=7 => ends::<4>(room, bytes),
+        len @ 1..=3 => {
+            for at in [0, len / 2, len - 1] {
+                room[at] = bytes[at];
+            }
+        }
+        _ => room.copy_from_slice(bytes),
+    }
+}
+
+#[inline]
+fn put_named(out: &mut Vec<u8>, tag: u8, name: Text<'_>) {
+    match name {
+        Text::Id(id) => put_word(out, tag, id),
+        Text::Inline(bytes) => {
+            put_word(out, tag, StrId::NONE);
+            put_text(out, bytes);
+        }
+    }
+}
+
+/// An open length-delimited part; [`close`] fills its length in.
+#[derive(Debug)]
+#[must_use = "an open part needs close()"]
+pub struct Open(usize);
+
+/// Ends what `open_*` began.
+pub fn close(out: &mut [u8], open: Open) {
+    let len = len_u32(out.len() - open.0);
+    out[open.0 - 4..open.0].copy_from_slice(&len.to_ne_bytes());
+}
+
+fn open(out: &mut Vec<u8>) -> Open {
+    put_u32(out, 0);
+    Open(out.len())
+}
+
+/// Appends a whole attribute of a scalar, text or already encoded value. Numbers and short texts under interned keys,
+/// which nearly all are, take one append each.
+#[inline(always)]
+pub fn put_attribute(out: &mut Vec<u8>, key: Text<'_>, value: Value<'_>) {
+    match (key, value) {
+        (Text::Id(key), Value::Int(value)) => {
+            out.extend_from_slice(&joined::<4, 8, 12>(item_word(tag::INT, key), value.to_ne_bytes()));
+        }
+        (Text::Id(key), Value::Double(value)) => {
+            out.extend_from_slice(&joined::<4, 8, 12>(
+                item_word(tag::DOUBLE, key),
+                value.to_bits().to_ne_bytes(),
+            ));
+        }
+        (Text::Id(key), Value::Str(text)) if text.len() <= SHORT_BYTES => {
+            let len = len_u32(text.len()).to_ne_bytes();
+            put_short(out, joined::<4, 4, 8>(item_word(tag::STR, key), len), text);
+        }
+        _ => put_any_attribute(out, key, value),
+    }
+}
+
+#[inline(never)]
+fn put_any_attribute(out: &mut Vec<u8>, key: Text<'_>, value: Value<'_>) {
+    put_named(out, value.tag(), key);
+    put_value_body(out, value);
+}
+
+/// Begins an attribute whose value is an array; elements follow with [`put_element`] and [`open_element`].
+pub fn open_array(out: &mut Vec<u8>, key: Text<'_>) -> Open {
+    put_named(out, tag::ARRAY, key);
+    open(out)
+}
+
+/// Begins an attribute whose value is a map; entries follow with [`put_attribute`], [`open_array`] or [`open_map`].
+pub fn open_map(out: &mut Vec<u8>, key: Text<'_>) -> Open {
+    put_named(out, tag::MAP, key);
+    open(out)
+}
+
+/// Appends one element of an open array.
+pub fn put_element(out: &mut Vec<u8>, value: Value<'_>) {
+    out.push(value.tag());
+    put_value_body(out, value);
+}
+
+/// Begins an array (`tag::ARRAY`) or a map (`tag::MAP`) as an element of an open array.
+pub fn open_element(out: &mut Vec<u8>, tag: u8) -> Open {
+    debug_assert!(tag == tag::ARRAY || tag == tag::MAP);
+    out.push(tag);
+    open(out)
+}
+
+#[inline]
+fn put_value_body(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Empty | Value::Bool(_) => {}
+        Value::Int(v) => out.extend_from_slice(&v.to_ne_bytes()),
+        Value::Double(v) => out.extend_from_slice(&v.to_bits().to_ne_bytes()),
+        Value::Str(bytes) | Value::Bytes(bytes) => put_text(out, bytes),
+        Value::Array(values) => put_text(out, values.as_bytes()),
+        Value::Map(items) => put_text(out, items.as_bytes()),
+    }
+}
+
+/// Appends a NAME, TRACE_STATE, STATUS or SEVERITY_TEXT item.
+pub fn put_text_item(out: &mut Vec<u8>, tag: u8, text: &[u8]) {
+    debug_assert!((tag::NAME..=tag::STATUS).contains(&tag) || tag == tag::SEVERITY_TEXT);
+    put_word(out, tag, StrId::NONE);
+    put_text(out, text);
+}
+
+/// Appends an event; `attributes` are attribute items.
+pub fn put_event(
+    out: &mut Vec<u8>,
+    name: Text<'_>,
+    time: u64,
+    time_is_unix_nano: bool,
+    dropped_attributes: u32,
+    attributes: &[u8],
+) {
+    put_named(out, tag::EVENT, name);
+    out.extend_from_slice(&time.to_ne_bytes());
+    put_u32(out, u32::from(time_is_unix_nano));
+    put_u32(out, dropped_attributes);
+    put_text(out, attributes);
+}
+
+/// Appends a link.
+pub fn put_link(out: &mut Vec<u8>, link: &Link<'_>) {
+    put_word(out, tag::LINK, StrId::NONE);
+    out.extend_from_slice(&link.trace_id.0);
+    out.extend_from_slice(&link.span_id.0);
+    put_u32(out, link.flags);
+    put_u32(out, link.dropped_attributes);
+    put_text(out, link.trace_state);
+    put_text(out, link.attributes.as_bytes());
+}
+
+/// Appends the counts of what the limits cut when recording.
+pub fn put_dropped(out: &mut Vec<u8>, attributes: u32, events: u32, links: u32) {
+    put_word(out, tag::DROPPED, StrId::NONE);
+    put_u32(out, attributes);
+    put_u32(out, events);
+    put_u32(out, links);
+}
+
+/// Appends a log record's body.
+#[inline(always)]
+pub fn put_body(out: &mut Vec<u8>, value: Value<'_>) {
+    if let Value::Str(text) = value
+        && text.len() <= SHORT_BYTES
+    {
+        let word = joined::<4, 1, 5>(u32::from(tag::BODY).to_ne_bytes(), [tag::STR]);
+        return put_short(out, joined::<5, 4, 9>(word, len_u32(text.len()).to_ne_bytes()), text);
+    }
+    put_any_body(out, value);
+}
+
+#[inline(never)]
+fn put_any_body(out: &mut Vec<u8>, value: Value<'_>) {
+    put_word(out, tag::BODY, StrId::NONE);
+    put_element(out, value);
+}
+
+/// Appends a log record's body that was written as one element ([`put_element`], [`open_element`]).
+pub fn put_body_element(out: &mut Vec<u8>, element: &[u8]) {
+    put_word(out, tag::BODY, StrId::NONE);
+    out.extend_from_slice(element);
+}
