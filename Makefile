@@ -55,7 +55,7 @@ cargo_loom = LOOM_MAX_PREEMPTIONS=$(LOOM_PREEMPTIONS) RUSTFLAGS="--cfg loom" CAR
 test-loom: tools ## the models of ring, lanes and their hand-overs, under every interleaving
 	$(cargo_loom)
 
-seeded_bugs = $(shell sed -n 's/.*loom_seeded_bug = "\(.*\)".*/\1/p' src/lane/*.rs)
+seeded_bugs = $(shell sed -n 's/.*loom_seeded_bug = "\([^"]*\)".*/\1/p' src/lane/*.rs)
 
 .PHONY: test-loom-seeded
 test-loom-seeded: tools ## the models find each bug that can be seeded
