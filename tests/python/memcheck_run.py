@@ -21,7 +21,7 @@ def record() -> None:
             span.set_attribute("list", [1, 2.5, "three", True])
             span.add_event("event", {"bytes": b"\0\xff"})
             counter.add(number, {"k": number % 3})
-            logger.info("log %d", number)
+            logger.info(f"log {number}")
     with tracer.start_span("large") as span:
         span.set_attribute("large", "y" * 200_000)
     try:
