@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV ?= .venv
-FUZZ_SECONDS ?= 10
+FUZZ_SECONDS ?= 8
 LOOM_PREEMPTIONS ?= 3
 
 bin := $(VENV)/bin
@@ -34,7 +34,7 @@ demo: install ## build, install, and trace a small LLM server into the embedded 
 	$(bin)/python examples/demo.py
 
 .PHONY: test
-test: test-rust test-loom test-loom-seeded targets test-python fuzz stubs lint-python ## every test
+test: test-rust test-loom test-loom-seeded test-shuttle targets test-python fuzz stubs lint-python ## every test
 
 .PHONY: example
 example: install ## NAME=fastapi_middleware: build, install, and run an example into the embedded collector
@@ -55,7 +55,7 @@ cargo_loom = LOOM_MAX_PREEMPTIONS=$(LOOM_PREEMPTIONS) RUSTFLAGS="--cfg loom" CAR
 test-loom: tools ## the models of ring, lanes and their hand-overs, under every interleaving
 	$(cargo_loom)
 
-seeded_bugs = $(shell sed -n 's/.*loom_seeded_bug = "\(.*\)".*/\1/p' src/lane/*.rs)
+seeded_bugs = $(shell sed -n 's/.*loom_seeded_bug = "\([^"]*\)".*/\1/p' src/lane/*.rs)
 
 .PHONY: test-loom-seeded
 test-loom-seeded: tools ## the models find each bug that can be seeded
@@ -68,20 +68,25 @@ test-loom-seeded: tools ## the models find each bug that can be seeded
 	  echo "$$bug: found by $$(sed -n 's/^    \([a-z_]*\)$$/\1/p' target/loom/seeded.log | sort -u | paste -sd' ')"; \
 	done
 
-# The lanes and the recording side, which need no C code. ThreadSanitizer wants a standard library built with it.
-host = $(shell rustc -vV | sed -n 's/^host: //p')
-cargo_sanitize = RUSTFLAGS="-Zsanitizer=$(1)" CARGO_TARGET_DIR=target/sanitize/$(1) \
-  cargo +nightly test --target $(host) --no-default-features --test core --test no_alloc
+SHUTTLE_ITERATIONS ?= 10000
+shuttle_bugs = $(shell sed -n 's/.*seeded_bug = "\(torn_lock\|early_word\)".*/\1/p' src/sys/fork.rs src/emit/current.rs)
+cargo_shuttle = SHUTTLE_ITERATIONS=$(SHUTTLE_ITERATIONS) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle \
+  cargo test --quiet --no-default-features --test shuttle
+
+.PHONY: test-shuttle
+test-shuttle: tools ## init, shutdown, fork and first records under random schedules, then with bugs that these find; =1000000 for long
+	$(cargo_shuttle)
+	for bug in $(shuttle_bugs); do \
+	  SEEDED_BUG=$$bug $(cargo_shuttle) --no-run; \
+	  if SEEDED_BUG=$$bug $(cargo_shuttle) >target/shuttle/seeded.log 2>&1 || \
+	    ! grep -q '^test result: FAILED' target/shuttle/seeded.log; \
+	  then tail -40 target/shuttle/seeded.log >&2; echo "$$bug: not found by the models" >&2; exit 1; fi; \
+	  echo "$$bug: found by $$(sed -n 's/^    \([a-z_]*\)$$/\1/p' target/shuttle/seeded.log | sort -u | paste -sd' ')"; \
+	done
 
 .PHONY: sanitize
-sanitize: tools ## the same under AddressSanitizer and ThreadSanitizer, where a nightly compiler is installed
-	if ! rustc +nightly --version >/dev/null 2>&1; then \
-	  echo "no nightly compiler, not sanitized: rustup toolchain install nightly --component rust-src"; \
-	elif $(call cargo_sanitize,address); \
-	then if test -d "$$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library"; \
-	  then $(call cargo_sanitize,thread) -Zbuild-std; \
-	  else echo "no source of the standard library, no ThreadSanitizer: rustup +nightly component add rust-src"; fi; \
-	else exit 1; fi
+sanitize: venv tools ## AddressSanitizer, LeakSanitizer, ThreadSanitizer and valgrind, each with a bug to find: a quarter of an hour
+	PYTHON=$(bin)/python tests/sanitize.sh address thread memcheck python
 
 .PHONY: test-python
 test-python: install ## the package, against real sockets and the official decoder
@@ -94,10 +99,15 @@ soak: install ## 10 000 exits, 100 000 threads, 10 000 forks: about three quarte
 	$(bin)/python tests/python/soak.py $(SOAK_FLAGS)
 
 .PHONY: fuzz
-fuzz: tools ## each fuzz target for FUZZ_SECONDS
+fuzz: tools ## each fuzz target for FUZZ_SECONDS, and one against a bug that it finds
 	for target in $(fuzz_targets); do \
 	  cargo run --release --quiet --manifest-path fuzz/Cargo.toml --bin $$target -- --seconds $(FUZZ_SECONDS); \
 	done
+	if SEEDED_BUG=short_varint cargo run --quiet --no-default-features --manifest-path fuzz/Cargo.toml --target-dir fuzz/target/seeded \
+	  --bin otlp_differential -- --seconds 60 --artifacts fuzz/target/seeded >fuzz/target/seeded.log 2>&1 || \
+	  ! grep -q 'otlp_differential: input .* fails' fuzz/target/seeded.log; \
+	then cat fuzz/target/seeded.log >&2; echo "short_varint: not found by otlp_differential" >&2; exit 1; fi
+	echo "short_varint: found by otlp_differential"
 
 .PHONY: stubs
 stubs: install ## _native.pyi says what the module has; mypy and pyright understand it, and pass the examples

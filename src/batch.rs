@@ -177,6 +177,13 @@ impl Batch {
         }
     }
 
+    /// Forgets spans and log records, whose items [`Batch::rewrite_items`] did not get done with.
+    pub fn forget_rewritten(&mut self) {
+        self.spans.clear();
+        self.begins.clear();
+        self.logs.clear();
+    }
+
     /// Where the record stands afterwards.
     fn rewritten(
         &mut self,

@@ -25,7 +25,7 @@ fn explore(minimum_executions: usize, body: impl Fn(&Seen) + Sync + Send + 'stat
     });
     let executions = seen.executions.load(Ordering::Relaxed);
     assert!(executions >= minimum_executions, "only {executions} executions: the model explores nothing");
-    assert!(seen.while_writing.load(Ordering::Relaxed) > 0, "no drain ever overlapped a write");
+    assert!(seen.while_writing.load(Ordering::Relaxed) > 1, "reads hardly ever overlapped a write");
 }
 
 /// Counted outside of loom's view.

@@ -1,11 +1,12 @@
 //! Gives each target a `main` of its own where libFuzzer is not there, so that targets build on stable and run as tests.
 //!
 //! ```text
-//! <target> [--seconds N] [--seed N] [FILE | DIRECTORY]…
+//! <target> [--seconds N] [--seed N] [--artifacts DIRECTORY] [FILE | DIRECTORY]…
 //! ```
 //!
 //! With paths it replays those files. Without, it runs random inputs for N seconds (default 1), the same ones for the
-//! same seed (default 0); an input that panics is written to `artifacts/<target>/` and the process fails.
+//! same seed (default 0); an input that panics is written to `artifacts/<target>/`, or where `--artifacts` says, and the
+//! process fails.
 
 /// Declares a target: `fuzz_target!(function)`, where the function takes any bytes and panics on a defect.
 #[macro_export]
@@ -37,8 +38,13 @@ mod standalone {
 
     pub fn main(target: &str, run: fn(&[u8])) -> ExitCode {
         let (mut seconds, mut seed, mut paths) = (1, 0, Vec::new());
+        let mut artifacts = Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts").join(target);
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
+            if argument == "--artifacts" {
+                artifacts = arguments.next().expect("--artifacts takes a directory").into();
+                continue;
+            }
             let mut number = || arguments.next().and_then(|text| text.parse().ok());
             match argument.as_str() {
                 "--seconds" => seconds = number().expect("--seconds takes a number"),
@@ -47,21 +53,20 @@ mod standalone {
             }
         }
         if paths.is_empty() {
-            random(target, run, Duration::from_secs(seconds), seed)
+            random(target, run, Duration::from_secs(seconds), seed, &artifacts)
         } else {
             replay(run, &paths)
         }
     }
 
-    fn random(target: &str, run: fn(&[u8]), time: Duration, seed: u64) -> ExitCode {
+    fn random(target: &str, run: fn(&[u8]), time: Duration, seed: u64, artifacts: &Path) -> ExitCode {
         let started = Instant::now();
         let mut inputs = 0;
         while started.elapsed() < time {
             let input = input(seed, inputs);
             if catch_unwind(AssertUnwindSafe(|| run(&input))).is_err() {
-                let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts").join(target);
-                let file = directory.join(format!("seed-{seed}-{inputs}"));
-                fs::create_dir_all(&directory)
+                let file = artifacts.join(format!("seed-{seed}-{inputs}"));
+                fs::create_dir_all(artifacts)
                     .and_then(|()| fs::write(&file, &input))
                     .expect("a writable directory");
                 eprintln!("{target}: input {inputs} of seed {seed} fails, kept as {}", file.display());

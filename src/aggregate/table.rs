@@ -8,7 +8,7 @@ use super::observed::Observed;
 use super::routes::{Recorded, Routes};
 use super::series::{OVERFLOW, Series, StreamSeries, Window};
 use super::{Exemplar, Metric};
-use crate::accumulate::{Cell, Folded, Sum, overflow_attributes};
+use crate::accumulate::{Cell, Folded, FoldedEntry, Sum, overflow_attributes};
 use crate::batch::{Lookup, RecordRef};
 use crate::config::Temporality;
 use crate::instruments::{Exemplars, Instrument, Instruments, Stream};
@@ -97,29 +97,30 @@ impl Table {
         }
     }
 
-    /// Takes what was folded while lanes were full. It leaves no examples.
+    /// Takes what was folded while lanes were full.
     pub fn fold(&mut self, folded: &Folded, lookup: Lookup<'_>) {
-        for entry in &folded.entries {
-            let recorded = Recorded { binding: entry.binding, items: &entry.attributes };
-            match self.entry(entry.instrument, lookup) {
-                None => {}
-                Some(Entry { observed: Some(observed), .. }) => match entry.cells.first() {
-                    Some(Cell::Sum(sum)) => observed.add_overflow(sum, entry.count),
-                    Some(Cell::LastValue(last)) => {
-                        if let Some(total) = last.value {
-                            self.observe(entry.instrument, recorded, total, lookup);
-                        }
+        folded.entries.iter().for_each(|entry| self.fold_entry(entry, lookup));
+    }
+
+    /// Takes one attribute set of what was folded. It leaves no examples.
+    pub fn fold_entry(&mut self, entry: &FoldedEntry, lookup: Lookup<'_>) {
+        let recorded = Recorded { binding: entry.binding, items: &entry.attributes };
+        match self.entry(entry.instrument, lookup) {
+            None => {}
+            Some(Entry { observed: Some(observed), .. }) => match entry.cells.first() {
+                Some(Cell::Sum(sum)) => observed.add_overflow(sum, entry.count),
+                Some(Cell::LastValue(last)) => {
+                    if let Some(total) = last.value {
+                        self.observe(entry.instrument, recorded, total, lookup);
                     }
-                    _ => debug_assert!(false, "a fold of totals has no other cells"),
-                },
-                Some(_) => {
-                    self.with_series(entry.instrument, recorded, entry.count, lookup, |series, place| {
-                        if let Some(cell) = entry.cells.get(place.position) {
-                            series.cell.merge(cell);
-                        }
-                    });
                 }
-            }
+                _ => debug_assert!(false, "a fold of totals has no other cells"),
+            },
+            Some(_) => self.with_series(entry.instrument, recorded, entry.count, lookup, |series, place| {
+                if let Some(cell) = entry.cells.get(place.position) {
+                    series.cell.merge(cell);
+                }
+            }),
         }
     }
 
@@ -171,11 +172,12 @@ impl Table {
         };
         if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
             let Entry { instrument, scope, streams, routes, .. } = &mut **entry;
-            for (series, stream) in streams.iter_mut().zip(&instrument.streams) {
-                series.collect(stream, instrument, *scope, window, each);
-            }
+            // First: should `each` panic, no route leads to series that are gone.
             if streams.iter().any(|series| series.anew) {
                 self.cached_bytes -= routes.forget();
+            }
+            for (series, stream) in streams.iter_mut().zip(&instrument.streams) {
+                series.collect(stream, instrument, *scope, window, each);
             }
         }
         true

@@ -15,8 +15,11 @@
 
 mod attributes;
 mod counted;
+mod current;
 mod log;
 mod measurement;
+#[cfg(shuttle)]
+pub mod model;
 mod parent;
 mod rows;
 mod span;
@@ -34,7 +37,7 @@ pub use storage::FirstAttributes;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::accumulate::{Fold, Folds};
 use crate::ids::{IdGenerator, SpanId, TraceId};
@@ -49,6 +52,7 @@ use crate::sampler::Sampler;
 use crate::stats::{DropReason, RecordingCounters, Starts};
 use crate::sys;
 use crate::tally::{Tallies, Tally};
+use current::{Current, OfSession};
 use storage::Storage;
 
 /// What recording threads of one session share. Immutable but for its counters; built by the session.
@@ -106,6 +110,16 @@ impl Intake {
             folds: Arc::default(),
             counters: Arc::default(),
         }
+    }
+}
+
+impl OfSession for Intake {
+    fn session(&self) -> u64 {
+        self.session
+    }
+
+    fn process(&self) -> u64 {
+        self.process
     }
 }
 
@@ -216,16 +230,7 @@ impl Drop for Slot {
     }
 }
 
-/// The intake that new threads attach to, guarded by the intake lock of the fork-wiped page: an ordinary lock could be
-/// held, in a forked child for ever, by a thread that does not exist there.
-struct Current(UnsafeCell<Option<Arc<Intake>>>);
-
-// SAFETY: the cell is only accessed under `sys::fork::intake_lock`.
-unsafe impl Sync for Current {}
-
-static CURRENT: Current = Current(UnsafeCell::new(None));
-/// There is a session to revive in a forked child.
-static ACTIVE: AtomicBool = AtomicBool::new(false);
+static CURRENT: Current<Intake> = Current::new();
 /// A `fn()`; null until set.
 static REVIVE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
@@ -290,13 +295,7 @@ fn attached(session: u64) -> Option<*mut Thread> {
 }
 
 fn attach(thread: &mut Option<Thread>, session: u64) -> Option<&mut Thread> {
-    let intake = {
-        let _lock = sys::fork::intake_lock();
-        // SAFETY: under the intake lock.
-        let current = unsafe { &*CURRENT.0.get() };
-        // Another session by now: this record belongs to neither.
-        current.as_ref().filter(|intake| intake.session == session).map(Arc::clone)?
-    };
+    let intake = CURRENT.of(sys::fork::page(), session)?;
     if let Some(old) = thread.take() {
         release(old, intake.process);
     }
@@ -313,8 +312,8 @@ fn release(old: Thread, process: u64) {
 #[cold]
 #[inline(never)]
 fn revived() -> u64 {
-    // Acquire: pairs with `publish`.
-    if ACTIVE.load(Ordering::Acquire) {
+    if CURRENT.is_active() {
+        // Acquire: pairs with `on_fork`; `is_active` has seen that it was called.
         let revive = REVIVE.load(Ordering::Acquire);
         if !revive.is_null() {
             // SAFETY: only `on_fork` stores here, and it stores a `fn()`.
@@ -327,36 +326,12 @@ fn revived() -> u64 {
 
 /// Makes an intake the current one: from now on every thread records into it.
 pub fn publish(intake: Arc<Intake>) {
-    let session = intake.session;
-    let old = {
-        let _lock = sys::fork::intake_lock();
-        // SAFETY: under the intake lock.
-        unsafe { (*CURRENT.0.get()).replace(intake) }
-    };
-    forget_if_inherited(old);
-    sys::fork::set_session(session);
-    // Release: a thread that sees the flag sees REVIVE. Last, so that a zero session word with the flag set always
-    // means "forked".
-    ACTIVE.store(true, Ordering::Release);
+    CURRENT.publish(sys::fork::page(), intake);
 }
 
 /// Turns recording off. Threads let go of the intake at their next call in another session, or at exit.
 pub fn retract() {
-    // Release: before the session word, see `publish`.
-    ACTIVE.store(false, Ordering::Release);
-    sys::fork::set_session(0);
-    let old = {
-        let _lock = sys::fork::intake_lock();
-        // SAFETY: under the intake lock.
-        unsafe { (*CURRENT.0.get()).take() }
-    };
-    forget_if_inherited(old);
-}
-
-fn forget_if_inherited(intake: Option<Arc<Intake>>) {
-    if let Some(intake) = intake.filter(|intake| intake.process != sys::fork::process()) {
-        std::mem::forget(intake);
-    }
+    CURRENT.retract(sys::fork::page());
 }
 
 /// Sets what a recording thread calls when it finds the session word wiped by a fork: it must build a new session

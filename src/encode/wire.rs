@@ -120,7 +120,8 @@ pub fn copy_short(window: &mut [u8; WINDOW_BYTES], at: usize, bytes: &[u8]) {
 /// Appends a one-byte tag and a varint.
 #[inline]
 pub fn put_varint_field(out: &mut Vec<u8>, tag: u8, value: u64) {
-    if value < 1 << 7 {
+    let in_one_byte = if cfg!(seeded_bug = "short_varint") { 1 << 8 } else { 1 << 7 };
+    if value < in_one_byte {
         out.extend_from_slice(&[tag, value as u8]);
     } else {
         out.push(tag);

@@ -116,9 +116,12 @@ impl Console {
         }
         records.sort_by_key(|(time, _)| *time);
         let Layout { format, color } = self.layout;
+        // Lost until it is drawn, should that panic.
+        self.stats.dropped += records.len() as u64;
         for (_, record) in records {
             let draw = if record.header.kind == kind::LOG { console::log } else { console::span };
             self.entry(|out| draw(record, lookup, format, color, out));
+            self.stats.dropped -= 1;
         }
     }
 

@@ -31,6 +31,13 @@ pub struct Ask {
     answer: Ticket,
 }
 
+impl Ask {
+    /// The exporter should have ended by now.
+    pub(super) fn is_overdue_end(&self, now: Instant) -> bool {
+        self.goal != Goal::Flush && self.deadline < now
+    }
+}
+
 /// Fetches the answer.
 #[derive(Debug, Clone, Default)]
 pub struct Ticket(Arc<Mutex<Option<bool>>>);
@@ -90,6 +97,11 @@ impl Asks {
         std::mem::take(&mut lock(&self.state).asked)
     }
 
+    /// Somebody asked for the end, in vain so far, and nobody took it.
+    pub(super) fn has_overdue_end(&self, now: Instant) -> bool {
+        lock(&self.state).asked.iter().any(|ask| ask.is_overdue_end(now))
+    }
+
     /// Answers.
     pub fn answer(&self, ask: &Ask, verdict: bool) {
         // The lock orders the answer before a waiter's look or sleep.
@@ -105,6 +117,15 @@ impl Asks {
     }
 }
 
+/// The books when a request was taken.
+#[derive(Debug)]
+pub struct Before {
+    /// What each sink had lost.
+    pub lost: Vec<u64>,
+    /// Panics, each of which may have cost what no sink knew of.
+    pub restarts: u64,
+}
+
 /// A request that the exporter works on.
 #[derive(Debug)]
 pub struct Flush {
@@ -112,26 +133,33 @@ pub struct Flush {
     pub ask: Ask,
     /// For each sink: what it must have dealt with, and what it had lost before.
     marks: Vec<(u64, u64)>,
+    restarts: u64,
 }
 
 impl Flush {
-    /// Begins. Everything that was recorded before the request must have been handed to the sinks by now; `lost` is
-    /// what each of them had lost before that.
-    pub fn begin(ask: Ask, sinks: &mut [Sink], lost: &[u64], now: Instant) -> Self {
+    /// Begins. Everything that was recorded before the request must have been handed to the sinks by now; `before` is as
+    /// of before that.
+    pub fn begin(ask: Ask, sinks: &mut [Sink], before: Before, now: Instant) -> Self {
         let mark = |sink: &mut Sink| match ask.goal {
             Goal::Flush => sink.flush(now),
             Goal::Shutdown => sink.flush_finally(now, false),
             Goal::Exit => sink.flush_finally(now, true),
         };
-        let marks = sinks.iter_mut().map(mark).zip(lost.iter().copied()).collect();
-        Self { ask, marks }
+        let marks = sinks.iter_mut().map(mark).zip(before.lost).collect();
+        Self { ask, marks, restarts: before.restarts }
     }
 
     /// `Some` when there is nothing more to wait for: true if all that was to be sent reached its server or was
-    /// finally refused by it.
-    pub fn verdict(&self, sinks: &mut [Sink], console: &Console, now: Instant) -> Option<bool> {
+    /// finally refused by it, and no panic cost anything meanwhile.
+    pub fn verdict(
+        &self,
+        sinks: &mut [Sink],
+        console: &Console,
+        restarts: u64,
+        now: Instant,
+    ) -> Option<bool> {
         let mut all = Progress::Done;
-        let mut delivered = true;
+        let mut delivered = restarts == self.restarts;
         for (sink, (mark, lost)) in sinks.iter_mut().zip(&self.marks) {
             let progress = sink.progress(*mark, self.ask.deadline);
             delivered &= progress == Progress::Done && sink.stats().undelivered() == *lost;

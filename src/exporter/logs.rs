@@ -39,7 +39,7 @@ pub(super) struct Logs {
     otlp: LogEncoder,
     /// By record of the batch in hand.
     masks: Vec<u16>,
-    /// How many records have each.
+    /// The distinct ones among them.
     counts: Vec<(u16, u64)>,
 }
 
@@ -61,8 +61,8 @@ impl Logs {
         }
     }
 
-    /// Decides who gets which record of the batch, and tells the sinks how many.
-    pub(super) fn announce(&mut self, batch: &Batch, lookup: Lookup<'_>, sinks: &mut [Sink]) {
+    /// Asks each record's destinations, and tells each sink how many of the batch's records it is to get.
+    pub(super) fn expect(&mut self, batch: &Batch, lookup: Lookup<'_>, sinks: &mut [Sink]) {
         let mut masks = std::mem::take(&mut self.masks);
         masks.clear();
         masks.extend(batch.logs().map(|record| self.mask(record, lookup)));
@@ -71,7 +71,7 @@ impl Logs {
         expect(&self.counts, sinks);
     }
 
-    /// The batch that was announced last. `since`: no record of it is older.
+    /// After [`Logs::expect`]. `since`: no record of the batch is older.
     pub(super) fn hand_over(
         &mut self,
         batch: &Batch,
@@ -79,11 +79,12 @@ impl Logs {
         since: Instant,
         sinks: &mut [Sink],
     ) {
-        for (encoder, members) in &mut self.groups {
-            for (select, wanting) in selections(&self.counts, *members) {
-                let wanted = |index: usize| select.holds(self.masks[index]);
+        let Self { groups, otlp, masks, counts, .. } = self;
+        for (encoder, members) in groups {
+            for (select, wanting) in selections(counts, *members) {
+                let wanted = |index: usize| select.holds(masks[index]);
                 let chunk = match encoder {
-                    Encoder::Otlp(limits) => self.otlp.encode(batch, wanted, limits, lookup),
+                    Encoder::Otlp(limits) => otlp.encode(batch, wanted, limits, lookup),
                     Encoder::Sls(encoder) => {
                         let before = encoder.counts();
                         let chunk = encoder.encode(batch, wanted, &LogLimits::default(), lookup);

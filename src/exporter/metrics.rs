@@ -3,16 +3,17 @@
 //! handed to its sinks, over several turns if that is much. A worker that does not answer in time costs its own values
 //! only.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{mem, vec};
 
 use super::console::Console;
+use super::hand_over::{Probe, Stage};
 use super::request::{Now, after};
 use super::select::{expect, push};
 use super::self_metrics::{LOGS, POINTS, SPANS, SelfMetrics};
 use super::sink::Sink;
-use crate::accumulate::{Folded, Folds};
+use crate::accumulate::{Folded, FoldedEntry, Folds};
 use crate::aggregate::Table;
 use crate::batch::{Batch, Lookup};
 use crate::config::Temporality;
@@ -24,6 +25,9 @@ use crate::tally::{Taken, Tallies};
 
 /// Observable instruments have so long to answer.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
+
+/// A collection that caused so many panics does not go on.
+const MOST_PANICS: u32 = 16;
 
 /// Attribute sets taken between two looks at the clock.
 const FOLDS_AT_ONCE: usize = 1024;
@@ -70,6 +74,7 @@ struct Collection {
     began: Instant,
     /// Of all points, once nothing is waited for any more.
     unix_nano: Option<u64>,
+    panics: u32,
 }
 
 /// See the module documentation.
@@ -80,17 +85,18 @@ pub(super) struct Metrics {
     underway: Option<Collection>,
     /// Fetched, not yet taken into the tables.
     folded: Vec<Folded>,
+    /// The rest of what is being taken of it.
+    folding: vec::IntoIter<FoldedEntry>,
+    /// Measurements that are on their way into the tables: a panic costs these.
+    in_hand: u64,
     encoder: MetricEncoder,
     /// What the SDK says about itself, if anybody wants to know.
     about_self: Option<SelfMetrics>,
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
-    /// Counted as recorded, on their way into the tables.
-    in_hand: u64,
-    /// Points out of their table and not yet announced to their sinks, a bit each.
-    unannounced: (u16, u64),
-    // Empty between collections, kept for its memory.
+    /// Of the tallies, on the way into the tables, and kept for its memory. Empty between collections but for what a
+    /// panic left: that is the next collection's.
     taken: Vec<Taken>,
 }
 
@@ -126,28 +132,25 @@ impl Metrics {
             readers,
             underway: None,
             folded: Vec::new(),
+            folding: Vec::new().into_iter(),
+            in_hand: 0,
             encoder: MetricEncoder::default(),
             about_self,
             last_collection: None,
             stats: MeasurementStats::default(),
-            in_hand: 0,
-            unannounced: (0, 0),
             taken: Vec::new(),
         }
     }
 
-    /// Counts a batch's measurements; [`Metrics::take`] follows.
-    pub(super) fn announce(&mut self, batch: &Batch) {
-        self.in_hand = batch.measurement_count() as u64;
-        self.stats.recorded += self.in_hand;
-    }
-
-    /// Takes the measurements of the batch that was announced.
-    pub(super) fn take(&mut self, batch: &Batch, lookup: Lookup<'_>) {
-        for reader in &mut self.readers {
-            for record in batch.measurements() {
-                reader.table.record(record, lookup);
-            }
+    /// Takes a batch's measurements but for the first `taken`, which grows with each: after a panic the next is the one
+    /// behind that which caused it.
+    pub(super) fn take(&mut self, batch: &Batch, taken: &mut usize, lookup: Lookup<'_>, probe: &mut Probe) {
+        for record in batch.measurements().skip(*taken) {
+            *taken += 1;
+            self.stats.recorded += 1;
+            self.in_hand = 1;
+            probe.at(Stage::Measurement);
+            self.readers.iter_mut().for_each(|reader| reader.table.record(record, lookup));
         }
         self.in_hand = 0;
     }
@@ -160,29 +163,30 @@ impl Metrics {
     }
 
     /// Takes what was fetched, after all that the drain brought, until the time is up.
-    pub(super) fn take_folds(&mut self, until: Instant, lookup: Lookup<'_>) {
-        while let Some(Folded { entries: rest }) = self.folded.last_mut() {
-            let some = Folded { entries: rest.split_off(rest.len().saturating_sub(FOLDS_AT_ONCE)) };
+    pub(super) fn take_folds(&mut self, until: Instant, lookup: Lookup<'_>, probe: &mut Probe) {
+        loop {
+            for entry in self.folding.by_ref() {
+                self.stats.folded += entry.count;
+                self.stats.recorded += entry.count;
+                self.in_hand = entry.count;
+                probe.at(Stage::Fold);
+                self.readers.iter_mut().for_each(|reader| reader.table.fold_entry(&entry, lookup));
+            }
+            self.in_hand = 0;
+            let Some(Folded { entries: rest }) = self.folded.last_mut() else { return };
+            self.folding = rest.split_off(rest.len().saturating_sub(FOLDS_AT_ONCE)).into_iter();
             if rest.is_empty() {
                 self.folded.pop();
             }
-            let count = some.entries.iter().map(|entry| entry.count).sum::<u64>();
-            self.stats.folded += count;
-            self.stats.recorded += count;
-            self.in_hand = count;
-            for reader in &mut self.readers {
-                reader.table.fold(&some, lookup);
-            }
-            self.in_hand = 0;
             if Instant::now() >= until {
-                break;
+                return;
             }
         }
     }
 
     /// All that was fetched is taken.
     pub(super) fn has_no_folds(&self) -> bool {
-        self.folded.is_empty()
+        self.folded.is_empty() && self.folding.len() == 0
     }
 
     /// A collection of all readers begins, or the one under way becomes one: for a flush until `deadline`. `observe`
@@ -230,6 +234,7 @@ impl Metrics {
             deadline: after(now, time.min(OBSERVE_FOR)),
             began: now,
             unix_nano: None,
+            panics: 0,
         }
     }
 
@@ -270,19 +275,22 @@ impl Metrics {
     }
 
     /// The collection under way waits for nothing more: from now on [`Metrics::collect`] hands it out.
-    pub(super) fn begin_handing_out(&mut self, now: Now, lookup: Lookup<'_>) {
+    pub(super) fn begin_handing_out(&mut self, now: Now, lookup: Lookup<'_>, probe: &mut Probe) {
+        if self.underway.is_none() {
+            return;
+        }
+        self.recorded.tallies.take(&mut self.taken);
+        while let Some(taken) = self.taken.pop() {
+            self.in_hand = taken.additions;
+            probe.at(Stage::Tally);
+            // Into all tables, for what is taken is taken for all.
+            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
+        }
+        self.in_hand = 0;
         let Some(collection) = &mut self.underway else { return };
         collection.unix_nano = Some(now.unix_nano);
         if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
             self.stats.late_observations += 1;
-        }
-        // Into all tables, for what is taken is taken for all.
-        self.recorded.tallies.take(&mut self.taken);
-        // One by one: a panic costs the one in hand, the others stay for the next collection.
-        while let Some(taken) = self.taken.pop() {
-            self.in_hand = taken.additions;
-            self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
-            self.in_hand = 0;
         }
     }
 
@@ -300,6 +308,7 @@ impl Metrics {
         lookup: Lookup<'_>,
         console: &mut Console,
         sinks: &mut [Sink],
+        probe: &mut Probe,
     ) {
         let Some(Collection { readers, unix_nano: Some(unix_nano), began, .. }) = &mut self.underway else {
             return;
@@ -310,12 +319,11 @@ impl Metrics {
                 reader.table.begin_collection(*unix_nano);
             }
             let (encoder, shown) = (&mut self.encoder, reader.console);
-            let wanted = reader.sinks != 0;
-            let unannounced = &mut self.unannounced;
-            *unannounced = (reader.sinks, 0);
+            let wanting = reader.sinks;
             let mut each = |metric: &crate::aggregate::Metric<'_>| {
-                if wanted {
-                    unannounced.1 += metric.points.len() as u64;
+                if wanting != 0 {
+                    expect(&[(wanting, metric.points.len() as u64)], sinks);
+                    probe.at(Stage::Collection);
                     encoder.put(metric, lookup);
                 }
                 if shown {
@@ -328,10 +336,8 @@ impl Metrics {
                 }
             }
             let chunk = self.encoder.finish();
-            self.unannounced = (0, 0);
             if !chunk.is_empty() {
-                expect(&[(reader.sinks, chunk.count(0..chunk.len()))], sinks);
-                push(chunk, reader.sinks, now, sinks);
+                push(chunk, wanting, now, sinks);
             }
             if reader.table.is_collecting() {
                 return;
@@ -363,13 +369,17 @@ impl Metrics {
         self.recorded.instruments.take_warnings()
     }
 
-    /// After a panic. What was on its way into the tables counts as lost, if some of them got it or none; so does what
-    /// had left them, in the books of `sinks`. A total among it is right again with the next collection.
-    pub(super) fn recover(&mut self, sinks: &mut [Sink]) {
+    /// After a panic. The collection under way goes on with the next instrument: an end would begin the same windows
+    /// again.
+    pub(super) fn recover(&mut self) {
         self.stats.internal += mem::take(&mut self.in_hand);
-        expect(&[mem::take(&mut self.unannounced)], sinks);
         self.encoder = MetricEncoder::default();
-        self.underway = None;
-        self.readers.iter_mut().for_each(|reader| reader.table.abandon_collection());
+        if let Some(collection) = &mut self.underway {
+            collection.panics += 1;
+            if collection.panics == MOST_PANICS {
+                self.underway = None;
+                self.readers.iter_mut().for_each(|reader| reader.table.abandon_collection());
+            }
+        }
     }
 }

@@ -19,8 +19,10 @@ mod backlog;
 pub mod console;
 pub mod dialect;
 pub mod flush;
+mod hand_over;
 mod logs;
 mod metrics;
+mod parts;
 pub mod pending;
 pub mod request;
 mod select;
@@ -29,19 +31,21 @@ pub mod sink;
 pub mod sls;
 mod traces;
 
+pub use hand_over::Stage;
 pub use logs::LogForm;
 pub use metrics::{Reading, Recorded};
+pub use parts::{Parts, Shared, Sinks};
 
 use std::io;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use self::backlog::Backlog;
 use self::console::Console;
-use self::flush::{Ask, Asks, Flush, Goal};
+use self::flush::{Ask, Before, Flush, Goal};
+use self::hand_over::{InHand, Probe};
 use self::logs::Logs;
 use self::metrics::Metrics;
 use self::request::{Now, Scratch, after};
@@ -51,11 +55,9 @@ use crate::batch::Lookup;
 use crate::clock::Timeline;
 use crate::diagnostics::Diagnostics;
 use crate::intern::Interner;
-use crate::lane::{Drainer, Lanes};
-use crate::limits::SpanLimits;
-use crate::log_routes::LogRoutes;
+use crate::lane::Drainer;
 use crate::redact::Redactor;
-use crate::stats::{DropCounts, DropReason, LaneStats, RecordingCounters, Snapshot};
+use crate::stats::{DropCounts, LaneStats, RecordingCounters, Snapshot};
 use crate::sys::poll::{PollFd, wait};
 use crate::sys::signals;
 
@@ -74,90 +76,12 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// After so long without records, memory is given back.
 const SHRINK_AFTER: Duration = Duration::from_secs(5);
-/// Handing records over takes so much of a turn, and a batch or an instrument more at most; the rest follows in the
-/// next, so that no sink waits for the records of others.
+/// Handing records over takes so much of a turn, and a batch more at most, a collection as much again, and an instrument
+/// more; the rest follows in the next turn, so that no sink waits for the records of others. Each its own: records that
+/// never end leave a collection its share.
 const WORK_PER_TURN: Duration = Duration::from_millis(10);
 /// Between a panic and the next turn.
 const PANIC_PAUSE: Duration = Duration::from_millis(50);
-
-/// Attempts to end after a panic; each deals with a batch at least.
-const MOST_ENDS: usize = 4;
-
-/// What the exporter shares with the threads that control it.
-#[derive(Debug)]
-pub struct Shared {
-    /// Flush and shutdown.
-    pub asks: Asks,
-    /// To wake it.
-    pub lanes: Arc<Lanes>,
-    snapshot: Mutex<Snapshot>,
-}
-
-impl Shared {
-    /// `stats` until the first turn.
-    pub fn new(lanes: Arc<Lanes>, stats: Snapshot) -> Self {
-        Self { asks: Asks::default(), lanes, snapshot: Mutex::new(stats) }
-    }
-
-    /// The books after the last turn.
-    pub fn stats(&self) -> Snapshot {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Every sink of a session, with what the signals need to know of it.
-#[derive(Debug, Default)]
-pub struct Sinks {
-    /// Bit `i` of a span's mask is sink `i`, at most 16.
-    pub traces: Vec<(SpanLimits, Sink)>,
-    /// How each is read.
-    pub metrics: Vec<(Reading, Sink)>,
-    /// In the order of [`Parts::log_routes`].
-    pub logs: Vec<(LogForm, Sink)>,
-}
-
-/// What becomes of a batch, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Its measurements go into the series tables.
-    Measurements,
-    /// Its spans and log records are rewritten.
-    Redaction,
-    /// Its spans are encoded and given to their sinks.
-    Traces,
-    /// So are its log records.
-    Logs,
-}
-
-/// What an exporter is made of.
-pub struct Parts {
-    /// The reading end of [`Shared::lanes`].
-    pub drainer: Drainer,
-    /// What the records' ids mean.
-    pub strings: Arc<Interner>,
-    /// What recording threads count.
-    pub counters: Arc<RecordingCounters>,
-    /// What measurements belong to.
-    pub recorded: Recorded,
-    /// Called on the exporter's thread: reading certificates takes longer than a recording call in a forked child may.
-    pub sinks: Box<dyn FnOnce() -> Sinks + Send>,
-    /// Which sink wants which log record; the console's route is the last.
-    pub log_routes: LogRoutes,
-    /// What is hidden; `None`: nothing.
-    pub redactor: Option<Redactor>,
-    /// Records for people.
-    pub console: Console,
-    /// Between collections for the console.
-    pub console_interval: Duration,
-    /// Export what the SDK says about itself.
-    pub sdk_metrics: bool,
-    /// Warnings on stderr.
-    pub diagnostics: bool,
-    /// Warnings to begin with.
-    pub warnings: Vec<String>,
-    /// Called before each stage of each batch: where a test panics. Must not block.
-    pub before: fn(Stage),
-}
 
 /// Starts the thread.
 ///
@@ -165,7 +89,7 @@ pub struct Parts {
 /// The operating system's, when it has no thread to give.
 pub fn start(parts: Parts, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     // Here, not on the thread: no record is older than the timeline, no measurement older than the first window.
-    let (timeline, began) = (Timeline::new(), read_clocks());
+    let (timeline, began) = (Timeline::new(), Now::read());
     let run = move || {
         let end = EndOnDrop(&shared);
         Exporter::new(parts, &shared, timeline, began).run();
@@ -195,7 +119,6 @@ struct Exporter<'a> {
     counters: Arc<RecordingCounters>,
     timeline: Timeline,
     redactor: Option<Redactor>,
-    before: fn(Stage),
     traces: Traces,
     metrics: Metrics,
     logs: Logs,
@@ -205,8 +128,8 @@ struct Exporter<'a> {
     ends: [usize; 2],
     console: Console,
     diagnostics: Diagnostics,
-    /// Flushes that wait for the collection under way, and what each sink had lost before them.
-    waiting: Vec<(Ask, Vec<u64>)>,
+    /// Flushes that wait for the collection under way, and what was lost before them.
+    waiting: Vec<(Ask, Before)>,
     flushes: Vec<Flush>,
     stats: Snapshot,
     spans_drained: u64,
@@ -215,8 +138,10 @@ struct Exporter<'a> {
     last_record: Instant,
     streaming: bool,
     shrunk: bool,
-    ending: bool,
     backlog: Backlog,
+    /// Taken from the backlog.
+    in_hand: Option<InHand>,
+    probe: Probe,
     /// Steps first.
     first_sink: usize,
     // Empty between turns, kept for their memory.
@@ -249,7 +174,6 @@ impl<'a> Exporter<'a> {
             counters: parts.counters,
             timeline,
             redactor: parts.redactor,
-            before: parts.before,
             traces: Traces::new(&span_limits),
             metrics: Metrics::new(parts.recorded, &readings, console_interval, parts.sdk_metrics, now),
             logs: Logs::new(parts.log_routes, &log_forms),
@@ -266,8 +190,9 @@ impl<'a> Exporter<'a> {
             last_record: now.instant,
             streaming: false,
             shrunk: false,
-            ending: false,
             backlog: Backlog::new(now.instant),
+            in_hand: None,
+            probe: Probe(parts.probe),
             first_sink: 0,
             fds: Vec::new(),
             sink_fds: Vec::new(),
@@ -282,21 +207,12 @@ impl<'a> Exporter<'a> {
                 Ok(Flow::End) => return,
                 Err(_) => {
                     self.recover();
-                    if self.ending || self.is_overdue() {
-                        return self.end_after_panic();
+                    if self.is_overdue() {
+                        return self.end(false, Instant::now());
                     }
+                    thread::sleep(PANIC_PAUSE);
                 }
             }
-        }
-    }
-
-    /// It panicked on the way out, or was kept from it: what is left is still counted.
-    fn end_after_panic(&mut self) {
-        for _ in 0..MOST_ENDS {
-            if catch_unwind(AssertUnwindSafe(|| self.end(false, Instant::now()))).is_ok() {
-                return;
-            }
-            self.recover();
         }
     }
 
@@ -305,31 +221,12 @@ impl<'a> Exporter<'a> {
         let waiting = self.waiting.iter().map(|(ask, _)| ask);
         let mut asks = waiting.chain(self.flushes.iter().map(|flush| &flush.ask));
         let now = Instant::now();
-        asks.any(|ask| ask.goal != Goal::Flush && ask.deadline < now)
-    }
-
-    fn recover(&mut self) {
-        self.stats.exporter_restarts += 1;
-        let [traces, metrics] = self.ends;
-        self.traces.recover();
-        self.metrics.recover(&mut self.sinks[traces..metrics]);
-        self.logs.recover();
-        // A flush that waits for the collection that was given up waits for another one: it must not be answered with
-        // what is still in the tables.
-        let now = Instant::now();
-        for (ask, _) in self.waiting.iter().filter(|(ask, _)| ask.deadline > now) {
-            self.metrics.begin_all(false, ask.deadline, now);
-        }
-        for sink in &mut self.sinks {
-            // One that panics again has settled its books before.
-            let _ = catch_unwind(AssertUnwindSafe(|| sink.recover()));
-        }
-        thread::sleep(PANIC_PAUSE);
+        asks.any(|ask| ask.is_overdue_end(now)) || self.shared.asks.has_overdue_end(now)
     }
 
     fn turn(&mut self) -> Flow {
         self.wait();
-        let now = read_clocks();
+        let now = Now::read();
         let until = now.instant + WORK_PER_TURN;
         if self.has_caught_up() {
             // Also while nothing is recorded: a wall clock that is set then is right for the next record.
@@ -341,18 +238,17 @@ impl<'a> Exporter<'a> {
                 if self.metrics.is_ready(now.instant) {
                     self.observe_self();
                     let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-                    self.metrics.begin_handing_out(now, lookup);
+                    self.metrics.begin_handing_out(now, lookup, &mut self.probe);
                 }
             }
             self.drain(now.instant);
         }
         self.hand_over(until);
         if self.has_caught_up() {
-            // Overload uses up the turn: thousands of instruments then take tens of turns, not one turn each.
-            self.collect(now.instant, until.max(Instant::now() + WORK_PER_TURN / 2));
+            self.collect(now.instant, after(Instant::now(), WORK_PER_TURN));
             if self.metrics.is_idle() {
-                for (ask, lost) in mem::take(&mut self.waiting) {
-                    self.flushes.push(Flush::begin(ask, &mut self.sinks, &lost, now.instant));
+                while let Some((ask, before)) = self.waiting.pop() {
+                    self.flushes.push(Flush::begin(ask, &mut self.sinks, before, now.instant));
                 }
             }
         }
@@ -383,7 +279,7 @@ impl<'a> Exporter<'a> {
         for ask in self.shared.asks.take() {
             self.metrics.begin_all(ask.goal == Goal::Flush, ask.deadline, now);
             let lost = self.sinks.iter_mut().map(|sink| sink.stats().undelivered()).collect();
-            self.waiting.push((ask, lost));
+            self.waiting.push((ask, Before { lost, restarts: self.stats.exporter_restarts }));
         }
     }
 
@@ -446,77 +342,6 @@ impl<'a> Exporter<'a> {
         shortest_delay.map_or(period, |delay| period.min((delay / 2).max(SHORTEST_PERIOD)))
     }
 
-    /// Takes all that the lanes have. Only once what they had before is handed over.
-    fn drain(&mut self, now: Instant) {
-        let since = mem::replace(&mut self.last_drain, now);
-        let bytes = self.backlog.drain(&mut self.drainer, since);
-        self.metrics.fetch_folds();
-        self.streaming = bytes >= STREAM_BYTES;
-        if bytes > 0 {
-            (self.last_record, self.shrunk) = (now, false);
-            self.timeline.refresh();
-        }
-    }
-
-    /// Hands over what was drained, batch by batch, until the time is up; what is then left follows in the next turn.
-    fn hand_over(&mut self, until: Instant) {
-        while let Some((mut batch, since)) = self.backlog.next() {
-            self.spans_drained += batch.span_count() as u64;
-            self.logs_drained += batch.log_count() as u64;
-            let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-            let [traces, metrics] = self.ends;
-            // Before any stage: whichever panics, the books know what the batch had for whom.
-            self.metrics.announce(&batch);
-            self.traces.announce(&batch, &mut self.sinks[..traces]);
-            self.logs.announce(&batch, lookup, &mut self.sinks[metrics..]);
-            // First, as nothing else that goes wrong with the batch concerns it.
-            (self.before)(Stage::Measurements);
-            self.metrics.take(&batch, lookup);
-            (self.before)(Stage::Redaction);
-            if let Some(redactor) = &mut self.redactor {
-                redactor.apply(&mut batch, &self.strings);
-            }
-            (self.before)(Stage::Traces);
-            self.traces.hand_over(&batch, lookup, since, &mut self.sinks[..traces]);
-            (self.before)(Stage::Logs);
-            self.logs.hand_over(&batch, lookup, since, &mut self.sinks[metrics..]);
-            self.console.add_records(&batch, |index| self.logs.is_for_console(index), lookup);
-            self.backlog.give_back(batch);
-            if Instant::now() >= until {
-                break;
-            }
-        }
-        if self.backlog.is_empty() {
-            self.metrics.take_folds(until, Lookup { strings: &self.strings, timeline: &self.timeline });
-        }
-    }
-
-    /// All that was drained is handed over.
-    fn has_caught_up(&self) -> bool {
-        self.backlog.is_empty() && self.metrics.has_no_folds()
-    }
-
-    /// However long it takes.
-    fn catch_up(&mut self, now: Instant) {
-        while !self.has_caught_up() {
-            self.hand_over(now);
-        }
-    }
-
-    fn observe_self(&mut self) {
-        let [traces, metrics] = self.ends;
-        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        let (others, logs) = self.sinks.split_at_mut(metrics);
-        let (traces, metrics) = others.split_at_mut(traces);
-        self.metrics.observe_self(&self.stats, [traces, metrics, logs], lookup);
-    }
-
-    fn collect(&mut self, now: Instant, until: Instant) {
-        let [traces, metrics] = self.ends;
-        let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        self.metrics.collect(now, until, lookup, &mut self.console, &mut self.sinks[traces..metrics]);
-    }
-
     fn publish(&mut self, now: Instant, last: bool) {
         let (lanes, bytes, bytes_max) = self.drainer.usage();
         self.stats.lanes = LaneStats { lanes, bytes, bytes_max };
@@ -537,7 +362,7 @@ impl<'a> Exporter<'a> {
         }
         self.diagnostics.look(&self.stats, now, last, &mut |line| console.say(line));
         self.stats.console = self.console.stats();
-        self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.stats);
+        self.shared.publish(&self.stats);
     }
 
     fn shrink_when_idle(&mut self, now: Instant) {
@@ -551,15 +376,18 @@ impl<'a> Exporter<'a> {
 
     fn answer(&mut self, now: Instant) -> Flow {
         let mut end = None;
-        for flush in mem::take(&mut self.flushes) {
-            match flush.verdict(&mut self.sinks, &self.console, now) {
-                None => self.flushes.push(flush),
+        let restarts = self.stats.exporter_restarts;
+        self.flushes.retain(|flush| {
+            let verdict = flush.verdict(&mut self.sinks, &self.console, restarts, now);
+            match verdict {
                 Some(verdict) if flush.ask.goal == Goal::Flush => {
                     self.shared.asks.answer(&flush.ask, verdict)
                 }
                 Some(verdict) => end = end.or(Some(verdict)),
+                None => {}
             }
-        }
+            verdict.is_none()
+        });
         match end {
             None => Flow::Continue,
             Some(verdict) => {
@@ -568,23 +396,4 @@ impl<'a> Exporter<'a> {
             }
         }
     }
-
-    /// Whatever is left, and what was recorded while recording was being turned off, is counted as lost.
-    fn end(&mut self, verdict: bool, now: Instant) {
-        self.ending = true;
-        self.catch_up(now);
-        self.drain(now);
-        self.catch_up(now);
-        for sink in &mut self.sinks {
-            sink.abandon(DropReason::Shutdown);
-        }
-        self.publish(now, true);
-        self.console.step(now);
-        self.shared.asks.end(verdict);
-    }
-}
-
-fn read_clocks() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), unix_nano: unix.as_nanos() as u64 }
 }

@@ -2,7 +2,7 @@
 //! built once and shared by every repetition of the request, the headers are each attempt's own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::dialect::{Body, Dialect};
 use crate::config::BatchConfig;
@@ -22,6 +22,12 @@ pub struct Now {
 }
 
 impl Now {
+    /// Both clocks.
+    pub fn read() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), unix_nano: unix.as_nanos() as u64 }
+    }
+
     /// Wall clock.
     pub fn unix_seconds(self) -> u64 {
         self.unix_nano / 1_000_000_000

@@ -24,13 +24,13 @@ impl Traces {
         Self { groups: groups(limits), encoder: TraceEncoder::default(), masks: Vec::new() }
     }
 
-    /// Tells the sinks what is in the batch for them.
-    pub(super) fn announce(&mut self, batch: &Batch, sinks: &mut [Sink]) {
+    /// Tells each sink how many of the batch's spans it is to get.
+    pub(super) fn expect(&mut self, batch: &Batch, sinks: &mut [Sink]) {
         self.masks = count_masks(batch.spans().map(|span| span.header.mask));
         expect(&self.masks, sinks);
     }
 
-    /// The batch that was announced last. `since`: no record of it is older.
+    /// After [`Traces::expect`]. `since`: no record of the batch is older.
     pub(super) fn hand_over(
         &mut self,
         batch: &Batch,

@@ -139,7 +139,8 @@ impl Arena {
             let to = self.region.as_ptr().add((block - 1) as usize * BLOCK_BYTES + at as usize);
             to.copy_from_nonoverlapping(head.as_ptr(), 64);
             if !body.is_empty() {
-                to.add(64).copy_from_nonoverlapping(body.as_ptr(), body.len());
+                let beyond = if cfg!(seeded_bug = "out_of_bounds") { 1 } else { 0 };
+                to.add(64).copy_from_nonoverlapping(body.as_ptr(), body.len() + beyond);
             }
         }
     }

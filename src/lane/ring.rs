@@ -17,7 +17,8 @@ use super::arena::{Arena, BLOCK_BYTES, HEADER_BYTES, NONE};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, release_unless};
 
 // What makes records visible; a build with one of them weakened must fail the models.
-const PUBLISH: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_tail"));
+const PUBLISH: Ordering =
+    release_unless(cfg!(any(loom_seeded_bug = "relaxed_tail", seeded_bug = "unordered")));
 const LINK: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_link"));
 const CLOSE: Ordering = release_unless(cfg!(loom_seeded_bug = "relaxed_close"));
 

@@ -45,7 +45,6 @@ use crate::transport::sls_credentials::Credentials;
 const GRACE: Duration = Duration::from_millis(50);
 /// `should_stop` is asked so often.
 const SLICE: Duration = Duration::from_millis(50);
-
 /// Observable instruments have at most so long to answer before recording ends.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
 
@@ -293,7 +292,7 @@ impl Session {
             sdk_metrics: config.sdk_metrics,
             diagnostics: config.diagnostics,
             warnings,
-            before: |_| {},
+            probe: None,
         };
         let shared = Arc::new(Shared::new(lanes, sinks::empty_stats(&config)));
         let thread =

@@ -8,14 +8,15 @@
 #![expect(unsafe_code, reason = "maps a page and lets the kernel wipe it")]
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::AtomicPtr;
+
+use crate::sync::pause;
+use crate::sync::statics::{AtomicBool, AtomicU64, Ordering};
 
 /// All-zero is the initial state: no session, unlocked. Atomics only, so that wiping is one more store.
 #[derive(Debug)]
 #[repr(C, align(64))]
-struct Page {
+pub struct Page {
     session: AtomicU64,
     process: AtomicU64,
     lifecycle: AtomicBool,
@@ -23,12 +24,7 @@ struct Page {
 }
 
 /// What [`PAGE`] points to before the page is mapped, and for ever where the kernel does not wipe pages.
-static UNMAPPED: Page = Page {
-    session: AtomicU64::new(0),
-    process: AtomicU64::new(0),
-    lifecycle: AtomicBool::new(false),
-    intake: AtomicBool::new(false),
-};
+static UNMAPPED: Page = Page::new();
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::from_ref(&UNMAPPED).cast_mut());
 
@@ -43,79 +39,132 @@ fn current() -> &'static Page {
 /// The id of the session that is recording, 0 for none and in a forked child. Two relaxed loads.
 #[inline]
 pub fn session() -> u64 {
-    // Relaxed: the id stands for itself; what belongs to it is fetched under a lock when it differs from a thread's.
-    current().session.load(Ordering::Relaxed)
+    current().session()
 }
 
 /// Sets what [`session`] returns in this process (not in its future children).
 pub fn set_session(id: u64) {
-    // Release costs nothing here and pairs with whoever reads the id with Acquire.
-    wiped_on_fork().session.store(id, Ordering::Release);
+    page().set_session(id);
 }
 
-/// A number that tells this process from all those it descends from by forks. Not its pid, which is the same again in
-/// another namespace.
+/// [`Page::process`] of this process.
 pub fn process() -> u64 {
-    /// A child goes on counting where its parent was.
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let word = &wiped_on_fork().process;
-    // Relaxed (all three): numbers that stand for themselves.
-    match word.load(Ordering::Relaxed) {
-        0 => {
-            let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
-            match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => fresh,
-                Err(number) => number,
-            }
+    page().process()
+}
+
+/// [`Page::lifecycle_lock`] of this process.
+pub fn lifecycle_lock() -> Guard<'static> {
+    page().lifecycle_lock()
+}
+
+/// [`Page::intake_lock`] of this process.
+pub fn intake_lock() -> Guard<'static> {
+    page().intake_lock()
+}
+
+impl Page {
+    /// As a forked child finds it.
+    pub(crate) const fn new() -> Self {
+        Self {
+            session: AtomicU64::new(0),
+            process: AtomicU64::new(0),
+            lifecycle: AtomicBool::new(false),
+            intake: AtomicBool::new(false),
         }
-        number => number,
+    }
+
+    /// The id of the session that is recording; 0 for none.
+    #[inline]
+    pub fn session(&self) -> u64 {
+        // Relaxed: the id stands for itself; what belongs to it is fetched under a lock when it differs from a thread's.
+        self.session.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`Page::session`] returns.
+    pub fn set_session(&self, id: u64) {
+        // Release costs nothing here and pairs with whoever reads the id with Acquire.
+        self.session.store(id, Ordering::Release);
+    }
+
+    /// A number that tells this process from all those it descends from by forks. Not its pid, which is the same again
+    /// in another namespace.
+    pub fn process(&self) -> u64 {
+        /// A child goes on counting where its parent was.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        // Relaxed (all three): numbers that stand for themselves.
+        match self.process.load(Ordering::Relaxed) {
+            0 => {
+                let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
+                match self.process.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => fresh,
+                    Err(number) => number,
+                }
+            }
+            number => number,
+        }
+    }
+
+    /// The lock around starting, stopping and replacing a session. See [`Page::intake_lock`] for what kind of lock this
+    /// is.
+    pub fn lifecycle_lock(&self) -> Guard<'_> {
+        lock(&self.lifecycle)
+    }
+
+    /// The lock around what new threads attach to; may be taken while holding the lifecycle lock.
+    ///
+    /// Both locks spin shortly, then sleep a millisecond at a time, and are not reentrant: they are held for moments, by
+    /// rare calls. Not a `Mutex`: when another thread of the parent holds it at the instant of a fork, a mutex stays
+    /// locked in the child for ever, its owner does not exist there. These lie in the wiped page: a child always finds
+    /// them free.
+    pub fn intake_lock(&self) -> Guard<'_> {
+        lock(&self.intake)
+    }
+
+    /// What the kernel does for a forked child.
+    pub(crate) fn wipe(&self) {
+        // Relaxed: the child has one thread.
+        self.session.store(0, Ordering::Relaxed);
+        self.process.store(0, Ordering::Relaxed);
+        self.lifecycle.store(false, Ordering::Relaxed);
+        self.intake.store(false, Ordering::Relaxed);
     }
 }
 
 /// Unlocks when dropped.
 #[derive(Debug)]
 #[must_use = "unlocks when dropped"]
-pub struct Guard(&'static AtomicBool);
+pub struct Guard<'a>(&'a AtomicBool);
 
-/// The lock around starting, stopping and replacing a session. See [`intake_lock`] for what kind of lock this is.
-pub fn lifecycle_lock() -> Guard {
-    lock(&wiped_on_fork().lifecycle)
-}
-
-/// The lock around what new threads attach to; may be taken while holding the lifecycle lock.
-///
-/// Both locks spin shortly, then sleep a millisecond at a time, and are not reentrant: they are held for moments, by
-/// rare calls. Not a `Mutex`: when another thread of the parent holds it at the instant of a fork, a mutex stays
-/// locked in the child for ever, its owner does not exist there. These lie in the wiped page: a child always finds
-/// them free.
-pub fn intake_lock() -> Guard {
-    lock(&wiped_on_fork().intake)
-}
-
-fn lock(locked: &'static AtomicBool) -> Guard {
-    let mut spins = 0;
-    // Acquire here and Release in `drop`: what one holder did is seen by the next.
-    while locked.swap(true, Ordering::Acquire) {
-        spins += 1;
-        if spins < 100 {
-            std::hint::spin_loop();
-        } else {
-            thread::sleep(Duration::from_millis(1));
-        }
+fn lock(locked: &AtomicBool) -> Guard<'_> {
+    let mut looks = 0;
+    while is_taken(locked) {
+        looks += 1;
+        pause(looks);
     }
     Guard(locked)
 }
 
-impl Drop for Guard {
+/// Whether somebody else has the lock; it is ours otherwise.
+fn is_taken(locked: &AtomicBool) -> bool {
+    if cfg!(seeded_bug = "torn_lock") {
+        let taken = locked.load(Ordering::SeqCst);
+        locked.store(true, Ordering::SeqCst);
+        return taken;
+    }
+    // Acquire here and Release in `drop`: what one holder did is seen by the next.
+    locked.swap(true, Ordering::Acquire)
+}
+
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // Release: pairs with the Acquire in `lock`.
         self.0.store(false, Ordering::Release);
     }
 }
 
-/// The page, made wipeable at the first call. No `Once`: a fork in the middle of one would leave it "running" in the
+/// This process's page, made wipeable at the first call. No `Once`: a fork in the middle of one would leave it "running" in the
 /// child for ever. Instead every racing thread prepares a page and one of them wins.
-fn wiped_on_fork() -> &'static Page {
+pub fn page() -> &'static Page {
     static READY: AtomicBool = AtomicBool::new(false);
     // Acquire and Release: a thread that finds it ready uses the pointer stored before.
     if !READY.load(Ordering::Acquire) {
@@ -142,11 +191,7 @@ mod os {
     }
 
     extern "C" fn wipe() {
-        // Relaxed: the child has one thread.
-        UNMAPPED.session.store(0, Ordering::Relaxed);
-        UNMAPPED.process.store(0, Ordering::Relaxed);
-        UNMAPPED.lifecycle.store(false, Ordering::Relaxed);
-        UNMAPPED.intake.store(false, Ordering::Relaxed);
+        UNMAPPED.wipe();
     }
 
     /// False when the kernel cannot wipe.

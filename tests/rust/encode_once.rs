@@ -127,7 +127,7 @@ impl Rig {
             sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
-            before: |_| {},
+            probe: None,
         };
         let producer = lanes.attach();
         let shared = Arc::new(Shared::new(lanes, stats));

@@ -13,6 +13,7 @@ mod context;
 mod diagnostics;
 mod encode_once;
 mod environment;
+mod exporter_stages;
 mod fork;
 mod grpc;
 mod grpc_hostile;

@@ -27,7 +27,7 @@ use pytracingx::exporter::dialect::Otlp;
 use pytracingx::exporter::flush::Goal;
 use pytracingx::exporter::request::Settings;
 use pytracingx::exporter::sink::Sink;
-use pytracingx::exporter::{self, Shared, Sinks, Stage};
+use pytracingx::exporter::{self, Shared, Sinks};
 use pytracingx::ids::SpanId;
 use pytracingx::lane::Lanes;
 use pytracingx::limits::SpanLimits;
@@ -443,42 +443,6 @@ alone! {
         bare.thread.join().unwrap();
     }
 
-    what_a_panic_loses_is_counted_whichever_stage_it_hits {
-        static NEXT: Mutex<Option<Stage>> = Mutex::new(None);
-        let bare = Bare::start_with(1, otlp::request, |stage| {
-            let hit = NEXT.lock().unwrap().take_if(|next| *next == stage).is_some();
-            assert!(!hit, "a bug of ours, on purpose");
-        });
-        let mut producer = bare.shared.lanes.attach();
-        let mut send = |expected: bool| {
-            for kind in [kind::SPAN, kind::MEASUREMENT] {
-                for _ in 0..3 {
-                    producer.push(&Header { kind, mask: 1, ..Header::zeroed() }, &[]).unwrap();
-                }
-            }
-            assert_eq!(bare.ask(Goal::Flush), Some(expected));
-        };
-        let stages = [Stage::Measurements, Stage::Redaction, Stage::Traces, Stage::Logs];
-        let (mut exported, mut lost) = (0, 0);
-        for (restarts, stage) in (1..).zip(stages) {
-            *NEXT.lock().unwrap() = Some(stage);
-            let spans_were_out = stage == Stage::Logs;
-            send(spans_were_out);
-            send(true);
-            exported += if spans_were_out { 6 } else { 3 };
-            lost += if spans_were_out { 0 } else { 3 };
-            let stats = bare.shared.stats();
-            let sink = &stats.trace_sinks[0];
-            assert_eq!(stats.exporter_restarts, restarts);
-            assert_eq!((stats.spans_recorded, stats.measurements.recorded), (6 * restarts, 6 * restarts));
-            assert_eq!((sink.wanted, sink.exported), (6 * restarts, exported), "{stage:?}");
-            assert_eq!(sink.dropped.get(DropReason::Internal), lost, "{stage:?}");
-            assert_eq!(stats.measurements.internal, 3, "only the first stage has them in hand");
-        }
-        assert_eq!(bare.ask(Goal::Shutdown), Some(true));
-        bare.thread.join().unwrap();
-    }
-
     any_mix_of_sinks_gets_its_spans {
         const SINKS: usize = 8;
         // Few distinct masks in the first round, more in the second than are told apart.
@@ -521,10 +485,6 @@ struct Bare {
 
 impl Bare {
     fn start(sinks: usize, envelope: fn(&[u8], &[Part], &mut Vec<u8>)) -> Self {
-        Self::start_with(sinks, envelope, |_| {})
-    }
-
-    fn start_with(sinks: usize, envelope: fn(&[u8], &[Part], &mut Vec<u8>), before: fn(Stage)) -> Self {
         let lanes = Lanes::new(1 << 20, 1 << 20).unwrap();
         let peers: Vec<Memory> = (0..sinks).map(|_| Memory::default()).collect();
         let exchanges = peers.clone();
@@ -563,7 +523,7 @@ impl Bare {
             sdk_metrics: false,
             diagnostics: false,
             warnings: vec![],
-            before,
+            probe: None,
         };
         let empty = Snapshot { trace_sinks: vec![SinkStats::default(); sinks], ..Snapshot::default() };
         let shared = Arc::new(Shared::new(lanes, empty));
