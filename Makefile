@@ -209,7 +209,7 @@ guard: install ## instructions an operation takes, against bench/guard.json; UPD
 	if valgrind --version >/dev/null 2>&1; then \
 	  cargo build --release --quiet --manifest-path bench/Cargo.toml; \
 	  $(bin)/python bench/python/guard.py $(if $(UPDATE),--update); \
-	else echo "valgrind is missing, instructions are not counted: on Debian: apt install valgrind"; $(if $(CI),exit 1); fi
+	else echo "valgrind is missing, instructions are not counted: on Debian: apt install valgrind"; $(if $(CI),exit 1;) fi
 
 ##@ Building
 
