@@ -187,7 +187,7 @@ unsafe fn convert(
 }
 
 /// Records what needs no Python code, no copy of the extras and no reference to anything: a message as it is, and at most
-/// [`MAX_EXTRAS`] extras of simple types. False: it is not like that.
+/// [`MAX_EXTRAS`](stdlib_record::MAX_EXTRAS) extras of simple types. False: it is not like that.
 #[inline]
 unsafe fn record_plain(
     scan: &Scan,

@@ -121,6 +121,7 @@ impl Page {
     }
 
     /// What the kernel does for a forked child.
+    #[cfg(any(all(unix, not(miri)), shuttle))]
     pub(crate) fn wipe(&self) {
         // Relaxed: the child has one thread.
         self.session.store(0, Ordering::Relaxed);
@@ -176,7 +177,7 @@ pub fn page() -> &'static Page {
 
 #[cfg(all(unix, not(miri)))]
 mod os {
-    use super::{Ordering, UNMAPPED};
+    use super::UNMAPPED;
 
     pub(super) fn prepare() {
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -197,7 +198,7 @@ mod os {
     /// False when the kernel cannot wipe.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn map() -> bool {
-        use super::Page;
+        use super::{Ordering, Page};
         use std::ptr;
 
         let bytes = crate::sys::memory::ALIGN_BYTES.max(size_of::<Page>());
