@@ -85,7 +85,7 @@ test-shuttle: tools ## init, shutdown, fork and first records under random sched
 	done
 
 .PHONY: sanitize
-sanitize: venv tools ## AddressSanitizer, LeakSanitizer, ThreadSanitizer and valgrind, each with a bug to find: a quarter of an hour
+sanitize: venv tools ## AddressSanitizer, LeakSanitizer, ThreadSanitizer and valgrind, each with a bug to find
 	PYTHON=$(bin)/python tests/sanitize.sh address thread memcheck python
 
 .PHONY: test-python
@@ -194,7 +194,7 @@ faults: tools venv ## each fault, opentelemetry-sdk beside us: about 15 minutes;
 	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/faults_report.py $(bench_flags) $(FAULTS)
 
 .PHONY: bench-record
-bench-record: ## every table and chart into bench/results/OUT (default: today), then the README's: half an hour; goes on where it was stopped
+bench-record: ## every table and chart into bench/results/OUT (default: today), then the README's; goes on where it was stopped
 	$(MAKE) bench RESUME=1 OUT=$(or $(OUT),$(shell date +%F))
 	$(MAKE) bench-readme
 

@@ -6,8 +6,8 @@
     app = TracingMiddleware(app)                                       # anything else that speaks ASGI
 
 Pure ASGI: nothing is buffered, bodies and messages pass as they come, on whatever task sends them. It imports
-nothing but the standard library, so it works with every framework, server and event loop. It adds some
-microseconds to a request, and never an exception of its own.
+nothing but the standard library, so it works with every framework, server and event loop. It adds some ten
+microseconds to a request, and, where the server keeps to ASGI's types, no exception of its own.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@
   process.
 `recording`   a session of this very process, for tests of what spans hold (recording.py).
 `session_ends`  whatever session a test began in this process ends with it.
+`session`     the same with sinks for traces, metrics and logs, of generations and steps (generations.py).
 `sls`         the same with an SLS sink, to a server of its own (sls_session.py).
 
     def test_a_span_arrives(collector, run_python):
@@ -37,6 +38,7 @@ from typing import Any, Protocol
 import canary
 import pytest
 from canary import pytest_runtest_makereport  # noqa: F401
+from generations import Session as GenerationSession
 from otlp_server import OtlpServer
 from recording import Recording
 from sls_session import Session as SlsSession
@@ -148,6 +150,14 @@ def recording(collector: OtlpServer) -> Iterator[Recording]:
     session = Recording(collector)
     yield session
     session.close()
+
+
+@pytest.fixture
+def session(collector: OtlpServer) -> Iterator[GenerationSession]:
+    session = GenerationSession(collector)
+    session.begin()
+    yield session
+    ptx.shutdown()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,15 +20,6 @@ from otlp_server import OtlpServer
 
 import pytracingx as ptx
 from pytracingx.testing import capture
-
-
-@pytest.fixture
-def session(collector: OtlpServer) -> Iterator[Session]:
-    session = Session(collector)
-    session.begin()
-    yield session
-    ptx.shutdown()
-
 
 # ------------------------------------------------------------------------------------------------ how it ends
 

@@ -24,14 +24,6 @@ from otlp_server import OtlpServer
 import pytracingx as ptx
 
 
-@pytest.fixture
-def session(collector: OtlpServer) -> Iterator[Session]:
-    session = Session(collector)
-    session.begin()
-    yield session
-    ptx.shutdown()
-
-
 def test_counts_that_are_none(session: Session) -> None:
     generation = ptx.generation(input_tokens=-4)
     generation.tokens(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,18 +23,8 @@ from generations import (
     random_times,
     seconds,
 )
-from otlp_server import OtlpServer
 
 import pytracingx as ptx
-
-
-@pytest.fixture
-def session(collector: OtlpServer) -> Iterator[Session]:
-    session = Session(collector)
-    session.begin()
-    yield session
-    ptx.shutdown()
-
 
 # ------------------------------------------------------------------------------------------------ numbers
 
