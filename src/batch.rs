@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::clock::Timeline;
 use crate::intern::Interner;
 use crate::record::{Header, SLOT_BYTES, flag, kind};
@@ -12,10 +14,16 @@ use crate::record::{Header, SLOT_BYTES, flag, kind};
 /// belong to records that were lost with a panic of the exporter.
 const MOST_UNCLAIMED: usize = 256;
 
+/// Where a header may stand: it is read in place then.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Slot([u8; SLOT_BYTES]);
+
 /// Records of one drain, in each lane's order.
 #[derive(Debug, Default)]
 pub struct Batch {
-    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+    /// Slots of the headers, by kind.
     spans: Vec<usize>,
     begins: Vec<usize>,
     logs: Vec<usize>,
@@ -39,7 +47,7 @@ pub struct Lookup<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct RecordRef<'a> {
     /// The fixed part.
-    pub header: Header,
+    pub header: &'a Header,
     /// The items.
     pub payload: &'a [u8],
 }
@@ -47,7 +55,7 @@ pub struct RecordRef<'a> {
 impl Batch {
     /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.slots.clear();
         self.spans.clear();
         self.begins.clear();
         self.logs.clear();
@@ -68,24 +76,26 @@ impl Batch {
 
     /// No records.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.slots.is_empty()
     }
 
     /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`].
     pub fn extend(&mut self, run: &[u8]) {
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(run);
+        let at = self.slots.len();
+        match bytemuck::try_cast_slice(run) {
+            Ok(slots) => self.slots.extend_from_slice(slots),
+            // Not from a lane.
+            Err(_) => {
+                self.slots.extend(run.chunks_exact(SLOT_BYTES).map(bytemuck::pod_read_unaligned::<Slot>))
+            }
+        }
         self.index(at);
     }
 
     /// Finds the records from `at` on.
     fn index(&mut self, mut at: usize) {
-        while at < self.bytes.len() {
-            let header = self.header(at);
-            debug_assert!(
-                at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
-                "a whole record"
-            );
+        while let Some(slot) = self.slots.get(at) {
+            let header: &Header = bytemuck::must_cast_ref(slot);
             match header.kind {
                 kind::SPAN => self.spans.push(at),
                 kind::SPAN_BEGIN => self.begins.push(at),
@@ -94,10 +104,11 @@ impl Batch {
                 other => debug_assert!(false, "record kind {other}"),
             }
             if header.flags & flag::OVERSIZE != 0 {
-                self.claimed.extend(ticket(&self.bytes[at + SLOT_BYTES..]));
+                self.claimed.extend(ticket(self.in_place(at).payload));
             }
-            at += Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
+            at += Header::slots_for(header.payload_bytes as usize);
         }
+        debug_assert_eq!(at, self.slots.len(), "whole records");
     }
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
@@ -131,7 +142,7 @@ impl Batch {
 
     /// Bytes of all records, padding and oversized payloads included: about what they take encoded.
     pub fn byte_len(&self) -> usize {
-        self.bytes.len() + self.oversize.values().map(|payload| payload.len()).sum::<usize>()
+        self.slots.len() * SLOT_BYTES + self.oversize.values().map(|payload| payload.len()).sum::<usize>()
     }
 
     /// How many finished spans.
@@ -147,12 +158,6 @@ impl Batch {
     /// Log records.
     pub fn logs(&self) -> impl Iterator<Item = RecordRef<'_>> {
         self.logs.iter().map(|at| self.record(*at))
-    }
-
-    /// The log record at `index`, below [`Batch::log_count`].
-    #[inline]
-    pub fn log(&self, index: usize) -> RecordRef<'_> {
-        self.record(self.logs[index])
     }
 
     /// How many log records.
@@ -197,9 +202,10 @@ impl Batch {
             return at;
         }
         if header.flags & flag::OVERSIZE == 0 {
+            let header = *header;
             return self.append(header, items);
         }
-        let ticket = ticket(&self.bytes[at + SLOT_BYTES..]);
+        let ticket = ticket(self.in_place(at).payload);
         if let Some(payload) = ticket.and_then(|ticket| self.oversize.get_mut(&ticket)) {
             *payload = items.as_slice().into();
         }
@@ -208,11 +214,11 @@ impl Batch {
 
     /// Where the record stands now.
     fn append(&mut self, header: Header, payload: &[u8]) -> usize {
-        let at = self.bytes.len();
+        let at = self.slots.len();
         let header = Header { payload_bytes: payload.len() as u32, ..header };
-        self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
-        self.bytes.extend_from_slice(payload);
-        self.bytes.resize(at + Header::slots_for(payload.len()) * SLOT_BYTES, 0);
+        self.slots.push(bytemuck::must_cast(header));
+        self.slots.resize(at + Header::slots_for(payload.len()), Slot([0; SLOT_BYTES]));
+        bytemuck::must_cast_slice_mut(&mut self.slots[at + 1..])[..payload.len()].copy_from_slice(payload);
         at
     }
 
@@ -222,17 +228,18 @@ impl Batch {
     }
 
     #[inline]
-    fn header(&self, at: usize) -> Header {
-        bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
-    }
-
-    #[inline]
     fn record(&self, at: usize) -> RecordRef<'_> {
-        let header = self.header(at);
-        let from = at + SLOT_BYTES;
-        let payload = &self.bytes[from..from + header.payload_bytes as usize];
+        let RecordRef { header, payload } = self.in_place(at);
         let oversize = header.flags & flag::OVERSIZE != 0;
         RecordRef { header, payload: if oversize { self.handed_over(payload) } else { payload } }
+    }
+
+    /// As it stands: of an oversized record with the ticket for a payload.
+    #[inline]
+    fn in_place(&self, at: usize) -> RecordRef<'_> {
+        let header: &Header = bytemuck::must_cast_ref(&self.slots[at]);
+        let items: &[u8] = bytemuck::must_cast_slice(&self.slots[at + 1..]);
+        RecordRef { header, payload: &items[..header.payload_bytes as usize] }
     }
 
     /// The payload behind the ticket; empty when the hand-over never arrived.

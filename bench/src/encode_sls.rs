@@ -116,7 +116,7 @@ pub fn run(options: Options) -> Report {
 }
 
 fn build_log(record: RecordRef<'_>, session: &Session, logger: &str) -> Log {
-    let header = &record.header;
+    let header = record.header;
     let mut contents = Vec::with_capacity(10);
     contents.push(pair("level".into(), severity_name(header.detail).into()));
     for item in Items::new(record.payload) {

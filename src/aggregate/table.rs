@@ -82,7 +82,7 @@ impl Table {
     /// Takes a measurement record.
     #[inline]
     pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
-        let header = &record.header;
+        let header = record.header;
         let (id, value) = (header.name.0, header.number());
         let recorded = Recorded { binding: header.binding(), items: record.payload };
         match self.entry(id, lookup) {
