@@ -88,14 +88,27 @@ fn of_logs(session: &Session) -> (impl FnMut(&Batch) -> Chunk, impl Fn(&Batch) -
     (encode, structs)
 }
 
-/// The exporter's work as [`run`] and [`run_logs`] time it, for counting: fills the lane, then makes one body of it.
-pub(crate) fn bodies<'a>(session: &'a Session, items: usize) -> [Counted<'a>; 2] {
+/// The exporter's work as [`run`] and [`run_logs`] time it, for counting: fills the lane, then makes a batch of it, or a
+/// body.
+pub(crate) fn bodies<'a>(session: &'a Session, items: usize) -> [Counted<'a>; 4] {
     let (spans, _) = of_spans(session);
     let (logs, _) = of_logs(session);
     [
+        ("a span: lane to batch", Box::new(drained(records::spans(items, session)))),
         ("a span: lane to body", Box::new(body(records::spans(items, session), spans))),
+        ("a log record: lane to batch", Box::new(drained(records::logs(items, session)))),
         ("a log record: lane to body", Box::new(body(records::logs(items, session), logs))),
     ]
+}
+
+/// Fills the lane, then makes a batch of it.
+pub(crate) fn drained(records: Vec<Record>) -> impl FnMut() {
+    let mut source = Source::new(records);
+    move || {
+        source.record();
+        source.drain();
+        black_box(&source.batch);
+    }
 }
 
 fn body(records: Vec<Record>, mut encode: impl FnMut(&Batch) -> Chunk) -> impl FnMut() {

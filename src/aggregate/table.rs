@@ -83,8 +83,22 @@ impl Table {
     #[inline]
     pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
         let header = record.header;
-        let (id, value) = (header.name.0, header.number());
         let recorded = Recorded { binding: header.binding(), items: record.payload };
+        // In registers all the way, which a closure would go around.
+        if let Some(Some(entry)) = self.entries.get_mut(header.name.0 as usize)
+            && entry.observed.is_none()
+            && let Some(at) = entry.routes.find(recorded)
+        {
+            return entry.record(at, header, recorded, &self.instruments, lookup);
+        }
+        self.record_unknown(header, recorded, lookup);
+    }
+
+    /// Takes a measurement of an instrument or a set that was not met before, or of an observable instrument.
+    #[cold]
+    #[inline(never)]
+    fn record_unknown(&mut self, header: &Header, recorded: Recorded<'_>, lookup: Lookup<'_>) {
+        let (id, value) = (header.name.0, header.number());
         match self.entry(id, lookup) {
             None => {}
             Some(Entry { observed: Some(_), .. }) => self.observe(id, recorded, value, lookup),
@@ -339,6 +353,30 @@ struct Place<'a> {
 }
 
 impl Entry {
+    /// Takes a measurement of a set whose route begins at `at`. That leads to no overflow series.
+    #[inline(always)]
+    fn record(
+        &mut self,
+        at: usize,
+        header: &Header,
+        recorded: Recorded<'_>,
+        instruments: &Instruments,
+        lookup: Lookup<'_>,
+    ) {
+        let Self { instrument, streams, routes, .. } = self;
+        for (position, (series, index)) in streams.iter_mut().zip(&routes.series[at..]).enumerate() {
+            let index = *index;
+            let Some(series) = series.known(index) else { continue };
+            series.cell.record(header.number(), header.start);
+            if is_candidate(header, instrument)
+                && let Some(stream) = instrument.streams.get(position)
+            {
+                let place = Place { position, index, stream, instrument, instruments };
+                offer(series, place, header, recorded, lookup);
+            }
+        }
+    }
+
     /// Finds or begins the series of an attribute set in each stream. A route that leads to no overflow series is
     /// cached; returned is what that takes.
     #[cold]
@@ -377,6 +415,7 @@ fn is_candidate(header: &Header, instrument: &Instrument) -> bool {
         }
 }
 
+#[inline(never)]
 fn offer(series: &mut Series, place: Place<'_>, header: &Header, recorded: Recorded<'_>, lookup: Lookup<'_>) {
     let candidate = Exemplar {
         time_unix_nano: lookup.timeline.unix_nano(header.start),
