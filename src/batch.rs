@@ -14,6 +14,11 @@ use crate::record::{Header, SLOT_BYTES, flag, kind};
 /// belong to records that were lost with a panic of the exporter.
 const MOST_UNCLAIMED: usize = 256;
 
+const SPANS: usize = kind::SPAN as usize;
+const BEGINS: usize = kind::SPAN_BEGIN as usize;
+const LOGS: usize = kind::LOG as usize;
+const MEASUREMENTS: usize = kind::MEASUREMENT as usize;
+
 /// Where a header may stand: it is read in place then.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
@@ -23,11 +28,8 @@ struct Slot([u8; SLOT_BYTES]);
 #[derive(Debug, Default)]
 pub struct Batch {
     slots: Vec<Slot>,
-    /// Slots of the headers, by kind.
-    spans: Vec<usize>,
-    begins: Vec<usize>,
-    logs: Vec<usize>,
-    measurements: Vec<usize>,
+    /// Slots of the headers, by [`kind`]; none of kind 0.
+    headers: [Vec<usize>; MEASUREMENTS + 1],
     /// By ticket, and so by age.
     oversize: BTreeMap<u64, Box<[u8]>>,
     /// Tickets that records of this batch hold.
@@ -56,10 +58,7 @@ impl Batch {
     /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
         self.slots.clear();
-        self.spans.clear();
-        self.begins.clear();
-        self.logs.clear();
-        self.measurements.clear();
+        self.headers.iter_mut().for_each(Vec::clear);
         for ticket in self.claimed.drain(..) {
             self.oversize.remove(&ticket);
         }
@@ -96,12 +95,13 @@ impl Batch {
     fn index(&mut self, mut at: usize) {
         while let Some(slot) = self.slots.get(at) {
             let header: &Header = bytemuck::must_cast_ref(slot);
-            match header.kind {
-                kind::SPAN => self.spans.push(at),
-                kind::SPAN_BEGIN => self.begins.push(at),
-                kind::LOG => self.logs.push(at),
-                kind::MEASUREMENT => self.measurements.push(at),
-                other => debug_assert!(false, "record kind {other}"),
+            debug_assert!(
+                (SPANS..=MEASUREMENTS).contains(&header.kind.into()),
+                "record kind {}",
+                header.kind
+            );
+            if let Some(headers) = self.headers.get_mut(usize::from(header.kind)) {
+                headers.push(at);
             }
             if header.flags & flag::OVERSIZE != 0 {
                 self.claimed.extend(ticket(self.in_place(at).payload));
@@ -131,13 +131,13 @@ impl Batch {
 
     /// Finished spans.
     pub fn spans(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.spans.iter().map(|at| self.record(*at))
+        self.of(SPANS)
     }
 
     /// The finished span at `index`, below [`Batch::span_count`].
     #[inline]
     pub fn span(&self, index: usize) -> RecordRef<'_> {
-        self.record(self.spans[index])
+        self.record(self.headers[SPANS][index])
     }
 
     /// Bytes of all records, padding and oversized payloads included: about what they take encoded.
@@ -147,46 +147,44 @@ impl Batch {
 
     /// How many finished spans.
     pub fn span_count(&self) -> usize {
-        self.spans.len()
+        self.headers[SPANS].len()
     }
 
     /// Begun spans, for the console.
     pub fn span_begins(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.begins.iter().map(|at| self.record(*at))
+        self.of(BEGINS)
     }
 
     /// Log records.
     pub fn logs(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.logs.iter().map(|at| self.record(*at))
+        self.of(LOGS)
     }
 
     /// How many log records.
     pub fn log_count(&self) -> usize {
-        self.logs.len()
+        self.headers[LOGS].len()
     }
 
     /// Measurements.
     pub fn measurements(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.measurements.iter().map(|at| self.record(*at))
+        self.of(MEASUREMENTS)
     }
 
     /// Gives finished spans and log records other items: `rewrite` is handed a record's and appends what takes their
     /// place, or answers false. The order of the records stays. The old bytes are not read again.
     pub fn rewrite_items(&mut self, mut rewrite: impl FnMut(&[u8], &mut Vec<u8>) -> bool) {
         let mut items = Vec::new();
-        for index in 0..self.spans.len() {
-            self.spans[index] = self.rewritten(self.spans[index], &mut rewrite, &mut items);
-        }
-        for index in 0..self.logs.len() {
-            self.logs[index] = self.rewritten(self.logs[index], &mut rewrite, &mut items);
+        for kind in [SPANS, LOGS] {
+            for index in 0..self.headers[kind].len() {
+                let at = self.headers[kind][index];
+                self.headers[kind][index] = self.rewritten(at, &mut rewrite, &mut items);
+            }
         }
     }
 
     /// Forgets spans and log records, whose items [`Batch::rewrite_items`] did not get done with.
     pub fn forget_rewritten(&mut self) {
-        self.spans.clear();
-        self.begins.clear();
-        self.logs.clear();
+        [SPANS, BEGINS, LOGS].into_iter().for_each(|kind| self.headers[kind].clear());
     }
 
     /// Where the record stands afterwards.
@@ -224,7 +222,7 @@ impl Batch {
 
     /// How many measurements.
     pub fn measurement_count(&self) -> usize {
-        self.measurements.len()
+        self.headers[MEASUREMENTS].len()
     }
 
     #[inline]
@@ -240,6 +238,10 @@ impl Batch {
         let header: &Header = bytemuck::must_cast_ref(&self.slots[at]);
         let items: &[u8] = bytemuck::must_cast_slice(&self.slots[at + 1..]);
         RecordRef { header, payload: &items[..header.payload_bytes as usize] }
+    }
+
+    fn of(&self, kind: usize) -> impl Iterator<Item = RecordRef<'_>> {
+        self.headers[kind].iter().map(|at| self.record(*at))
     }
 
     /// The payload behind the ticket; empty when the hand-over never arrived.

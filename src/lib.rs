@@ -49,6 +49,7 @@
 // In the order of the rows.
 pub mod clock;
 pub mod error;
+pub mod room;
 mod sync;
 pub mod sys;
 pub mod tally;

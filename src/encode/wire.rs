@@ -5,9 +5,8 @@
 //! length that the caller expects and [`close`] fills it in, moving the body by a byte or two when the guess was wrong;
 //! a pass that only computes sizes would read every item twice. Small pieces in a row go through a [`Room`], which asks
 //! for capacity once for all of them.
-#![expect(unsafe_code, reason = "a room's bytes are written before they are part of the vector")]
 
-pub use crate::attrs::SHORT_BYTES;
+pub use crate::room::{Room, SHORT_BYTES};
 
 /// Wire type of int32, int64, uint32, bool and enum fields.
 pub const VARINT: u8 = 0;
@@ -106,104 +105,16 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     room.end();
 }
 
-/// Room for up to `N` bytes behind a vector's end. What is put there follows each other without a gap, and is part of the
-/// vector from [`Room::end`] on.
-///
-/// All sizes being constants, or bounded by one, the compiler knows that most pieces fit: what is left of a piece is its
-/// stores.
-#[derive(Debug)]
-#[must_use = "nothing is appended without end()"]
-pub struct Room<'a, const N: usize> {
-    out: &'a mut Vec<u8>,
-    /// The first byte of the room: the vector has capacity for `N` from here on.
-    start: *mut u8,
-    /// Bytes written.
-    len: usize,
+/// [`open`] within a room, of which it takes up [`OPEN_BYTES`].
+#[inline(always)]
+pub fn open_in<const N: usize>(room: &mut Room<'_, N>, tag: u8, expected_bytes: usize) -> Part {
+    let width = varint_len(expected_bytes as u64);
+    let mut head = [0; OPEN_BYTES];
+    head[0] = tag;
+    room.put_prefix(head, 1 + width);
+    Part { body: room.offset(), width }
 }
 
-impl<'a, const N: usize> Room<'a, N> {
-    /// The one check of capacity.
-    #[inline(always)]
-    pub fn new(out: &'a mut Vec<u8>) -> Self {
-        out.reserve(N);
-        let start = out.spare_capacity_mut().as_mut_ptr().cast();
-        Self { out, start, len: 0 }
-    }
-
-    /// Writes at an offset that may lie beyond what was put so far.
-    #[inline(always)]
-    fn write<const M: usize>(&mut self, at: usize, bytes: [u8; M]) {
-        const { assert!(M <= N) }
-        assert!(at <= N - M);
-        // SAFETY: the room has `N` bytes from `start` on, and is borrowed from the vector, so nobody else has them.
-        unsafe { self.start.add(at).cast::<[u8; M]>().write(bytes) }
-    }
-
-    /// Puts a few bytes.
-    #[inline(always)]
-    pub fn put<const M: usize>(&mut self, bytes: [u8; M]) {
-        self.put_prefix(bytes, M);
-    }
-
-    /// Puts the first `len` of a few bytes. Takes up room for all of them.
-    #[inline(always)]
-    pub fn put_prefix<const M: usize>(&mut self, bytes: [u8; M], len: usize) {
-        assert!(len <= M);
-        self.write(self.len, bytes);
-        self.len += len;
-    }
-
-    /// Puts a text of at most [`SHORT_BYTES`]: two copies of constant size that may overlap.
-    #[inline(always)]
-    pub fn put_short(&mut self, bytes: &[u8]) {
-        assert!(bytes.len() <= SHORT_BYTES);
-        let at = self.len;
-        match bytes.len() {
-            8..=16 => self.write_ends::<8>(bytes),
-            17.. => self.write_ends::<16>(bytes),
-            4..=7 => self.write_ends::<4>(bytes),
-            2..=3 => self.write_ends::<2>(bytes),
-            _ => bytes.first().into_iter().for_each(|byte| self.write(at, [*byte])),
-        }
-        self.len += bytes.len();
-    }
-
-    #[inline(always)]
-    fn write_ends<const M: usize>(&mut self, bytes: &[u8]) {
-        if let (Some(first), Some(last)) = (bytes.first_chunk::<M>(), bytes.last_chunk::<M>()) {
-            self.write(self.len, *first);
-            self.write(self.len + bytes.len() - M, *last);
-        }
-    }
-
-    /// Puts a varint: takes up [`VARINT_ROOM`].
-    #[inline(always)]
-    pub fn put_varint(&mut self, value: u64) {
-        let (bytes, len) = mostly_short_varint(value);
-        self.put_prefix(bytes.to_le_bytes(), len);
-    }
-
-    /// [`open`] within the room: takes up [`OPEN_BYTES`].
-    #[inline(always)]
-    pub fn open(&mut self, tag: u8, expected_bytes: usize) -> Part {
-        let width = varint_len(expected_bytes as u64);
-        let mut head = [0; OPEN_BYTES];
-        head[0] = tag;
-        self.put_prefix(head, 1 + width);
-        Part { body: self.out.len() + self.len, width }
-    }
-
-    /// Appends what was put.
-    #[inline(always)]
-    pub fn end(self) {
-        // SAFETY: `put_prefix` and `put_short`, which alone move `len`, have written all bytes below it, and the vector's
-        // capacity has room for them.
-        unsafe { self.out.set_len(self.out.len() + self.len) }
-    }
-}
-
-/// What a varint takes up of a room.
-pub const VARINT_ROOM: usize = 16;
 /// Most bytes of a one-byte tag and a length.
 pub const OPEN_BYTES: usize = 11;
 
@@ -279,7 +190,7 @@ pub struct Part {
 #[inline]
 pub fn open(out: &mut Vec<u8>, tag: u8, expected_bytes: usize) -> Part {
     let mut room = Room::<OPEN_BYTES>::new(out);
-    let part = room.open(tag, expected_bytes);
+    let part = open_in(&mut room, tag, expected_bytes);
     room.end();
     part
 }

@@ -4,7 +4,7 @@
 
 use super::records::{Quota, Records, put_count};
 use super::{Attributes, VALUE_LEVELS, common, envelope};
-use crate::attrs::{Item, Items, Value};
+use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
 use crate::encode::chunk::Chunk;
@@ -51,6 +51,7 @@ impl LogEncoder {
     }
 }
 
+#[inline(always)]
 fn put_log(out: &mut Vec<u8>, record: RecordRef<'_>, limits: &LogLimits, lookup: Lookup<'_>) {
     let header = record.header;
     let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
@@ -82,9 +83,9 @@ fn put_rest<'a>(
     let mut severity_text = None;
     for item in items {
         match item {
-            Item::Attribute(attribute) => {
+            Item::Attribute(Attribute { key, value }) => {
                 if quota.take() {
-                    attributes.put(out, log_record::ATTRIBUTES, &attribute, VALUE_LEVELS);
+                    attributes.put(out, log_record::ATTRIBUTES, attributes.text(key), value, VALUE_LEVELS);
                 }
             }
             Item::Body(value) => body = Some(value),
@@ -190,7 +191,7 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, payload_bytes: usize, lookup: L
     let expected_bytes = TIMES_BYTES + context_bytes + SEVERITY_BYTES + payload_bytes * 3 / 2;
 
     let mut room = Room::<{ wire::OPEN_BYTES + TIMES_BYTES + CONTEXT_BYTES }>::new(out);
-    let part = room.open(envelope::RECORD, expected_bytes);
+    let part = wire::open_in(&mut room, envelope::RECORD, expected_bytes);
     room.put([log_record::TIME_UNIX_NANO]);
     room.put(time.to_le_bytes());
     room.put([log_record::OBSERVED_TIME_UNIX_NANO]);

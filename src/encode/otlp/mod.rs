@@ -165,7 +165,7 @@ impl<'a> Scalar<'a> {
     /// Appends it as the field `tag`.
     fn put(&self, out: &mut Vec<u8>, tag: u8) {
         wire::put_varint_field(out, tag, self.len() as u64);
-        let mut room = Room::<{ 1 + wire::VARINT_ROOM }>::new(out);
+        let mut room = Room::<17>::new(out);
         if self.head_len > 0 {
             room.put([self.tag]);
             room.put_prefix(self.number.to_le_bytes(), self.head_len - 1);
@@ -190,14 +190,22 @@ fn cut_long(text: &[u8], chars: usize) -> &[u8] {
 /// Most bytes of an attribute with a short key and a scalar that is no long text, rounded up.
 const ATTRIBUTE_BYTES: usize = 96;
 
-/// Begins a `KeyValue` of a key of at most [`SHORT_BYTES`], up to its value of `value_bytes`, at most 34, which is next.
+/// Begins a `KeyValue`, up to its value of `value_bytes`, at most 34, which is next. `None` if the key is long.
 #[inline(always)]
-fn short_key<'a>(out: &'a mut Vec<u8>, tag: u8, key: &[u8], value_bytes: usize) -> Room<'a, ATTRIBUTE_BYTES> {
+fn short_key<'a>(
+    out: &'a mut Vec<u8>,
+    tag: u8,
+    key: &[u8],
+    value_bytes: usize,
+) -> Option<Room<'a, ATTRIBUTE_BYTES>> {
+    if key.len() > SHORT_BYTES {
+        return None;
+    }
     let mut room = Room::new(out);
     room.put([tag, (4 + key.len() + value_bytes) as u8, common::KEY_VALUE_KEY, key.len() as u8]);
     room.put_short(key);
     room.put([common::KEY_VALUE_VALUE, value_bytes as u8]);
-    room
+    Some(room)
 }
 
 /// Writes attributes: what their keys are looked up in, and where their values are cut.
@@ -227,50 +235,72 @@ impl<'a> Attributes<'a> {
     /// Appends the attributes that `items` begins with, as far as `quota` lets them, as fields `tag`.
     #[inline(always)]
     fn put_run(&self, out: &mut Vec<u8>, tag: u8, items: &mut Items<'a>, quota: &mut Quota) {
-        while let Some(attribute) = items.next_attribute() {
-            if quota.take() {
-                self.put(out, tag, &attribute, VALUE_LEVELS);
+        let mut before = *items;
+        while quota.left > 0
+            && let Some((key, value)) = items.next_attribute_as(|key| self.text(key))
+        {
+            quota.left -= 1;
+            if self.put_short(out, tag, key, value).is_none() {
+                self.put_first(out, tag, before);
             }
+            before = *items;
+        }
+        if quota.left == 0 {
+            let beyond = std::iter::from_fn(|| items.next_attribute()).count();
+            quota.drop_more(u32::try_from(beyond).unwrap_or(u32::MAX));
         }
     }
 
-    /// Appends a `KeyValue` as the field `tag`: a short one, as most are, in one go.
-    #[inline(always)]
-    fn put(&self, out: &mut Vec<u8>, tag: u8, attribute: &Attribute<'a>, levels: u32) {
-        let key = self.text(attribute.key);
-        if key.len() > SHORT_BYTES {
-            return self.put_any(out, tag, key, attribute.value, levels);
+    /// Appends the first of some attributes, which is not short. It is read once more: handed over, it would lie in memory
+    /// for the sake of a few.
+    #[inline(never)]
+    fn put_first(&self, out: &mut Vec<u8>, tag: u8, mut items: Items<'a>) {
+        if let Some((key, value)) = items.next_attribute_as(|key| self.text(key)) {
+            self.put_any(out, tag, key, value, VALUE_LEVELS);
         }
-        match attribute.value {
+    }
+
+    /// Appends a `KeyValue` as the field `tag`.
+    fn put(&self, out: &mut Vec<u8>, tag: u8, key: &'a [u8], value: Value<'a>, levels: u32) {
+        if self.put_short(out, tag, key, value).is_none() {
+            self.put_any(out, tag, key, value, levels);
+        }
+    }
+
+    /// Appends an attribute whose key and value are short, as most are, in one go; `None`, and nothing, if it is another.
+    #[inline(always)]
+    fn put_short(&self, out: &mut Vec<u8>, tag: u8, key: &[u8], value: Value<'a>) -> Option<()> {
+        // First of all, so that reading the value and this are one match to the compiler.
+        match value {
             Value::Str(text) if text.len() <= SHORT_BYTES.min(self.value_length as usize) => {
-                let mut room = short_key(out, tag, key, 2 + text.len());
+                let mut room = short_key(out, tag, key, 2 + text.len())?;
                 room.put([common::STRING_VALUE, text.len() as u8]);
                 room.put_short(text);
                 room.end();
             }
             Value::Int(number) => {
                 let (varint, len) = wire::varint(number as u64);
-                let mut room = short_key(out, tag, key, 1 + len);
+                let mut room = short_key(out, tag, key, 1 + len)?;
                 room.put([common::INT_VALUE]);
                 room.put_prefix(varint.to_le_bytes(), len);
                 room.end();
             }
             Value::Double(number) => {
-                let mut room = short_key(out, tag, key, 9);
+                let mut room = short_key(out, tag, key, 9)?;
                 room.put([common::DOUBLE_VALUE]);
                 room.put(number.to_bits().to_le_bytes());
                 room.end();
             }
             Value::Bool(truth) => {
-                let mut room = short_key(out, tag, key, 2);
+                let mut room = short_key(out, tag, key, 2)?;
                 room.put([common::BOOL_VALUE, u8::from(truth)]);
                 room.end();
             }
-            value => self.put_any(out, tag, key, value, levels),
+            _ => return None,
         }
+        Some(())
     }
 
-    #[inline(never)]
     fn put_any(&self, out: &mut Vec<u8>, tag: u8, key: &'a [u8], value: Value<'a>, levels: u32) {
         if matches!(value, Value::Array(_) | Value::Map(_)) {
             return self.put_nested(out, tag, key, value, levels);
@@ -304,8 +334,8 @@ impl<'a> Attributes<'a> {
             Value::Map(items) if levels >= 3 => {
                 let any = wire::open(out, tag, expected_bytes);
                 let map = wire::open(out, common::KVLIST_VALUE, expected_bytes);
-                for attribute in items.attributes() {
-                    self.put(out, common::KEY_VALUE_LIST_VALUES, &attribute, levels - 3);
+                for Attribute { key, value } in items.attributes() {
+                    self.put(out, common::KEY_VALUE_LIST_VALUES, self.text(key), value, levels - 3);
                 }
                 wire::close(out, map);
                 wire::close(out, any);

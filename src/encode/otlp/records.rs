@@ -110,7 +110,7 @@ impl Records {
 /// How many more are kept of what a limit applies to.
 #[derive(Debug)]
 pub(super) struct Quota {
-    left: u32,
+    pub(super) left: u32,
     /// What was left out.
     pub(super) dropped: u32,
 }

@@ -3,8 +3,8 @@
 //! counts, and a NAME only when the header has none.
 
 use super::records::{Quota, Records, put_count};
-use super::{Attributes, envelope};
-use crate::attrs::{Event, Item, Items, Link};
+use super::{Attributes, VALUE_LEVELS, envelope};
+use crate::attrs::{Attribute, Event, Item, Items, Link};
 use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
 use crate::encode::chunk::Chunk;
@@ -90,6 +90,7 @@ impl TraceEncoder {
     }
 }
 
+#[inline(always)]
 fn put_span(out: &mut Vec<u8>, record: RecordRef<'_>, limits: &SpanLimits, lookup: Lookup<'_>) {
     let header = record.header;
     let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
@@ -121,9 +122,9 @@ fn put_rest<'a>(
     let (mut kept_events, mut kept_links) = (Quota::new(limits.events), Quota::new(limits.links));
     for item in items {
         match item {
-            Item::Attribute(attribute) => {
+            Item::Attribute(Attribute { key, value }) => {
                 if kept_attributes.take() {
-                    attributes.put(out, span::ATTRIBUTES, &attribute, super::VALUE_LEVELS);
+                    attributes.put(out, span::ATTRIBUTES, attributes.text(key), value, VALUE_LEVELS);
                 }
             }
             Item::Event(event) => {
@@ -183,7 +184,7 @@ fn put_fixed(
     // Attributes with interned keys grow to about twice their size.
     let expected_bytes = FIXED_BYTES + 2 + name.len() + 2 * payload_bytes;
     let mut room = Room::<{ wire::OPEN_BYTES + FIXED_BYTES + 2 + SHORT_BYTES }>::new(out);
-    let part = room.open(envelope::RECORD, expected_bytes);
+    let part = wire::open_in(&mut room, envelope::RECORD, expected_bytes);
     room.put([span::TRACE_ID, 16]);
     room.put(header.trace_id.0);
     room.put([span::SPAN_ID, 8]);
