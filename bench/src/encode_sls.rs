@@ -56,7 +56,7 @@ struct LogGroup {
 pub fn run(options: Options) -> Report {
     let logs = count(options);
     let session = Session::new();
-    let source = RefCell::new(Source::new(records::logs(logs, &session)));
+    let source = RefCell::new(Source::new(records::logs(logs, &session, true)));
     let record = || source.borrow_mut().record();
     let drain = || source.borrow_mut().drain();
     let limits = LogLimits::default();
