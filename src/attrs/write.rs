@@ -2,6 +2,7 @@
 
 use super::{Link, Text, Value, tag};
 use crate::record::StrId;
+use crate::room::SHORT_BYTES;
 
 #[inline]
 fn put_word(out: &mut Vec<u8>, tag: u8, id: StrId) {
@@ -64,13 +65,9 @@ fn joined<const A: usize, const B: usize, const N: usize>(a: [u8; A], b: [u8; B]
     all
 }
 
-/// Names, keys and values are mostly no longer than this: two overlapping copies of constant size move them, without a
-/// call.
-pub const SHORT_BYTES: usize = 32;
-
 /// Copies bytes to room of the same length; for at most [`SHORT_BYTES`].
 #[inline(always)]
-pub fn copy_short(room: &mut [u8], bytes: &[u8]) {
+fn copy_short(room: &mut [u8], bytes: &[u8]) {
     #[inline(always)]
     fn ends<const N: usize>(room: &mut [u8], bytes: &[u8]) {
         if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
