@@ -16,6 +16,8 @@ const MOST_UNCLAIMED: usize = 256;
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
+    /// Where the records begin that are copied and not found yet.
+    found: usize,
     spans: Vec<usize>,
     begins: Vec<usize>,
     logs: Vec<usize>,
@@ -48,6 +50,7 @@ impl Batch {
     /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.found = 0;
         self.spans.clear();
         self.begins.clear();
         self.logs.clear();
@@ -71,39 +74,68 @@ impl Batch {
         self.bytes.is_empty()
     }
 
-    /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`].
-    pub fn extend(&mut self, run: &[u8]) {
-        let at = self.bytes.len();
+    /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`]. They are there
+    /// after [`Batch::find_all`].
+    pub fn copy(&mut self, run: &[u8]) {
         self.bytes.extend_from_slice(run);
-        self.index(at);
     }
 
-    /// Finds the records from `at` on.
-    fn index(&mut self, mut at: usize) {
-        while at < self.bytes.len() {
-            let header = self.header(at);
-            debug_assert!(
-                at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
-                "a whole record"
-            );
-            match header.kind {
-                kind::SPAN => self.spans.push(at),
-                kind::SPAN_BEGIN => self.begins.push(at),
-                kind::LOG => self.logs.push(at),
-                kind::MEASUREMENT => self.measurements.push(at),
-                other => debug_assert!(false, "record kind {other}"),
-            }
-            if header.flags & flag::OVERSIZE != 0 {
-                self.claimed.extend(ticket(&self.bytes[at + SLOT_BYTES..]));
-            }
-            at += Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
+    /// [`Batch::copy`] and [`Batch::find_all`].
+    pub fn extend(&mut self, run: &[u8]) {
+        self.copy(run);
+        self.find_all();
+    }
+
+    /// Finds the records that were copied.
+    ///
+    /// # Panics
+    /// At a record of no known kind or with no end. It goes on behind it after [`Batch::skip`].
+    pub fn find_all(&mut self) {
+        while self.has_more() {
+            self.find_next();
         }
+    }
+
+    /// There are records still to be found.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        self.found < self.bytes.len()
+    }
+
+    /// Finds one. Only while there are more.
+    #[inline]
+    pub fn find_next(&mut self) {
+        let at = self.found;
+        let header = self.header(at);
+        let end = at + Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
+        assert!(end <= self.bytes.len(), "a record of {} bytes", header.payload_bytes);
+        if header.flags & flag::OVERSIZE != 0 {
+            self.claimed.extend(ticket(&self.bytes[at + SLOT_BYTES..]));
+        }
+        match header.kind {
+            kind::SPAN => self.spans.push(at),
+            kind::SPAN_BEGIN => self.begins.push(at),
+            kind::LOG => self.logs.push(at),
+            kind::MEASUREMENT => self.measurements.push(at),
+            other => panic!("a record of kind {other}"),
+        }
+        self.found = end;
+    }
+
+    /// Leaves out the record that [`Batch::find_next`] panicked at, and returns its kind, which may be none that there is.
+    /// Behind one with no end nothing can be found.
+    pub fn skip(&mut self) -> Option<u8> {
+        let rest = &self.bytes[self.found..];
+        let header: Option<Header> = rest.get(..SLOT_BYTES).map(bytemuck::pod_read_unaligned);
+        let slots = header.map_or(usize::MAX, |header| Header::slots_for(header.payload_bytes as usize));
+        self.found += rest.len().min(slots.saturating_mul(SLOT_BYTES));
+        header.map(|header| header.kind)
     }
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
     pub fn push(&mut self, header: Header, payload: &[u8]) {
-        let at = self.append(header, payload);
-        self.index(at);
+        self.append(header, payload);
+        self.find_all();
     }
 
     /// Adds the payload that a record with [`flag::OVERSIZE`] refers to.
@@ -197,7 +229,9 @@ impl Batch {
             return at;
         }
         if header.flags & flag::OVERSIZE == 0 {
-            return self.append(header, items);
+            let at = self.append(header, items);
+            self.found = self.bytes.len();
+            return at;
         }
         let ticket = ticket(&self.bytes[at + SLOT_BYTES..]);
         if let Some(payload) = ticket.and_then(|ticket| self.oversize.get_mut(&ticket)) {

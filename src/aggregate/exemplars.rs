@@ -3,6 +3,8 @@
 
 use super::Exemplar;
 use crate::accumulate::Cell;
+use crate::instruments::{Exemplars, Instrument};
+use crate::record::Header;
 
 /// Examples of a series without explicit buckets.
 const SIZE: usize = 4;
@@ -108,4 +110,15 @@ impl SplitMix {
         word ^= word >> 31;
         ((u128::from(word) * u128::from(bound)) >> 64) as u64
     }
+}
+
+/// Whether a measurement may become an example.
+#[inline]
+pub(super) fn is_candidate(header: &Header, instrument: &Instrument) -> bool {
+    header.start != 0
+        && match instrument.exemplars {
+            Exemplars::Off => false,
+            Exemplars::Sampled => header.trace_id.is_valid(),
+            Exemplars::All => true,
+        }
 }
