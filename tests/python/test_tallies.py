@@ -318,9 +318,7 @@ def test_small_ints_are_read_as_they_are(collector: OtlpServer) -> None:
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
-def test_shutdown_while_threads_add(
-    temporality: str, collector: OtlpServer, run_python: RunPython
-) -> None:
+def test_shutdown_while_threads_add(temporality: str, collector: OtlpServer, run_python: RunPython) -> None:
     """In each of the ways that there are. What is recorded is delivered or counted as too late; with Python's global lock
     nothing is too late: a call that had begun is over before the last collection begins."""
     done = run_python(
@@ -356,7 +354,8 @@ def test_shutdown_while_threads_add(
     )
     books, locked = done.answer
     # A session of less than a minute exports once.
-    assert len(books) == len(requests := collector.accepted("/v1/metrics")) == 40
+    requests = collector.accepted("/v1/metrics")
+    assert len(books) == len(requests) == 40
     for book, request in zip(books, requests):
         delivered = 0
         for metric in request.metrics:
