@@ -99,15 +99,18 @@ soak: install ## 10 000 exits, 100 000 threads, 10 000 forks: about three quarte
 	$(bin)/python tests/python/soak.py $(SOAK_FLAGS)
 
 .PHONY: fuzz
-fuzz: tools ## each fuzz target for FUZZ_SECONDS, and one against a bug that it finds
+fuzz: tools ## each fuzz target for FUZZ_SECONDS, and two against bugs that they find
 	for target in $(fuzz_targets); do \
 	  cargo run --release --quiet --manifest-path fuzz/Cargo.toml --bin $$target -- --seconds $(FUZZ_SECONDS); \
 	done
-	if SEEDED_BUG=short_varint cargo run --quiet --no-default-features --manifest-path fuzz/Cargo.toml --target-dir fuzz/target/seeded \
-	  --bin otlp_differential -- --seconds 60 --artifacts fuzz/target/seeded >fuzz/target/seeded.log 2>&1 || \
-	  ! grep -q 'otlp_differential: input .* fails' fuzz/target/seeded.log; \
-	then cat fuzz/target/seeded.log >&2; echo "short_varint: not found by otlp_differential" >&2; exit 1; fi
-	echo "short_varint: found by otlp_differential"
+	cargo run --release --quiet --manifest-path fuzz/Cargo.toml --bin traceparent -- fuzz/seeds/traceparent
+	for seeded in short_varint:otlp_differential one_member_more:traceparent; do \
+	  bug=$${seeded%:*} target=$${seeded#*:} log=fuzz/target/seeded.log; \
+	  if SEEDED_BUG=$$bug cargo run --quiet --no-default-features --manifest-path fuzz/Cargo.toml --target-dir fuzz/target/seeded \
+	    --bin $$target -- --seconds 60 --artifacts fuzz/target/seeded >$$log 2>&1 || ! grep -q "$$target: input .* fails" $$log; \
+	  then cat $$log >&2; echo "$$bug: not found by $$target" >&2; exit 1; fi; \
+	  echo "$$bug: found by $$target"; \
+	done
 
 .PHONY: stubs
 stubs: install ## _native.pyi says what the module has; mypy and pyright understand it, and pass the examples

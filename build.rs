@@ -1,6 +1,6 @@
 //! Passes on what PyO3 knows of the Python that is built for (`Py_LIMITED_API`, `Py_GIL_DISABLED`, versions), and which
 //! bug to seed: to the models (`make test-loom-seeded`, `make test-shuttle`) and to builds for other checkers
-//! (`make sanitize`, `make test-fuzz-seeded`), which are debug builds. No other build can have one.
+//! (`make sanitize`, `make fuzz`), which are debug builds. No other build can have one.
 
 use std::env;
 

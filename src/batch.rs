@@ -28,6 +28,8 @@ struct Slot([u8; SLOT_BYTES]);
 #[derive(Debug, Default)]
 pub struct Batch {
     slots: Vec<Slot>,
+    /// Where the records begin that are copied and not found yet.
+    found: usize,
     /// Slots of the headers, by [`kind`]; none of kind 0.
     headers: [Vec<usize>; MEASUREMENTS + 1],
     /// By ticket, and so by age.
@@ -58,6 +60,7 @@ impl Batch {
     /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
         self.slots.clear();
+        self.found = 0;
         self.headers.iter_mut().for_each(Vec::clear);
         for ticket in self.claimed.drain(..) {
             self.oversize.remove(&ticket);
@@ -78,9 +81,9 @@ impl Batch {
         self.slots.is_empty()
     }
 
-    /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`].
-    pub fn extend(&mut self, run: &[u8]) {
-        let at = self.slots.len();
+    /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`]. They are there
+    /// after [`Batch::find_all`].
+    pub fn copy(&mut self, run: &[u8]) {
         match bytemuck::try_cast_slice(run) {
             Ok(slots) => self.slots.extend_from_slice(slots),
             // Not from a lane.
@@ -88,33 +91,62 @@ impl Batch {
                 self.slots.extend(run.chunks_exact(SLOT_BYTES).map(bytemuck::pod_read_unaligned::<Slot>))
             }
         }
-        self.index(at);
     }
 
-    /// Finds the records from `at` on.
-    fn index(&mut self, mut at: usize) {
-        while let Some(slot) = self.slots.get(at) {
-            let header: &Header = bytemuck::must_cast_ref(slot);
-            debug_assert!(
-                (SPANS..=MEASUREMENTS).contains(&header.kind.into()),
-                "record kind {}",
-                header.kind
-            );
-            if let Some(headers) = self.headers.get_mut(usize::from(header.kind)) {
-                headers.push(at);
-            }
-            if header.flags & flag::OVERSIZE != 0 {
-                self.claimed.extend(ticket(self.in_place(at).payload));
-            }
-            at += Header::slots_for(header.payload_bytes as usize);
+    /// [`Batch::copy`] and [`Batch::find_all`].
+    pub fn extend(&mut self, run: &[u8]) {
+        self.copy(run);
+        self.find_all();
+    }
+
+    /// Finds the records that were copied.
+    ///
+    /// # Panics
+    /// At a record of no known kind or with no end. It goes on behind it after [`Batch::skip`].
+    pub fn find_all(&mut self) {
+        while self.has_more() {
+            self.find_next();
         }
-        debug_assert_eq!(at, self.slots.len(), "whole records");
+    }
+
+    /// There are records still to be found.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        self.found < self.slots.len()
+    }
+
+    /// Finds one. Only while there are more.
+    #[inline]
+    pub fn find_next(&mut self) {
+        let at = self.found;
+        let header: &Header = bytemuck::must_cast_ref(&self.slots[at]);
+        let end = at + Header::slots_for(header.payload_bytes as usize);
+        assert!(end <= self.slots.len(), "a record of {} bytes", header.payload_bytes);
+        match usize::from(header.kind) {
+            kind @ SPANS..=MEASUREMENTS => self.headers[kind].push(at),
+            other => panic!("a record of kind {other}"),
+        }
+        if header.flags & flag::OVERSIZE != 0 {
+            self.claimed.extend(ticket(self.in_place(at).payload));
+        }
+        self.found = end;
+    }
+
+    /// Leaves out the record that [`Batch::find_next`] panicked at, and returns its kind, which may be none that there is.
+    /// Behind one with no end nothing can be found.
+    pub fn skip(&mut self) -> Option<u8> {
+        let rest = &self.slots[self.found..];
+        let header: Option<&Header> = rest.first().map(bytemuck::must_cast_ref);
+        let slots = header.map_or(0, |header| Header::slots_for(header.payload_bytes as usize));
+        let kind = header.map(|header| header.kind);
+        self.found += rest.len().min(slots);
+        kind
     }
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
     pub fn push(&mut self, header: Header, payload: &[u8]) {
-        let at = self.append(header, payload);
-        self.index(at);
+        self.append(header, payload);
+        self.find_all();
     }
 
     /// Adds the payload that a record with [`flag::OVERSIZE`] refers to.
@@ -201,7 +233,9 @@ impl Batch {
         }
         if header.flags & flag::OVERSIZE == 0 {
             let header = *header;
-            return self.append(header, items);
+            let at = self.append(header, items);
+            self.found = self.slots.len();
+            return at;
         }
         let ticket = ticket(self.in_place(at).payload);
         if let Some(payload) = ticket.and_then(|ticket| self.oversize.get_mut(&ticket)) {

@@ -71,7 +71,8 @@ pub fn parse_tracestate<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Strin
             continue;
         }
         count += 1;
-        let Some((key, value)) = tracestate_member(member).filter(|_| count <= MAX_TRACESTATE_MEMBERS) else {
+        let most = MAX_TRACESTATE_MEMBERS + usize::from(cfg!(seeded_bug = "one_member_more"));
+        let Some((key, value)) = tracestate_member(member).filter(|_| count <= most) else {
             return String::new();
         };
         if members.iter().all(|(other, _)| *other != key) {
@@ -155,11 +156,12 @@ pub fn forward_baggage<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String
         if member.is_empty() {
             continue;
         }
-        if count == MAX_BAGGAGE_MEMBERS || out.len() + 1 + member.len() > MAX_BAGGAGE_BYTES {
+        let separator = if out.is_empty() { "" } else { "," };
+        if count == MAX_BAGGAGE_MEMBERS || out.len() + separator.len() + member.len() > MAX_BAGGAGE_BYTES {
             break;
         }
         count += 1;
-        out.extend([if out.is_empty() { "" } else { "," }, member]);
+        out.extend([separator, member]);
     }
     out
 }

@@ -345,6 +345,8 @@ pub struct MeasurementStats {
     pub overflowed: u64,
     /// Of these, lost when the exporter restarted after a panic: a bug of ours. Some series may have them.
     pub internal: u64,
+    /// Of these, taken when the last collection was over: no point has them, of some sink at least.
+    pub shutdown: u64,
     /// Not taken: negative, for a counter or a histogram.
     pub negative: u64,
     /// Not taken: NaN or an infinity, for anything but a gauge.

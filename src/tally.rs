@@ -6,7 +6,7 @@
 //!
 //! Integers only, and exactly: a tally never wraps, and what it cannot take its caller records otherwise. Totals only
 //! ever move by what was added; who takes differences remembers what it took before. So nothing is lost, nothing
-//! counted twice, however additions and readings fall together. Doubles go as records: a running total of them would
+//! counted twice, however additions and readings fall together; what comes after [`Tallies::close`] is not counted at all. Doubles go as records: a running total of them would
 //! swallow what is small beside all that came before, where the sum of a window would not.
 
 use std::collections::HashMap;
@@ -90,6 +90,8 @@ struct State {
     entries: Vec<Entry>,
     /// By instrument and binding.
     index: HashMap<(u32, u32), usize, RandomState>,
+    /// Nothing is taken any more.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Tallies {
 
     /// The one of an instrument (0 as `binding`), or of a binding of it.
     pub fn get(&self, session: u64, instrument: u32, binding: u32) -> Arc<Tally> {
-        let State { entries, index } = &mut *self.state();
+        let State { entries, index, .. } = &mut *self.state();
         let at = *index.entry((instrument, binding)).or_insert_with(|| {
             let tally = Arc::new(Tally::new(session));
             entries.push(Entry { instrument, binding, tally, seen: (0, 0) });
@@ -119,7 +121,30 @@ impl Tallies {
 
     /// Appends what was added since the last call.
     pub fn take(&self, taken: &mut Vec<Taken>) {
-        for Entry { instrument, binding, tally, seen } in &mut self.state().entries {
+        self.state().take(taken);
+    }
+
+    /// [`Tallies::take`] for the last time: what is added from now on is neither taken nor counted. Again: does nothing.
+    pub fn close(&self, taken: &mut Vec<Taken>) {
+        let mut state = self.state();
+        state.take(taken);
+        state.closed = true;
+    }
+
+    /// Additions up to now, those that were not taken yet too, until the end.
+    pub fn additions(&self) -> u64 {
+        let state = self.state();
+        let counted = |entry: &Entry| if state.closed { entry.seen.1 } else { entry.tally.read().1 };
+        state.entries.iter().map(counted).sum()
+    }
+}
+
+impl State {
+    fn take(&mut self, taken: &mut Vec<Taken>) {
+        if self.closed {
+            return;
+        }
+        for Entry { instrument, binding, tally, seen } in &mut self.entries {
             let now = tally.read();
             let before = mem::replace(seen, now);
             if now != before {
@@ -131,10 +156,5 @@ impl Tallies {
                 });
             }
         }
-    }
-
-    /// Additions up to now, those that were not taken yet too.
-    pub fn additions(&self) -> u64 {
-        self.state().entries.iter().map(|entry| entry.tally.read().1).sum()
     }
 }

@@ -66,6 +66,20 @@ forking("F4", "10 of multiprocessing, no flush", kind="multiprocessing", childre
 forking("F6", "a server, its engine, its worker", kind="multiprocessing", children=2, depth=2, flushes=False)
 
 
+@case(
+    "F8",
+    "200 forks of 64 threads at full load",
+    None,
+    scenario="stalls",
+    plan={"threads": 64, "children": 200},
+    grows_mib=16 + 16 + 16,  # threads have stacks
+)
+def _stalls() -> Iterator[World]:
+    server = OtlpServer()
+    yield World(f"{server.endpoint}/v1/traces", server, options=dict(ROOM))
+    server.close()
+
+
 def ending(id: str, what: str, how: str, hung: bool = False) -> None:
     @case(id, what, "shutdown" if hung else DELIVERED, scenario="exits", plan={"ending": how, "count": 100})
     def open() -> Iterator[World]:

@@ -30,6 +30,7 @@ RIVAL = "opentelemetry-sdk"
 FULL = {"count": 1000, "flush_ms": 2000, "shutdown_ms": 3000, "patience_s": 35.0}
 TINY = {"count": 200, "flush_ms": 400, "shutdown_ms": 2000, "patience_s": 3.0}
 LATE_MS, LATE_MS_IN_CHECK = 100, 2000
+STALL_US = 100  # before a fork, 99 times of 100
 EXIT_MS = 2000  # the default of `exit_timeout_ms`
 ENDS = {"exception": 1, "Ctrl-C": -2}
 Outcome = dict[str, Any]
@@ -156,6 +157,8 @@ def complaints(case: Case, outcome: Outcome, sizes: dict[str, Any], late_ms: flo
     if case.scenario != "forks":
         grown = outcome["grown"] / 2**20
         demand(grown <= case.grows_mib, f"memory grew by {grown:.1f} MiB, bound {case.grows_mib}")
+    if case.scenario == "stalls":
+        demand(outcome["p99"][1] <= STALL_US, f"late: forks wait {outcome['p99'][1]:.1f} µs for us")
     books = outcome["books"]
     for sink in outcome["at_flush"]["sinks"] + books["sinks"]:
         total = sink["exported"] + sum(sink["dropped"].values()) + sink["held_records"]
@@ -226,7 +229,8 @@ NOTES = """The same server and the same spans, 1 000 where a row says nothing el
 our `stats()` counts by reason; of opentelemetry-sdk, how many lines its log has. Flush: ms and what it
 said, for 2 000 asked; in the rows X the time to the end of the process. p99: µs of a span to a healthy
 endpoint / under the fault, one after the other in the same process, on a machine that does other things:
-not a figure to compare rows by. MiB: the most that resident memory grew by from before the first span under
+not a figure to compare rows by; in the row F8 what the library's own hooks do before a fork, p50 / p99 /
+the most. MiB: the most that resident memory grew by from before the first span under
 the fault to the end. When the flush is over the server is well, unless the row's endpoint cannot be, and
 shutdown has 3 000 ms. A request may take 1 000 ms where a server is silent within one (N3 reads, N4), else
 each library's default."""

@@ -260,6 +260,47 @@ def forks(
     }
 
 
+def stalls(library: Any, endpoint: str, options: Result, threads: int, children: int, **plan: Any) -> Result:
+    """How long the library's own hooks keep a parent from forking. Threads record more than can be sent, so
+    that the exporter is at work at every fork; children end at once."""
+    clock, began, took = time.perf_counter_ns, [0], []
+    # Hooks run in the reverse of their order: this one right behind the library's, that below right before.
+    os.register_at_fork(before=lambda: took.append(clock() - began[0]))
+    library.start(endpoint, delay_ms=20, **options)
+    over, counts = threading.Event(), []
+
+    def mark() -> None:
+        began[0] = clock()
+
+    def work() -> None:
+        count = 0
+        while not over.is_set():
+            for _ in range(100):
+                library.span(count)
+                count += 1
+            time.sleep(0.02)
+        counts.append(count)
+
+    os.register_at_fork(before=mark)
+
+    def record() -> Result:
+        workers = [threading.Thread(target=work) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for _ in range(children):
+            if (pid := os.fork()) == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        over.set()
+        for worker in workers:
+            worker.join()
+        took.sort()
+        shown = [took[len(took) // 2], took[len(took) * 99 // 100], took[-1]]
+        return {"recorded": sum(counts), "p99": [each / 1000 for each in shown]}
+
+    return steady(library, plan, record)
+
+
 def exits(library: Any, endpoint: str, ending: str, count: int, **plan: Any) -> None:
     """Records and ends; how long that takes is said by the exit handler that comes last."""
     import atexit
@@ -332,6 +373,7 @@ SCENARIOS: dict[str, Callable[..., Result | None]] = {
     "names": names,
     "cardinality": cardinality,
     "forks": forks,
+    "stalls": stalls,
     "exits": exits,
 }
 

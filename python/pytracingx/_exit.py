@@ -42,8 +42,13 @@ def _end() -> None:
 
 
 def _before_fork() -> None:
-    _hook_multiprocessing()
-    _hook_celery()
+    # The parent waits for this, and every object that it touches costs a page fault after an earlier fork: no
+    # call more than there is need for.
+    modules = sys.modules
+    if not _multiprocessing_hooked and "multiprocessing.util" in modules:
+        _hook_multiprocessing()
+    if not _celery_hooked and "celery.signals" in modules:
+        _hook_celery()
 
 
 def _hook_multiprocessing() -> None:

@@ -1330,8 +1330,9 @@ def stats() -> _Stats:
             `abandoned`, collected without having been ended (they are recorded).
         logs: The same of log records: `recorded`, `dropped`.
         measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
-            `overflowed` into the series otel.metric.overflow=true, and `internal`, lost by a bug of pytracingx. Not
-            recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
+            `overflowed` into the series otel.metric.overflow=true, and lost: `internal`, by a bug of pytracingx, and
+            `shutdown`, too late for the last collection. Not recorded: `negative`, `not_finite`, `not_a_number`.
+            `conflicts`, instruments made again with another definition. Of observable instruments:
             `late_observations`, collections that did not wait for all of them, and `callback_errors`.
         unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
         baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
@@ -1683,6 +1684,7 @@ class _MeasurementStats(TypedDict):
     folded: int
     overflowed: int
     internal: int
+    shutdown: int
     negative: int
     not_finite: int
     not_a_number: int

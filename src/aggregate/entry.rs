@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) routes: Routes,
     /// Only of observable instruments.
     pub(super) observed: Option<Observed>,
+    /// Measurements since its turn in the last collection.
+    pub(super) uncollected: u64,
 }
 
 /// Where a series is.
@@ -47,7 +49,7 @@ impl Entry {
         instruments: &Instruments,
         lookup: Lookup<'_>,
     ) {
-        let Self { instrument, streams, routes, .. } = self;
+        let Self { instrument, streams, routes, uncollected, .. } = self;
         for (position, (series, index)) in streams.iter_mut().zip(&routes.series[at..]).enumerate() {
             let index = *index;
             let Some(series) = series.known(index) else { continue };
@@ -59,6 +61,8 @@ impl Entry {
                 offer(series, place, header, recorded, lookup);
             }
         }
+        // Last: what a panic costs is counted elsewhere.
+        *uncollected += 1;
     }
 
     /// Finds or begins the series of an attribute set in each stream. A route that leads to no overflow series is

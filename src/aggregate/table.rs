@@ -9,7 +9,7 @@ use super::entry::{Entry, Place, take};
 use super::observed::Observed;
 use super::routes::{Recorded, Routes};
 use super::series::{OVERFLOW, Series, StreamSeries, Window};
-use crate::accumulate::{Cell, Folded, FoldedEntry, Sum, overflow_attributes};
+use crate::accumulate::{Cell, FoldedEntry, Sum, overflow_attributes};
 use crate::batch::{Lookup, RecordRef};
 use crate::config::Temporality;
 use crate::instruments::Instruments;
@@ -17,8 +17,7 @@ use crate::record::{Header, Number};
 use crate::tally::Taken;
 
 /// Bytes that cached routes take, of all instruments; beyond, those of one instrument after the other are forgotten
-/// (of all at once would take too long). Programs with attribute sets that
-/// return need far less, and others gain nothing from a cache.
+/// (all at once would take too long). Programs whose attribute sets return need far less; others gain nothing by it.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// See the module documentation of [`crate::aggregate`].
@@ -95,14 +94,10 @@ impl Table {
                 take(series, place, header, recorded, lookup);
             }),
         }
+        self.note(id, 1);
     }
 
-    /// Takes what was folded while lanes were full.
-    pub fn fold(&mut self, folded: &Folded, lookup: Lookup<'_>) {
-        folded.entries.iter().for_each(|entry| self.fold_entry(entry, lookup));
-    }
-
-    /// Takes one attribute set of what was folded. It leaves no examples.
+    /// Takes one attribute set of what was folded while lanes were full. It leaves no examples.
     pub fn fold_entry(&mut self, entry: &FoldedEntry, lookup: Lookup<'_>) {
         let recorded = Recorded { binding: entry.binding, items: &entry.attributes };
         match self.entry(entry.instrument, lookup) {
@@ -122,6 +117,7 @@ impl Table {
                 }
             }),
         }
+        self.note(entry.instrument, entry.count);
     }
 
     /// Takes what a tally was added to.
@@ -132,6 +128,20 @@ impl Table {
             self.with_series(taken.instrument, recorded, taken.additions, lookup, |series, _| {
                 series.cell.merge(&sum);
             });
+        }
+        self.note(taken.instrument, taken.additions);
+    }
+
+    /// Measurements that no collection has handed out.
+    pub fn uncollected(&self) -> u64 {
+        self.entries.iter().flatten().map(|entry| entry.uncollected).sum()
+    }
+
+    /// Last of all that is done with measurements: those that a panic costs are counted elsewhere.
+    #[inline]
+    fn note(&mut self, id: u32, measurements: u64) {
+        if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
+            entry.uncollected += measurements;
         }
     }
 
@@ -171,7 +181,8 @@ impl Table {
             timeline: lookup.timeline,
         };
         if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
-            let Entry { instrument, scope, streams, routes, .. } = &mut **entry;
+            let Entry { instrument, scope, streams, routes, uncollected, .. } = &mut **entry;
+            *uncollected = 0;
             // First: should `each` panic, no route leads to series that are gone.
             if streams.iter().any(|series| series.anew) {
                 self.cached_bytes -= routes.forget();
@@ -227,6 +238,7 @@ impl Table {
             streams: instrument.streams.iter().map(new).collect(),
             routes: Routes::default(),
             observed: kind.is_observable().then(Observed::default),
+            uncollected: 0,
             instrument,
         };
         let at = id as usize;

@@ -2,10 +2,10 @@
 //! The lanes are free at once, whatever is to be done with their records. Bounded by the lanes: a drain comes after all
 //! of the one before is dealt with. Allocates while it grows to its working size.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use super::hand_over::{Probe, Stage};
 use crate::batch::Batch;
 use crate::lane::Drainer;
 
@@ -19,11 +19,10 @@ const MOST_EARLY: usize = 256;
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// The next one last.
-    batches: Vec<Batch>,
+    batches: VecDeque<Batch>,
     /// Empty, kept for their memory; the one used last is last.
     spare: Vec<Batch>,
-    /// Oversized payloads whose records the next drain brings, by ticket and so by age.
+    /// Oversized payloads whose records are not found yet, some of which the next drain brings, by ticket and so by age.
     early: BTreeMap<u64, Box<[u8]>>,
     since: Instant,
 }
@@ -31,47 +30,40 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Nothing was recorded before `now`.
     pub(super) fn new(now: Instant) -> Self {
-        Self { batches: Vec::new(), spare: Vec::new(), early: BTreeMap::new(), since: now }
+        Self { batches: VecDeque::new(), spare: Vec::new(), early: BTreeMap::new(), since: now }
     }
 
-    /// Copies all that the lanes have. Only while empty. No record will be older than `since`. Returns the bytes.
-    pub(super) fn drain(&mut self, drainer: &mut Drainer, since: Instant) -> usize {
+    /// Copies all that the lanes have. Only while empty. No record will be older than `since`. Returns the bytes. A panic
+    /// costs nothing: what is copied by then comes next, the rest with the next drain.
+    pub(super) fn drain(&mut self, drainer: &mut Drainer, since: Instant, probe: &mut Probe) -> usize {
         debug_assert!(self.is_empty());
         self.since = since;
-        let batches = RefCell::new((&mut self.batches, &mut self.spare));
-        let mut add = |run: &[u8]| {
-            let (batches, spare) = &mut *batches.borrow_mut();
-            match batches.last_mut().filter(|batch| batch.byte_len() < BATCH_BYTES) {
-                Some(batch) => batch.extend(run),
-                None => {
-                    let mut batch = spare.pop().unwrap_or_default();
-                    batch.extend(run);
-                    batches.push(batch);
-                }
-            }
-        };
-        let early = &mut self.early;
-        let bytes = drainer.drain(&mut add, &mut |ticket, payload| _ = early.insert(ticket, payload));
-        self.batches.reverse();
-        if !self.early.is_empty() {
-            self.hand_payloads_over();
-        }
-        bytes
-    }
-
-    #[cold]
-    fn hand_payloads_over(&mut self) {
-        for batch in &mut self.batches {
-            batch.claim(&mut self.early);
-        }
         while self.early.len() > MOST_EARLY {
             self.early.pop_first();
         }
+        let Self { batches, spare, early, .. } = self;
+        let mut add = |run: &[u8]| {
+            if batches.back().is_none_or(|batch| batch.byte_len() >= BATCH_BYTES) {
+                batches.push_back(spare.pop().unwrap_or_default());
+            }
+            if let Some(batch) = batches.back_mut() {
+                batch.copy(run);
+            }
+            probe.at(Stage::Drain);
+        };
+        drainer.drain(&mut add, &mut |ticket, payload| _ = early.insert(ticket, payload))
     }
 
-    /// The next batch, and since when its records can have waited. To be given back.
+    /// The next batch, whose records are still to be found, and since when they can have waited. To be given back.
     pub(super) fn next(&mut self) -> Option<(Batch, Instant)> {
-        self.batches.pop().map(|batch| (batch, self.since))
+        self.batches.pop_front().map(|batch| (batch, self.since))
+    }
+
+    /// Hands a batch the oversized payloads of its records.
+    pub(super) fn hand_payloads_over(&mut self, batch: &mut Batch) {
+        if !self.early.is_empty() {
+            batch.claim(&mut self.early);
+        }
     }
 
     /// Keeps the memory of a batch that is dealt with.

@@ -8,11 +8,16 @@ use std::time::Instant;
 
 use super::{Exporter, STREAM_BYTES};
 use crate::batch::{Batch, Lookup};
+use crate::record::kind;
 use crate::stats::DropReason;
 
 /// A step on the way; what a panic there costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// Nothing: what is not copied from the lanes yet, the next drain brings.
+    Drain,
+    /// One record of a batch, the one that is to be found.
+    Record,
     /// The batch's spans and log records.
     Redaction,
     /// Its spans.
@@ -59,7 +64,7 @@ impl Exporter<'_> {
     /// Takes all that the lanes have. Only once what they had before is handed over.
     pub(super) fn drain(&mut self, now: Instant) {
         let since = mem::replace(&mut self.last_drain, now);
-        let bytes = self.backlog.drain(&mut self.drainer, since);
+        let bytes = self.backlog.drain(&mut self.drainer, since, &mut self.probe);
         self.metrics.fetch_folds();
         self.streaming = bytes >= STREAM_BYTES;
         if bytes > 0 {
@@ -87,9 +92,7 @@ impl Exporter<'_> {
         if self.in_hand.is_none()
             && let Some((batch, since)) = self.backlog.next()
         {
-            self.spans_drained += batch.span_count() as u64;
-            self.logs_drained += batch.log_count() as u64;
-            self.in_hand = Some(InHand { batch, since, stage: Stage::Redaction, measured: 0 });
+            self.in_hand = Some(InHand { batch, since, stage: Stage::Record, measured: 0 });
         }
         self.in_hand.is_some()
     }
@@ -105,10 +108,20 @@ impl Exporter<'_> {
             Stage::Logs => self.logs.expect(batch, lookup, &mut self.sinks[metrics..]),
             _ => {}
         }
-        if under_way != Stage::Measurement {
+        if !matches!(under_way, Stage::Record | Stage::Measurement) {
             self.probe.at(under_way);
         }
         *stage = match under_way {
+            Stage::Record => {
+                while batch.has_more() {
+                    self.probe.at(under_way);
+                    batch.find_next();
+                }
+                self.backlog.hand_payloads_over(batch);
+                self.spans_drained += batch.span_count() as u64;
+                self.logs_drained += batch.log_count() as u64;
+                Stage::Redaction
+            }
             Stage::Redaction => {
                 if let Some(redactor) = &mut self.redactor {
                     redactor.apply(batch, &self.strings);
@@ -176,6 +189,13 @@ impl Exporter<'_> {
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
         let [traces, metrics] = self.ends;
         match stage {
+            Stage::Record => match batch.skip() {
+                Some(kind::SPAN) => self.counters.spans_dropped.add(DropReason::Internal, 1),
+                Some(kind::LOG) => self.counters.logs_dropped.add(DropReason::Internal, 1),
+                Some(kind::MEASUREMENT) => self.metrics.lose(1),
+                // The begin of a span, for the console. Or what was none of ours.
+                _ => {}
+            },
             Stage::Redaction => {
                 self.traces.expect(batch, &mut self.sinks[..traces]);
                 self.logs.expect(batch, lookup, &mut self.sinks[metrics..]);
@@ -197,6 +217,12 @@ impl Exporter<'_> {
         self.survive(Self::catch_up);
         self.survive(|this| this.drain(now));
         self.survive(Self::catch_up);
+        while !self.metrics.has_ended() {
+            self.survive(|this| {
+                let lookup = Lookup { strings: &this.strings, timeline: &this.timeline };
+                this.metrics.end(lookup, &mut this.probe);
+            });
+        }
         for index in 0..self.sinks.len() {
             self.survive(|this| this.sinks[index].abandon(DropReason::Shutdown));
         }

@@ -3,25 +3,23 @@
 //! handed to its sinks, over several turns if that is much. A worker that does not answer in time costs its own values
 //! only.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{mem, vec};
 
 use super::console::Console;
 use super::hand_over::{Probe, Stage};
+use super::parts::{Reading, Recorded};
 use super::request::{Now, after};
 use super::select::{expect, push};
 use super::self_metrics::{LOGS, POINTS, SPANS, SelfMetrics};
 use super::sink::Sink;
-use crate::accumulate::{Folded, FoldedEntry, Folds};
+use crate::accumulate::{Folded, FoldedEntry};
 use crate::aggregate::Table;
 use crate::batch::{Batch, Lookup};
 use crate::config::Temporality;
 use crate::encode::otlp::metrics::MetricEncoder;
-use crate::instruments::Instruments;
-use crate::observe::Observations;
 use crate::stats::{MeasurementStats, Snapshot};
-use crate::tally::{Taken, Tallies};
+use crate::tally::Taken;
 
 /// Observable instruments have so long to answer.
 const OBSERVE_FOR: Duration = Duration::from_secs(1);
@@ -31,28 +29,6 @@ const MOST_PANICS: u32 = 16;
 
 /// Attribute sets taken between two looks at the clock.
 const FOLDS_AT_ONCE: usize = 1024;
-
-/// What the recording side shares with the exporter.
-#[derive(Debug, Clone)]
-pub struct Recorded {
-    /// What measurements belong to.
-    pub instruments: Arc<Instruments>,
-    /// Who is asked before a collection.
-    pub observations: Arc<Observations>,
-    /// What counters count by themselves.
-    pub tallies: Arc<Tallies>,
-    /// Measurements that found their lane full.
-    pub folds: Arc<Folds>,
-}
-
-/// Who gets what a collection yields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// Totals or changes.
-    pub temporality: Temporality,
-    /// Between collections.
-    pub interval: Duration,
-}
 
 #[derive(Debug)]
 struct Reader {
@@ -95,6 +71,8 @@ pub(super) struct Metrics {
     /// How long the collection before took; `None` before the first.
     last_collection: Option<Duration>,
     stats: MeasurementStats,
+    /// Nothing more is taken.
+    ended: bool,
     /// Of the tallies, on the way into the tables, and kept for its memory. Empty between collections but for what a
     /// panic left: that is the next collection's.
     taken: Vec<Taken>,
@@ -138,6 +116,7 @@ impl Metrics {
             about_self,
             last_collection: None,
             stats: MeasurementStats::default(),
+            ended: false,
             taken: Vec::new(),
         }
     }
@@ -153,6 +132,12 @@ impl Metrics {
             self.readers.iter_mut().for_each(|reader| reader.table.record(record, lookup));
         }
         self.in_hand = 0;
+    }
+
+    /// Measurements that a panic cost on their way here.
+    pub(super) fn lose(&mut self, measurements: u64) {
+        self.stats.recorded += measurements;
+        self.stats.internal += measurements;
     }
 
     /// Fetches what was folded because a lane was full. Right after a drain: it is newer than what that brought, and
@@ -280,6 +265,15 @@ impl Metrics {
             return;
         }
         self.recorded.tallies.take(&mut self.taken);
+        self.take_tallies(lookup, probe);
+        let Some(collection) = &mut self.underway else { return };
+        collection.unix_nano = Some(now.unix_nano);
+        if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
+            self.stats.late_observations += 1;
+        }
+    }
+
+    fn take_tallies(&mut self, lookup: Lookup<'_>, probe: &mut Probe) {
         while let Some(taken) = self.taken.pop() {
             self.in_hand = taken.additions;
             probe.at(Stage::Tally);
@@ -287,11 +281,19 @@ impl Metrics {
             self.readers.iter_mut().for_each(|reader| reader.table.add(&taken, lookup));
         }
         self.in_hand = 0;
-        let Some(collection) = &mut self.underway else { return };
-        collection.unix_nano = Some(now.unix_nano);
-        if collection.round.is_some_and(|round| self.recorded.observations.answered() < round) {
-            self.stats.late_observations += 1;
-        }
+    }
+
+    /// There is no further collection: what came too late for the last one is counted, and what comes now is not.
+    pub(super) fn end(&mut self, lookup: Lookup<'_>, probe: &mut Probe) {
+        self.recorded.tallies.close(&mut self.taken);
+        self.take_tallies(lookup, probe);
+        self.stats.shutdown = self.readers.iter().map(|reader| reader.table.uncollected()).max().unwrap_or(0);
+        self.ended = true;
+    }
+
+    /// [`Metrics::end`] came to its own.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// A collection is being handed out.

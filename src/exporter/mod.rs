@@ -33,8 +33,7 @@ mod traces;
 
 pub use hand_over::Stage;
 pub use logs::LogForm;
-pub use metrics::{Reading, Recorded};
-pub use parts::{Parts, Shared, Sinks};
+pub use parts::{Parts, Reading, Recorded, Shared, Sinks};
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -7,13 +7,18 @@ use std::time::Duration;
 use super::console::Console;
 use super::flush::Asks;
 use super::sink::Sink;
-use super::{LogForm, Reading, Recorded, Stage};
+use super::{LogForm, Stage};
+use crate::accumulate::Folds;
+use crate::config::Temporality;
+use crate::instruments::Instruments;
 use crate::intern::Interner;
 use crate::lane::{Drainer, Lanes};
 use crate::limits::SpanLimits;
 use crate::log_routes::LogRoutes;
+use crate::observe::Observations;
 use crate::redact::Redactor;
 use crate::stats::{RecordingCounters, Snapshot};
+use crate::tally::Tallies;
 
 /// What the exporter shares with the threads that control it.
 #[derive(Debug)]
@@ -51,6 +56,28 @@ pub struct Sinks {
     pub metrics: Vec<(Reading, Sink)>,
     /// In the order of [`Parts::log_routes`].
     pub logs: Vec<(LogForm, Sink)>,
+}
+
+/// What the recording side shares with the exporter.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// What measurements belong to.
+    pub instruments: Arc<Instruments>,
+    /// Who is asked before a collection.
+    pub observations: Arc<Observations>,
+    /// What counters count by themselves.
+    pub tallies: Arc<Tallies>,
+    /// Measurements that found their lane full.
+    pub folds: Arc<Folds>,
+}
+
+/// Who gets what a collection yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Totals or changes.
+    pub temporality: Temporality,
+    /// Between collections.
+    pub interval: Duration,
 }
 
 /// What an exporter is made of.

@@ -159,13 +159,14 @@ fn duration(timeout_ms: Int) -> PyResult<Duration> {
     Ok(Duration::from_millis(milliseconds("timeout_ms", timeout_ms.0, 0)?))
 }
 
-/// Runs a waiting call without the interpreter lock; a signal handler that raises ends it with its exception.
+/// Runs a waiting call without the interpreter lock; a signal handler that raises ends it with its exception. Each
+/// question takes the lock, for who must know that the calls which were under way are over.
 fn wait<T: Send>(py: Python<'_>, call: impl FnOnce(&mut dyn FnMut() -> bool) -> T + Send) -> PyResult<T> {
     let mut raised = None;
     let verdict = py.detach(|| {
         call(&mut || {
             // Asked again after it said yes, by a later part of the call, it must not forget why.
-            raised = raised.take().or_else(|| Python::attach(|py| py.check_signals()).err());
+            Python::attach(|py| raised = raised.take().or_else(|| py.check_signals().err()));
             raised.is_some()
         })
     });
@@ -187,8 +188,9 @@ pub(super) fn is_initialized() -> bool {
 ///         `abandoned`, collected without having been ended (they are recorded).
 ///     logs: The same of log records: `recorded`, `dropped`.
 ///     measurements: `recorded`; of these `folded` because the thread's ring was full, or many came at once (none is lost),
-///         `overflowed` into the series otel.metric.overflow=true, and `internal`, lost by a bug of pytracingx. Not
-///         recorded: `negative`, `not_finite`, `not_a_number`. `conflicts`, instruments made again with another definition. Of observable instruments:
+///         `overflowed` into the series otel.metric.overflow=true, and lost: `internal`, by a bug of pytracingx, and
+///         `shutdown`, too late for the last collection. Not recorded: `negative`, `not_finite`, `not_a_number`.
+///         `conflicts`, instruments made again with another definition. Of observable instruments:
 ///         `late_observations`, collections that did not wait for all of them, and `callback_errors`.
 ///     unusable_times: Times that were not integer Unix nanoseconds and were replaced by now.
 ///     baggage_left_out: Entries that baggage() left out: they did not fit, or were no text under a valid key.
@@ -244,6 +246,7 @@ fn measurements<'py>(py: Python<'py>, stats: &MeasurementStats) -> PyResult<Boun
     out.set_item("folded", stats.folded)?;
     out.set_item("overflowed", stats.overflowed)?;
     out.set_item("internal", stats.internal)?;
+    out.set_item("shutdown", stats.shutdown)?;
     out.set_item("negative", stats.negative)?;
     out.set_item("not_finite", stats.not_finite)?;
     out.set_item("not_a_number", stats.not_a_number)?;

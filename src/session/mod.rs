@@ -364,8 +364,10 @@ impl Session {
         }
     }
 
-    /// Recording must be off, or in another session.
+    /// Recording must be off, or in another session. A recording call that began before takes effect before the last
+    /// collection where `should_stop` waits for the lock that such calls hold; else it may be too late, and so counted.
     fn close(&self, goal: Goal, timeout: Duration, should_stop: &mut dyn FnMut() -> bool) -> bool {
+        should_stop();
         let verdict = self.ask(goal, timeout, should_stop);
         if let Some(Running { intake, .. }) = &self.running {
             intake.observations.close();

@@ -315,3 +315,50 @@ def test_small_ints_are_read_as_they_are(collector: OtlpServer) -> None:
         assert found == {value: sum(each * 2 for each, _ in bound if each == value) for value, _ in bound}
     finally:
         ptx.shutdown()
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_shutdown_while_threads_add(temporality: str, collector: OtlpServer, run_python: RunPython) -> None:
+    """In each of the ways that there are. What is recorded is delivered or counted as too late; with Python's global lock
+    nothing is too late: a call that had begun is over before the last collection begins."""
+    done = run_python(
+        START
+        + f"""
+    counter = meter.counter("sum")
+    bound = counter.bind({{"way": "bound"}})
+    histogram = meter.histogram("many")
+    over, started = threading.Event(), threading.Barrier(5)
+    def work(add):
+        started.wait()
+        while not over.is_set(): add()
+    ways = [
+        lambda: counter.add(1), lambda: bound.add(1), lambda: counter.add(1, {{"way": "given"}}),
+        lambda: histogram.record_many([1, 1]),
+    ]
+    sys.setswitchinterval(1e-5)
+    threads = [threading.Thread(target=work, args=(way,)) for way in ways]
+    for thread in threads: thread.start()
+    started.wait()
+    books = []
+    for session in range(40):
+        begin(sink(temporality={temporality!r}))
+        while recorded() < 100: time.sleep(0.001)
+        assert ptx.shutdown()
+        books.append(ptx.stats()["measurements"])
+        time.sleep(0.001)
+        assert ptx.stats()["measurements"] == books[-1]
+    over.set()
+    for thread in threads: thread.join()
+    answer([books, getattr(sys, "_is_gil_enabled", lambda: True)()])
+    """
+    )
+    books, locked = done.answer
+    # A session of less than a minute exports once.
+    requests = collector.accepted("/v1/metrics")
+    assert len(books) == len(requests) == 40
+    for book, request in zip(books, requests):
+        delivered = 0
+        for metric in request.metrics:
+            delivered += sum(point.get("count", point.get("value")) for point in metric["points"])
+        assert book["recorded"] == delivered + book["shutdown"] + book["internal"]
+        assert (book["internal"], book["shutdown"] if locked else 0) == (0, 0)

@@ -176,7 +176,7 @@ impl Rig {
 
     fn fold(&mut self, fold: &Fold) {
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
-        self.table.fold(&fold.take(), lookup);
+        fold.take().entries.iter().for_each(|entry| self.table.fold_entry(entry, lookup));
     }
 
     fn take(&mut self, tallies: &Tallies) {

@@ -187,13 +187,15 @@ fn internal(sink: &SinkStats) -> u64 {
 /// Spans, log records and measurements that a panic at a stage costs; of measurements either of two.
 fn cost(stage: Stage) -> (u64, u64, [u64; 2]) {
     match stage {
+        // A span comes first.
+        Stage::Record => (1, 0, [0; 2]),
         Stage::Redaction => (SPANS, LOGS, [0; 2]),
         Stage::Spans => (SPANS, 0, [0; 2]),
         Stage::Logs => (0, LOGS, [0; 2]),
         Stage::Measurement => (0, 0, [1; 2]),
         Stage::Fold => (0, 0, FOLDED),
         Stage::Tally => (0, 0, TALLIED),
-        Stage::Console | Stage::Collection | Stage::End => (0, 0, [0; 2]),
+        Stage::Drain | Stage::Console | Stage::Collection | Stage::End => (0, 0, [0; 2]),
     }
 }
 
@@ -210,8 +212,10 @@ fn a_panic_at(stage: Stage) {
     let (spans, logs, measurements) = cost(stage);
     assert_eq!((stats.spans_recorded, stats.logs_recorded), (2 * SPANS, 2 * LOGS));
     let (of_spans, of_logs) = (&stats.trace_sinks[0], &stats.log_sinks[0]);
-    assert_eq!((of_spans.wanted, of_logs.wanted), (2 * SPANS, 2 * LOGS), "{stage:?}");
-    assert_eq!((internal(of_spans), internal(of_logs)), (spans, logs), "{stage:?}");
+    let before = [&stats.spans_dropped, &stats.logs_dropped].map(|dropped| dropped.get(DropReason::Internal));
+    assert_eq!((of_spans.wanted + before[0], of_logs.wanted + before[1]), (2 * SPANS, 2 * LOGS), "{stage:?}");
+    let lost = (internal(of_spans) + before[0], internal(of_logs) + before[1]);
+    assert_eq!(lost, (spans, logs), "{stage:?}");
     let tallied = exporter.recorded.tallies.additions();
     assert_eq!(stats.measurements.recorded + tallied, 2 * MEASURED, "{stage:?}");
     assert!(measurements.contains(&stats.measurements.internal), "{stage:?}: {:?}", stats.measurements);
@@ -223,6 +227,8 @@ fn a_panic_at(stage: Stage) {
 #[test]
 fn a_panic_at_any_stage_costs_what_was_in_hand_there_and_is_counted() {
     for stage in [
+        Stage::Drain,
+        Stage::Record,
         Stage::Redaction,
         Stage::Spans,
         Stage::Logs,
@@ -235,6 +241,75 @@ fn a_panic_at_any_stage_costs_what_was_in_hand_there_and_is_counted() {
     ] {
         a_panic_at(stage);
     }
+}
+
+/// One for each kind of record, and one of no kind: a corrupt header in the lane itself.
+#[test]
+fn a_record_that_cannot_be_read_costs_itself_and_is_counted() {
+    let mut at = 0;
+    let exporter = Exporter::start(move |stage| {
+        at += u64::from(stage == Stage::Record);
+        // The first of each kind.
+        if stage == Stage::Record && [1, 1 + SPANS, 1 + SPANS + LOGS].contains(&at) {
+            panic!("a bug of ours at record {at}");
+        }
+    });
+    exporter.record();
+    let corrupt = Header { kind: 99, payload_bytes: 100, ..Header::zeroed() };
+    exporter.lanes.attach().push(&corrupt, &[0; 100]).unwrap();
+    exporter.record();
+    assert_eq!(exporter.ask(Goal::Flush), Some(false));
+    assert_eq!(exporter.ask(Goal::Shutdown), Some(true));
+    let stats = exporter.shared.stats();
+    assert_eq!(stats.exporter_restarts, 4);
+    assert_eq!((stats.spans_recorded, stats.logs_recorded), (2 * SPANS, 2 * LOGS));
+    for (dropped, sink, recorded) in [
+        (&stats.spans_dropped, &stats.trace_sinks[0], 2 * SPANS),
+        (&stats.logs_dropped, &stats.log_sinks[0], 2 * LOGS),
+    ] {
+        assert_eq!((dropped.get(DropReason::Internal), dropped.total()), (1, 1));
+        assert_eq!((sink.wanted, sink.exported), (recorded - 1, recorded - 1));
+    }
+    let tallied = exporter.recorded.tallies.additions();
+    assert_eq!(stats.measurements.recorded + tallied, 2 * MEASURED);
+    assert_eq!(stats.measurements.internal, 1);
+    assert_eq!(exporter.sums(), 2 * MEASURED - 1);
+    exporter.thread.join().unwrap();
+}
+
+/// What is measured once the last collection has what it hands out, in each of the ways that there are.
+#[test]
+fn what_is_too_late_for_the_last_collection_is_counted_and_what_comes_later_is_not_recorded() {
+    const LATE: u64 = 3;
+    let late = Arc::new(Mutex::new(None::<Box<dyn FnMut() + Send>>));
+    let doing = late.clone();
+    let exporter = Exporter::start(move |at| {
+        if matches!(at, Stage::Collection | Stage::End) {
+            doing.lock().unwrap().as_mut().into_iter().for_each(|record| record());
+        }
+    });
+    exporter.record();
+    let [first, second] = &exporter.counters;
+    let tallies = [first, second].map(|counter| exporter.recorded.tallies.get(1, counter.id, 0));
+    let (fold, first, name) = (exporter.fold.clone(), first.clone(), StrId(second.id));
+    let mut producer = exporter.lanes.attach();
+    *late.lock().unwrap() = Some(Box::new(move || {
+        tallies.iter().for_each(|tally| assert!(tally.add(1)));
+        let measurement = Header { kind: kind::MEASUREMENT, name, end: 1, ..Header::zeroed() };
+        for _ in 0..LATE {
+            fold.record(&first, 0, &[], Number::Int(1), 0);
+            producer.push(&measurement, &[]).unwrap();
+        }
+    }));
+    assert_eq!(exporter.ask(Goal::Shutdown), Some(true));
+    late.lock().unwrap().take();
+    let stats = exporter.shared.stats().measurements;
+    let recorded = stats.recorded + exporter.recorded.tallies.additions();
+    // At the turn of each of the two instruments.
+    assert_eq!(stats.shutdown, 2 * (2 + 2 * LATE));
+    assert_eq!((recorded, stats.internal), (MEASURED + stats.shutdown, 0));
+    assert_eq!(exporter.sums() + stats.shutdown, recorded);
+    exporter.thread.join().unwrap();
 }
 
 #[test]

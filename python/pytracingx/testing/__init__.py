@@ -184,6 +184,7 @@ COUNTS = {
     ("spans", "abandoned"): "spans were never ended",
     ("unusable_times",): "times were not integer Unix nanoseconds",
     ("measurements", "internal"): "measurements lost by a bug of pytracingx",
+    ("measurements", "shutdown"): "measurements too late for the last collection",
     ("measurements", "negative"): "measurements ignored: negative",
     ("measurements", "not_finite"): "measurements ignored: NaN or infinite",
     ("measurements", "not_a_number"): "measurements ignored: not a number",
