@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::clock::Timeline;
 use crate::intern::Interner;
 use crate::record::{Header, SLOT_BYTES, flag, kind};
@@ -12,14 +14,22 @@ use crate::record::{Header, SLOT_BYTES, flag, kind};
 /// belong to records that were lost with a panic of the exporter.
 const MOST_UNCLAIMED: usize = 256;
 
+const SPANS: usize = kind::SPAN as usize;
+const BEGINS: usize = kind::SPAN_BEGIN as usize;
+const LOGS: usize = kind::LOG as usize;
+const MEASUREMENTS: usize = kind::MEASUREMENT as usize;
+
+/// Where a header may stand: it is read in place then.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Slot([u8; SLOT_BYTES]);
+
 /// Records of one drain, in each lane's order.
 #[derive(Debug, Default)]
 pub struct Batch {
-    bytes: Vec<u8>,
-    spans: Vec<usize>,
-    begins: Vec<usize>,
-    logs: Vec<usize>,
-    measurements: Vec<usize>,
+    slots: Vec<Slot>,
+    /// Slots of the headers, by [`kind`]; none of kind 0.
+    headers: [Vec<usize>; MEASUREMENTS + 1],
     /// By ticket, and so by age.
     oversize: BTreeMap<u64, Box<[u8]>>,
     /// Tickets that records of this batch hold.
@@ -39,7 +49,7 @@ pub struct Lookup<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct RecordRef<'a> {
     /// The fixed part.
-    pub header: Header,
+    pub header: &'a Header,
     /// The items.
     pub payload: &'a [u8],
 }
@@ -47,11 +57,8 @@ pub struct RecordRef<'a> {
 impl Batch {
     /// Empties the batch, keeping its memory, and keeping the oversized payloads whose records are still to come.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.spans.clear();
-        self.begins.clear();
-        self.logs.clear();
-        self.measurements.clear();
+        self.slots.clear();
+        self.headers.iter_mut().for_each(Vec::clear);
         for ticket in self.claimed.drain(..) {
             self.oversize.remove(&ticket);
         }
@@ -68,36 +75,40 @@ impl Batch {
 
     /// No records.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.slots.is_empty()
     }
 
     /// Copies a run of whole records, as a lane hands them out: header, items, padding to [`SLOT_BYTES`].
     pub fn extend(&mut self, run: &[u8]) {
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(run);
+        let at = self.slots.len();
+        match bytemuck::try_cast_slice(run) {
+            Ok(slots) => self.slots.extend_from_slice(slots),
+            // Not from a lane.
+            Err(_) => {
+                self.slots.extend(run.chunks_exact(SLOT_BYTES).map(bytemuck::pod_read_unaligned::<Slot>))
+            }
+        }
         self.index(at);
     }
 
     /// Finds the records from `at` on.
     fn index(&mut self, mut at: usize) {
-        while at < self.bytes.len() {
-            let header = self.header(at);
+        while let Some(slot) = self.slots.get(at) {
+            let header: &Header = bytemuck::must_cast_ref(slot);
             debug_assert!(
-                at + SLOT_BYTES + header.payload_bytes as usize <= self.bytes.len(),
-                "a whole record"
+                (SPANS..=MEASUREMENTS).contains(&header.kind.into()),
+                "record kind {}",
+                header.kind
             );
-            match header.kind {
-                kind::SPAN => self.spans.push(at),
-                kind::SPAN_BEGIN => self.begins.push(at),
-                kind::LOG => self.logs.push(at),
-                kind::MEASUREMENT => self.measurements.push(at),
-                other => debug_assert!(false, "record kind {other}"),
+            if let Some(headers) = self.headers.get_mut(usize::from(header.kind)) {
+                headers.push(at);
             }
             if header.flags & flag::OVERSIZE != 0 {
-                self.claimed.extend(ticket(&self.bytes[at + SLOT_BYTES..]));
+                self.claimed.extend(ticket(self.in_place(at).payload));
             }
-            at += Header::slots_for(header.payload_bytes as usize) * SLOT_BYTES;
+            at += Header::slots_for(header.payload_bytes as usize);
         }
+        debug_assert_eq!(at, self.slots.len(), "whole records");
     }
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.
@@ -120,68 +131,60 @@ impl Batch {
 
     /// Finished spans.
     pub fn spans(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.spans.iter().map(|at| self.record(*at))
+        self.of(SPANS)
     }
 
     /// The finished span at `index`, below [`Batch::span_count`].
     #[inline]
     pub fn span(&self, index: usize) -> RecordRef<'_> {
-        self.record(self.spans[index])
+        self.record(self.headers[SPANS][index])
     }
 
     /// Bytes of all records, padding and oversized payloads included: about what they take encoded.
     pub fn byte_len(&self) -> usize {
-        self.bytes.len() + self.oversize.values().map(|payload| payload.len()).sum::<usize>()
+        self.slots.len() * SLOT_BYTES + self.oversize.values().map(|payload| payload.len()).sum::<usize>()
     }
 
     /// How many finished spans.
     pub fn span_count(&self) -> usize {
-        self.spans.len()
+        self.headers[SPANS].len()
     }
 
     /// Begun spans, for the console.
     pub fn span_begins(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.begins.iter().map(|at| self.record(*at))
+        self.of(BEGINS)
     }
 
     /// Log records.
     pub fn logs(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.logs.iter().map(|at| self.record(*at))
-    }
-
-    /// The log record at `index`, below [`Batch::log_count`].
-    #[inline]
-    pub fn log(&self, index: usize) -> RecordRef<'_> {
-        self.record(self.logs[index])
+        self.of(LOGS)
     }
 
     /// How many log records.
     pub fn log_count(&self) -> usize {
-        self.logs.len()
+        self.headers[LOGS].len()
     }
 
     /// Measurements.
     pub fn measurements(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        self.measurements.iter().map(|at| self.record(*at))
+        self.of(MEASUREMENTS)
     }
 
     /// Gives finished spans and log records other items: `rewrite` is handed a record's and appends what takes their
     /// place, or answers false. The order of the records stays. The old bytes are not read again.
     pub fn rewrite_items(&mut self, mut rewrite: impl FnMut(&[u8], &mut Vec<u8>) -> bool) {
         let mut items = Vec::new();
-        for index in 0..self.spans.len() {
-            self.spans[index] = self.rewritten(self.spans[index], &mut rewrite, &mut items);
-        }
-        for index in 0..self.logs.len() {
-            self.logs[index] = self.rewritten(self.logs[index], &mut rewrite, &mut items);
+        for kind in [SPANS, LOGS] {
+            for index in 0..self.headers[kind].len() {
+                let at = self.headers[kind][index];
+                self.headers[kind][index] = self.rewritten(at, &mut rewrite, &mut items);
+            }
         }
     }
 
     /// Forgets spans and log records, whose items [`Batch::rewrite_items`] did not get done with.
     pub fn forget_rewritten(&mut self) {
-        self.spans.clear();
-        self.begins.clear();
-        self.logs.clear();
+        [SPANS, BEGINS, LOGS].into_iter().for_each(|kind| self.headers[kind].clear());
     }
 
     /// Where the record stands afterwards.
@@ -197,9 +200,10 @@ impl Batch {
             return at;
         }
         if header.flags & flag::OVERSIZE == 0 {
+            let header = *header;
             return self.append(header, items);
         }
-        let ticket = ticket(&self.bytes[at + SLOT_BYTES..]);
+        let ticket = ticket(self.in_place(at).payload);
         if let Some(payload) = ticket.and_then(|ticket| self.oversize.get_mut(&ticket)) {
             *payload = items.as_slice().into();
         }
@@ -208,31 +212,36 @@ impl Batch {
 
     /// Where the record stands now.
     fn append(&mut self, header: Header, payload: &[u8]) -> usize {
-        let at = self.bytes.len();
+        let at = self.slots.len();
         let header = Header { payload_bytes: payload.len() as u32, ..header };
-        self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
-        self.bytes.extend_from_slice(payload);
-        self.bytes.resize(at + Header::slots_for(payload.len()) * SLOT_BYTES, 0);
+        self.slots.push(bytemuck::must_cast(header));
+        self.slots.resize(at + Header::slots_for(payload.len()), Slot([0; SLOT_BYTES]));
+        bytemuck::must_cast_slice_mut(&mut self.slots[at + 1..])[..payload.len()].copy_from_slice(payload);
         at
     }
 
     /// How many measurements.
     pub fn measurement_count(&self) -> usize {
-        self.measurements.len()
-    }
-
-    #[inline]
-    fn header(&self, at: usize) -> Header {
-        bytemuck::pod_read_unaligned(&self.bytes[at..at + SLOT_BYTES])
+        self.headers[MEASUREMENTS].len()
     }
 
     #[inline]
     fn record(&self, at: usize) -> RecordRef<'_> {
-        let header = self.header(at);
-        let from = at + SLOT_BYTES;
-        let payload = &self.bytes[from..from + header.payload_bytes as usize];
+        let RecordRef { header, payload } = self.in_place(at);
         let oversize = header.flags & flag::OVERSIZE != 0;
         RecordRef { header, payload: if oversize { self.handed_over(payload) } else { payload } }
+    }
+
+    /// As it stands: of an oversized record with the ticket for a payload.
+    #[inline]
+    fn in_place(&self, at: usize) -> RecordRef<'_> {
+        let header: &Header = bytemuck::must_cast_ref(&self.slots[at]);
+        let items: &[u8] = bytemuck::must_cast_slice(&self.slots[at + 1..]);
+        RecordRef { header, payload: &items[..header.payload_bytes as usize] }
+    }
+
+    fn of(&self, kind: usize) -> impl Iterator<Item = RecordRef<'_>> {
+        self.headers[kind].iter().map(|at| self.record(*at))
     }
 
     /// The payload behind the ticket; empty when the hand-over never arrived.

@@ -38,7 +38,7 @@
 //!   [`aggregate`] (series, temporality, exemplars, points), [`observe`] (instruments that are asked).
 //! - log records: [`log_routes`] (which destination wants which).
 //! - LLM requests and scheduler steps, made of the above: [`generation`].
-//! - what becomes of a record: [`batch`], [`redact`], [`encode`], [`exporter`], [`transport`].
+//! - what becomes of a record: [`batch`], [`redact`], [`encode`] (through a [`room`]), [`exporter`], [`transport`].
 //! - what the user said: [`config`], [`limits`], [`resource`]; what happened: [`stats`], [`diagnostics`].
 //! - the operating system: [`sys`]; time: [`clock`]; the start and the end: [`session`].
 //!
@@ -49,6 +49,7 @@
 // In the order of the rows.
 pub mod clock;
 pub mod error;
+pub mod room;
 mod sync;
 pub mod sys;
 pub mod tally;

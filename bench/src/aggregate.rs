@@ -15,6 +15,7 @@ use pytracingx::intern::{Interner, Scope};
 use pytracingx::record::{Header, InstrumentKind, Number, StrId, kind};
 
 use crate::count::Counted;
+use crate::encode::drained;
 use crate::measure::{Candidate, Options, Report, compare};
 use crate::records::{Session, Source};
 
@@ -86,7 +87,7 @@ pub fn run(options: Options) -> Report {
 }
 
 /// A counter's records without attributes, from lane to series, for counting.
-pub(crate) fn counting(items: usize) -> [Counted<'static>; 1] {
+pub(crate) fn counting(items: usize) -> [Counted<'static>; 2] {
     let instruments = Arc::new(Instruments::default());
     let session = Session::new();
     let definition = Definition {
@@ -100,13 +101,18 @@ pub(crate) fn counting(items: usize) -> [Counted<'static>; 1] {
     };
     let counter = instruments.register(&definition).expect("an empty registry").id;
     let mut table = Table::new(instruments, Temporality::Cumulative, 0);
-    let mut source = Source::new(vec![(measurement(counter, 0, 0), Vec::new()); items]);
+    let records = vec![(measurement(counter, 0, 0), Vec::new()); items];
+    let drained = drained(records.clone());
+    let mut source = Source::new(records);
     let work = move || {
         source.record();
         source.drain();
         source.batch.measurements().for_each(|record| table.record(record, session.lookup()));
     };
-    [("a counter record: lane to series", Box::new(work))]
+    [
+        ("a counter record: lane to batch", Box::new(drained)),
+        ("a counter record: lane to series", Box::new(work)),
+    ]
 }
 
 fn naive<'a>(

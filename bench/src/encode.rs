@@ -1,5 +1,5 @@
-//! The exporter's way of 512 spans with three attributes, of 512 log records with a body and three attributes, and of 512
-//! data points of a counter with one attribute: from ring record (a point: from the collected series) to finished request
+//! The exporter's way of 512 spans with three attributes, of 512 log records with a body and three attributes or none, and
+//! of 512 data points of a counter with one attribute: from ring record (a point: from the collected series) to finished request
 //! body. Beside it opentelemetry-proto's structs, built from the same records after the same drain, encoded by prost, and
 //! dropped. Both bodies must decode, by prost, to the same message, and be of the same length.
 
@@ -66,7 +66,14 @@ fn of_spans(
 pub fn run_logs(options: Options) -> Report {
     let session = Session::new();
     let (encode, structs) = of_logs(&session);
-    against_prost("log", records::logs(count(options), &session), options, encode, structs)
+    against_prost("log", records::logs(count(options), &session, true), options, encode, structs)
+}
+
+/// Log records without attributes.
+pub fn run_plain_logs(options: Options) -> Report {
+    let session = Session::new();
+    let (encode, structs) = of_logs(&session);
+    against_prost("log", records::logs(count(options), &session, false), options, encode, structs)
 }
 
 /// Encodes the batch's log records, and builds the rival's.
@@ -88,14 +95,27 @@ fn of_logs(session: &Session) -> (impl FnMut(&Batch) -> Chunk, impl Fn(&Batch) -
     (encode, structs)
 }
 
-/// The exporter's work as [`run`] and [`run_logs`] time it, for counting: fills the lane, then makes one body of it.
-pub(crate) fn bodies<'a>(session: &'a Session, items: usize) -> [Counted<'a>; 2] {
+/// The exporter's work as [`run`] and [`run_logs`] time it, for counting: fills the lane, then makes a batch of it, or a
+/// body.
+pub(crate) fn bodies<'a>(session: &'a Session, items: usize) -> [Counted<'a>; 4] {
     let (spans, _) = of_spans(session);
     let (logs, _) = of_logs(session);
     [
+        ("a span: lane to batch", Box::new(drained(records::spans(items, session)))),
         ("a span: lane to body", Box::new(body(records::spans(items, session), spans))),
-        ("a log record: lane to body", Box::new(body(records::logs(items, session), logs))),
+        ("a log record: lane to batch", Box::new(drained(records::logs(items, session, true)))),
+        ("a log record: lane to body", Box::new(body(records::logs(items, session, true), logs))),
     ]
+}
+
+/// Fills the lane, then makes a batch of it.
+pub(crate) fn drained(records: Vec<Record>) -> impl FnMut() {
+    let mut source = Source::new(records);
+    move || {
+        source.record();
+        source.drain();
+        black_box(&source.batch);
+    }
 }
 
 fn body(records: Vec<Record>, mut encode: impl FnMut(&Batch) -> Chunk) -> impl FnMut() {

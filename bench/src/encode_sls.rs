@@ -56,7 +56,7 @@ struct LogGroup {
 pub fn run(options: Options) -> Report {
     let logs = count(options);
     let session = Session::new();
-    let source = RefCell::new(Source::new(records::logs(logs, &session)));
+    let source = RefCell::new(Source::new(records::logs(logs, &session, true)));
     let record = || source.borrow_mut().record();
     let drain = || source.borrow_mut().drain();
     let limits = LogLimits::default();
@@ -116,7 +116,7 @@ pub fn run(options: Options) -> Report {
 }
 
 fn build_log(record: RecordRef<'_>, session: &Session, logger: &str) -> Log {
-    let header = &record.header;
+    let header = record.header;
     let mut contents = Vec::with_capacity(10);
     contents.push(pair("level".into(), severity_name(header.detail).into()));
     for item in Items::new(record.payload) {

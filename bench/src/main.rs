@@ -34,6 +34,7 @@ const BENCHMARKS: &[Benchmark] = &[
     ("aggregate", aggregate::run),
     ("encode", encode::run),
     ("encode_logs", encode::run_logs),
+    ("encode_plain_logs", encode::run_plain_logs),
     ("encode_points", encode::run_points),
     ("encode_sls", encode_sls::run),
 ];

@@ -93,15 +93,17 @@ pub(crate) fn spans(count: usize, session: &Session) -> Vec<Record> {
     (0..count as u64).map(span).collect()
 }
 
-/// Log records in a span, with a body and three attributes.
-pub(crate) fn logs(count: usize, session: &Session) -> Vec<Record> {
+/// Log records in a span, with a body and three attributes, or none.
+pub(crate) fn logs(count: usize, session: &Session, with_attributes: bool) -> Vec<Record> {
     let mut ids = IdGenerator::from_seed(std::array::from_fn(|at| at as u8));
     let keys = keys(session);
     let (trace_id, span_id) = (ids.trace_id(), ids.span_id());
     let log = |index: u64| {
-        let mut body = Vec::new();
-        attrs::put_body(&mut body, Value::Str(b"request finished"));
-        let items = three_attributes(body, &keys, index);
+        let mut items = Vec::new();
+        attrs::put_body(&mut items, Value::Str(b"request finished"));
+        if with_attributes {
+            items = three_attributes(items, &keys, index);
+        }
         let header = Header {
             kind: kind::LOG,
             detail: 9,

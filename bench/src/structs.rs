@@ -24,7 +24,7 @@ pub(crate) fn proto_resource() -> ProtoResource {
 }
 
 pub(crate) fn build_span(record: RecordRef<'_>, strings: &Interner) -> Span {
-    let header = &record.header;
+    let header = record.header;
     let parent = header.parent_span_id;
     Span {
         trace_id: header.trace_id.0.to_vec(),
@@ -42,7 +42,7 @@ pub(crate) fn build_span(record: RecordRef<'_>, strings: &Interner) -> Span {
 }
 
 pub(crate) fn build_log(record: RecordRef<'_>, strings: &Interner) -> LogRecord {
-    let header = &record.header;
+    let header = record.header;
     let body = Items::new(record.payload).find_map(|item| match item {
         Item::Body(Value::Str(bytes)) => Some(any_value::Value::StringValue(string(bytes))),
         _ => None,

@@ -92,7 +92,7 @@ impl Sum {
     #[inline]
     pub fn record(&mut self, value: Number) {
         match (&mut *self, value) {
-            (Self::Int(sum), Number::Int(value)) => *sum = sum.saturating_add(value.into()),
+            (Self::Int(sum), Number::Int(value)) => *sum = sum.wrapping_add(value.into()),
             (Self::Double(sum), Number::Double(value)) if value.is_finite() => *sum += value,
             (Self::Double(sum), Number::Int(value)) => *sum += value as f64,
             (Self::Int(sum), Number::Double(value)) if value.is_finite() => {

@@ -13,6 +13,7 @@
 //! puts them into series that begin anew each time.
 
 mod attributes;
+mod entry;
 mod exemplars;
 mod observed;
 mod routes;

@@ -133,6 +133,12 @@ impl StreamSeries {
         }
     }
 
+    /// [`StreamSeries::get`] for what is no overflow.
+    #[inline]
+    pub(super) fn known(&mut self, index: u32) -> Option<&mut Series> {
+        self.series.get_mut(index as usize)
+    }
+
     /// How many series.
     fn len(&self) -> usize {
         self.series.len() + usize::from(self.overflow.is_some())

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
+use super::Metric;
 use super::attributes::AttributeSet;
+use super::entry::{Entry, Place, take};
 use super::observed::Observed;
 use super::routes::{Recorded, Routes};
 use super::series::{OVERFLOW, Series, StreamSeries, Window};
-use super::{Exemplar, Metric};
 use crate::accumulate::{Cell, Folded, FoldedEntry, Sum, overflow_attributes};
 use crate::batch::{Lookup, RecordRef};
 use crate::config::Temporality;
-use crate::instruments::{Exemplars, Instrument, Instruments, Stream};
+use crate::instruments::Instruments;
 use crate::record::{Header, Number};
 use crate::tally::Taken;
 
@@ -49,18 +50,6 @@ struct Collection {
     end_unix_nano: u64,
 }
 
-/// An instrument's part of a table.
-#[derive(Debug)]
-struct Entry {
-    instrument: Arc<Instrument>,
-    scope: u16,
-    /// In the order of `Instrument::streams`.
-    streams: Vec<StreamSeries>,
-    routes: Routes,
-    /// Only of observable instruments.
-    observed: Option<Observed>,
-}
-
 impl Table {
     /// `start_unix_nano`: when the first window begins.
     pub fn new(instruments: Arc<Instruments>, temporality: Temporality, start_unix_nano: u64) -> Self {
@@ -82,17 +71,28 @@ impl Table {
     /// Takes a measurement record.
     #[inline]
     pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
-        let header = &record.header;
-        let (id, value) = (header.name.0, header.number());
+        let header = record.header;
         let recorded = Recorded { binding: header.binding(), items: record.payload };
+        // In registers all the way, which a closure would go around.
+        if let Some(Some(entry)) = self.entries.get_mut(header.name.0 as usize)
+            && entry.observed.is_none()
+            && let Some(at) = entry.routes.find(recorded)
+        {
+            return entry.record(at, header, recorded, &self.instruments, lookup);
+        }
+        self.record_unknown(header, recorded, lookup);
+    }
+
+    /// Takes a measurement of an instrument or a set that was not met before, or of an observable instrument.
+    #[cold]
+    #[inline(never)]
+    fn record_unknown(&mut self, header: &Header, recorded: Recorded<'_>, lookup: Lookup<'_>) {
+        let (id, value) = (header.name.0, header.number());
         match self.entry(id, lookup) {
             None => {}
             Some(Entry { observed: Some(_), .. }) => self.observe(id, recorded, value, lookup),
             Some(_) => self.with_series(id, recorded, 1, lookup, |series, place| {
-                series.cell.record(value, header.start);
-                if is_candidate(header, place.instrument) {
-                    offer(series, place, header, recorded, lookup);
-                }
+                take(series, place, header, recorded, lookup);
             }),
         }
     }
@@ -324,73 +324,4 @@ impl Table {
             });
         }
     }
-}
-
-/// Where a series is.
-#[derive(Debug, Clone, Copy)]
-struct Place<'a> {
-    /// Of the stream among the instrument's.
-    position: usize,
-    /// Of the series in the stream.
-    index: u32,
-    stream: &'a Stream,
-    instrument: &'a Instrument,
-    instruments: &'a Instruments,
-}
-
-impl Entry {
-    /// Finds or begins the series of an attribute set in each stream. A route that leads to no overflow series is
-    /// cached; returned is what that takes.
-    #[cold]
-    fn resolve(
-        &mut self,
-        recorded: Recorded<'_>,
-        instruments: &Instruments,
-        lookup: Lookup<'_>,
-        route: &mut Vec<u32>,
-        canonical: &mut Vec<u8>,
-    ) -> usize {
-        let bound = recorded.bound(instruments);
-        let set = AttributeSet::read(bound.as_deref().unwrap_or(recorded.items), lookup.strings);
-        route.clear();
-        for (series, stream) in self.streams.iter_mut().zip(&self.instrument.streams) {
-            if set.is_overflow() {
-                route.push(OVERFLOW);
-                continue;
-            }
-            canonical.clear();
-            set.put_kept(stream.attribute_keys.as_deref(), canonical);
-            route.push(series.find_or_begin(stream, canonical));
-        }
-        if route.contains(&OVERFLOW) { 0 } else { self.routes.insert(recorded, route) }
-    }
-}
-
-/// Whether a measurement may become an example.
-#[inline]
-fn is_candidate(header: &Header, instrument: &Instrument) -> bool {
-    header.start != 0
-        && match instrument.exemplars {
-            Exemplars::Off => false,
-            Exemplars::Sampled => header.trace_id.is_valid(),
-            Exemplars::All => true,
-        }
-}
-
-fn offer(series: &mut Series, place: Place<'_>, header: &Header, recorded: Recorded<'_>, lookup: Lookup<'_>) {
-    let candidate = Exemplar {
-        time_unix_nano: lookup.timeline.unix_nano(header.start),
-        value: header.number(),
-        trace_id: header.trace_id,
-        span_id: header.span_id,
-        filtered_attributes: Box::default(),
-    };
-    series.offer(place.index, candidate, || {
-        let Some(keys) = &place.stream.attribute_keys else { return Box::default() };
-        let bound = recorded.bound(place.instruments);
-        let mut left_out = Vec::new();
-        let set = AttributeSet::read(bound.as_deref().unwrap_or(recorded.items), lookup.strings);
-        set.put_left_out(keys, &mut left_out);
-        left_out.into()
-    });
 }

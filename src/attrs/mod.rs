@@ -24,9 +24,11 @@ mod write;
 
 pub use read::{Items, Values, key_of};
 pub use write::{
-    Open, SHORT_BYTES, close, copy_short, item_word, open_array, open_element, open_map, put_attribute,
-    put_body, put_body_element, put_dropped, put_element, put_event, put_link, put_text_item,
+    Open, close, item_word, open_array, open_element, open_map, put_attribute, put_body, put_body_element,
+    put_dropped, put_element, put_event, put_link, put_text_item, short_body_bytes, write_short_body,
 };
+
+pub use crate::room::SHORT_BYTES;
 
 use crate::ids::{SpanId, TraceId};
 use crate::record::StrId;

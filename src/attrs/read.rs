@@ -146,16 +146,24 @@ impl<'a> Items<'a> {
     /// The next item if it is an attribute; `None`, reading nothing, if it is something else or the end.
     #[inline]
     pub fn next_attribute(&mut self) -> Option<Attribute<'a>> {
+        let (key, value) = self.next_attribute_as(|key| key)?;
+        Some(Attribute { key, value })
+    }
+
+    /// [`Items::next_attribute`], the key being what `resolve` makes of it. The value is read last: who looks at its kind
+    /// next lets the compiler look once.
+    #[inline(always)]
+    pub fn next_attribute_as<K>(&mut self, resolve: impl FnOnce(Text<'a>) -> K) -> Option<(K, Value<'a>)> {
         let mut reader = self.0;
         let word = reader.u32()?;
         let (tag, id) = (word as u8, StrId(word >> 8));
         if tag > tag::LAST_VALUE {
             return None;
         }
-        let key = reader.named(id)?;
+        let key = resolve(reader.named(id)?);
         let value = reader.value(tag)?;
         self.0 = reader;
-        Some(Attribute { key, value })
+        Some((key, value))
     }
 }
 

@@ -57,8 +57,12 @@ impl Chunk {
 
     /// The encoded fields of a range of records.
     pub fn slice(&self, records: Range<usize>) -> &[u8] {
-        let offset = |record: usize| if record == 0 { 0 } else { self.ends[record - 1] };
-        &self.bytes[offset(records.start)..offset(records.end)]
+        &self.bytes[self.offset(records.start)..self.offset(records.end)]
+    }
+
+    /// Where a record begins in `bytes`.
+    pub(super) fn offset(&self, record: usize) -> usize {
+        if record == 0 { 0 } else { self.ends[record - 1] }
     }
 }
 
@@ -122,5 +126,12 @@ impl Scratch {
         let exact = bytes.as_slice().into();
         self.0 = bytes;
         exact
+    }
+
+    /// What was written is not needed any more.
+    pub fn put_back(&mut self, bytes: Vec<u8>) {
+        if bytes.capacity() <= SCRATCH_BYTES {
+            self.0 = bytes;
+        }
     }
 }

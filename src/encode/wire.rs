@@ -3,10 +3,10 @@
 //!
 //! Where a size is known in closed form the caller writes it first. Where it is not, [`open`] leaves room for the
 //! length that the caller expects and [`close`] fills it in, moving the body by a byte or two when the guess was wrong;
-//! a pass that only computes sizes would read every item twice.
+//! a pass that only computes sizes would read every item twice. Small pieces in a row go through a [`Room`], which asks
+//! for capacity once for all of them.
 
-use crate::attrs;
-pub use crate::attrs::SHORT_BYTES;
+pub use crate::room::{Room, SHORT_BYTES};
 
 /// Wire type of int32, int64, uint32, bool and enum fields.
 pub const VARINT: u8 = 0;
@@ -46,6 +46,10 @@ pub const fn field_len(body_bytes: usize) -> usize {
 /// A varint's bytes, the first one lowest, and how many they are.
 #[inline]
 pub const fn varint(value: u64) -> (u128, usize) {
+    if value < 1 << 14 {
+        let is_long = (value >= 1 << 7) as u64;
+        return ((value & 0x7f | value >> 7 << 8 | is_long << 7) as u128, 1 + is_long as usize);
+    }
     if value >= 1 << 56 {
         return long_varint(value);
     }
@@ -82,12 +86,12 @@ pub fn put_varint(out: &mut Vec<u8>, value: u64) {
     put_prefix(out, &bytes.to_le_bytes(), len);
 }
 
-/// Appends the first `len` bytes of an array: one copy of constant size, then the rest is taken back.
+/// Appends the first `len` bytes of an array: one copy of constant size.
 #[inline]
 pub fn put_prefix<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize) {
-    let end = out.len() + len;
-    out.extend_from_slice(bytes);
-    out.truncate(end);
+    let mut room = Room::<N>::new(out);
+    room.put_prefix(*bytes, len);
+    room.end();
 }
 
 /// Appends bytes.
@@ -96,26 +100,23 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() > SHORT_BYTES {
         return out.extend_from_slice(bytes);
     }
-    let end = out.len() + bytes.len();
-    copy_short(window(out), 0, bytes);
-    out.truncate(end);
+    let mut room = Room::<SHORT_BYTES>::new(out);
+    room.put_short(bytes);
+    room.end();
 }
 
-/// Room for several small pieces under one check of capacity.
-pub const WINDOW_BYTES: usize = 64;
-
-/// Appends zeros to write into; the caller truncates what it does not need.
+/// [`open`] within a room, of which it takes up [`OPEN_BYTES`].
 #[inline(always)]
-pub fn window(out: &mut Vec<u8>) -> &mut [u8; WINDOW_BYTES] {
-    out.extend_from_slice(&[0; WINDOW_BYTES]);
-    out.last_chunk_mut().expect("just appended")
+pub fn open_in<const N: usize>(room: &mut Room<'_, N>, tag: u8, expected_bytes: usize) -> Part {
+    let width = varint_len(expected_bytes as u64);
+    let mut head = [0; OPEN_BYTES];
+    head[0] = tag;
+    room.put_prefix(head, 1 + width);
+    Part { body: room.offset(), width }
 }
 
-/// Copies at most [`SHORT_BYTES`] into a window.
-#[inline(always)]
-pub fn copy_short(window: &mut [u8; WINDOW_BYTES], at: usize, bytes: &[u8]) {
-    attrs::copy_short(&mut window[at..at + bytes.len()], bytes);
-}
+/// Most bytes of a one-byte tag and a length.
+pub const OPEN_BYTES: usize = 11;
 
 /// Appends a one-byte tag and a varint.
 #[inline]
@@ -129,15 +130,14 @@ pub fn put_varint_field(out: &mut Vec<u8>, tag: u8, value: u64) {
     }
 }
 
-/// Appends a one-byte tag, a length and that many bytes: short ones, which most are, in one window.
+/// Appends a one-byte tag, a length and that many bytes: short ones, which most are, through a room.
 #[inline]
 pub fn put_bytes_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     if bytes.len() <= SHORT_BYTES {
-        let end = out.len() + 2 + bytes.len();
-        let window = window(out);
-        window[..2].copy_from_slice(&[tag, bytes.len() as u8]);
-        copy_short(window, 2, bytes);
-        return out.truncate(end);
+        let mut room = Room::<{ 2 + SHORT_BYTES }>::new(out);
+        room.put([tag, bytes.len() as u8]);
+        room.put_short(bytes);
+        return room.end();
     }
     put_varint_field(out, tag, bytes.len() as u64);
     put_bytes(out, bytes);
@@ -151,16 +151,16 @@ pub fn put_optional_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     }
 }
 
-/// Appends up to seven fields of wire type [`FIXED64`] with one-byte tags, by one copy of constant size.
+/// Appends up to seven fields of wire type [`FIXED64`] with one-byte tags.
 #[inline(always)]
 pub fn put_fixed64_fields<const N: usize>(out: &mut Vec<u8>, fields: [(u8, u64); N]) {
-    const { assert!(9 * N <= WINDOW_BYTES) };
-    let mut bytes = [0; WINDOW_BYTES];
-    for (room, (tag, value)) in bytes.chunks_exact_mut(9).zip(fields) {
-        room[0] = tag;
-        room[1..].copy_from_slice(&value.to_le_bytes());
+    const { assert!(9 * N <= 64) };
+    let mut room = Room::<64>::new(out);
+    for (tag, value) in fields {
+        room.put([tag]);
+        room.put(value.to_le_bytes());
     }
-    put_prefix(out, &bytes, 9 * N);
+    room.end();
 }
 
 /// Appends a packed field of 64-bit words (fixed64, or the bits of doubles) unless there are none.
@@ -189,9 +189,10 @@ pub struct Part {
 /// Appends a one-byte tag and room for the length of a body of about `expected_bytes`.
 #[inline]
 pub fn open(out: &mut Vec<u8>, tag: u8, expected_bytes: usize) -> Part {
-    let width = varint_len(expected_bytes as u64);
-    put_prefix(out, &[tag, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1 + width);
-    Part { body: out.len(), width }
+    let mut room = Room::<OPEN_BYTES>::new(out);
+    let part = open_in(&mut room, tag, expected_bytes);
+    room.end();
+    part
 }
 
 /// Ends what [`open`] began: all bytes since then are the body.

@@ -236,7 +236,7 @@ impl Console {
 
 /// Start of a begun span, end of a finished one, when a log record happened. Unix nanoseconds.
 fn time_of(record: RecordRef<'_>, lookup: Lookup<'_>) -> u64 {
-    let header = &record.header;
+    let header = record.header;
     let start_is_unix = header.flags & flag::START_IS_UNIX_NANO != 0;
     if header.kind != kind::SPAN {
         return if start_is_unix { header.start } else { lookup.timeline.unix_nano(header.start) };

@@ -6,7 +6,7 @@ use pytracingx::clock::Timeline;
 use pytracingx::config::ConsoleFormat;
 use pytracingx::encode::{Lookup, console};
 use pytracingx::intern::Interner;
-use pytracingx::record::{StatusCode, kind};
+use pytracingx::record::{Header, StatusCode, kind};
 
 use crate::model::{self, Item, Name, SpanModel};
 
@@ -43,9 +43,9 @@ fn draw(model: &SpanModel, begin: bool, format: ConsoleFormat, color: bool) -> S
     let mut batch = Batch::default();
     model::push(&mut batch, &strings, model);
     let mut record = batch.spans().next().expect("one span");
+    let begun = Header { kind: kind::SPAN_BEGIN, end: 0, ..*record.header };
     if begin {
-        record.header.kind = kind::SPAN_BEGIN;
-        record.header.end = 0;
+        record.header = &begun;
     }
     let mut out = Vec::new();
     console::span(record, Lookup { strings: &strings, timeline: &timeline }, format, color, &mut out);

@@ -139,10 +139,10 @@ proptest! {
         let span = Header { kind: kind::SPAN, end: start, ..log };
         for format in FORMATS {
             let mut drawn = Vec::new();
-            console::log(RecordRef { header: log, payload: &payload }, lookup, format, false, &mut drawn);
+            console::log(RecordRef { header: &log, payload: &payload }, lookup, format, false, &mut drawn);
             check(&String::from_utf8(drawn).expect("UTF-8"), format)?;
             let mut drawn = Vec::new();
-            console::span(RecordRef { header: span, payload: &payload }, lookup, format, false, &mut drawn);
+            console::span(RecordRef { header: &span, payload: &payload }, lookup, format, false, &mut drawn);
             check(&String::from_utf8(drawn).expect("UTF-8"), format)?;
         }
     }

@@ -7,4 +7,5 @@ mod generation;
 mod lane;
 mod lane_threads;
 mod layering;
+mod room;
 mod tally;

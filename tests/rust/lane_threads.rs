@@ -124,7 +124,7 @@ fn every_accepted_record_arrives_once_whole_and_in_order() {
         drain(&mut drainer, &mut batch);
         let mut bytes = [0; THREADS];
         for span in batch.spans() {
-            let (producer, number) = (producer_of(&span.header), span.header.start);
+            let (producer, number) = (producer_of(span.header), span.header.start);
             assert!(span.payload == payload(number, span.payload.len()), "record {number} came torn");
             received[producer].push((number, span.payload.len()));
             bytes[producer] += bytes_in_lane(span.payload.len());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A module uses only modules of rows above its own. Modules of one row do not know each other.
 const ROWS: &[&[&str]] = &[
-    &["sync", "limits"],
+    &["sync", "limits", "room"],
     &["sys"],
     &["error", "clock", "stats", "tally"],
     &["ids"],

@@ -387,6 +387,6 @@ fn a_lost_oversize_payload_leaves_the_span() {
     let record = whole_batch.spans().next().expect("one span");
     assert!(!record.payload.is_empty());
     let mut batch = Batch::default();
-    batch.push(record.header, &77_u64.to_ne_bytes());
+    batch.push(*record.header, &77_u64.to_ne_bytes());
     assert_eq!(batch.spans().next().expect("one span").payload, b"");
 }

@@ -134,7 +134,7 @@ proptest! {
         }
         Redactor::new(rules).apply(&mut batch, &strings);
         for (found, wanted) in batch.spans().zip(expected.spans()) {
-            prop_assert_eq!(Header { payload_bytes: 0, ..found.header }, Header { payload_bytes: 0, ..wanted.header });
+            prop_assert_eq!(Header { payload_bytes: 0, ..*found.header }, Header { payload_bytes: 0, ..*wanted.header });
             prop_assert_eq!(found.payload, wanted.payload);
         }
         prop_assert_eq!(batch.span_count(), spans.len());

@@ -13,7 +13,7 @@ pub(super) const KIND: &str = "log";
 /// `UNSPECIFIED`. JSON adds `trace_id` and `span_id` inside a span, and, as `pretty` does, `severity_text` where that says
 /// something else than the level.
 pub fn log(record: RecordRef<'_>, lookup: Lookup<'_>, format: ConsoleFormat, color: bool, out: &mut Vec<u8>) {
-    let header = &record.header;
+    let header = record.header;
     let is_unix_nano = header.flags & flag::START_IS_UNIX_NANO != 0;
     let (mut body, mut severity_text) = (Value::Empty, &[][..]);
     for item in Items::new(record.payload) {

@@ -16,7 +16,7 @@ pub fn span(
     color: bool,
     out: &mut Vec<u8>,
 ) {
-    let header = &record.header;
+    let header = record.header;
     let ended = header.kind != kind::SPAN_BEGIN;
     let explicit = |bit| header.flags & bit != 0;
     let (start, end) = lookup.timeline.span_times(

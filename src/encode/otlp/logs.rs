@@ -2,13 +2,13 @@
 //! at the first sight of a scope, for the encoded scope. Items may come in any order; of BODY and SEVERITY_TEXT the last
 //! counts.
 
-use super::records::{Records, count, put_count};
-use super::{Attributes, VALUE_LEVELS, envelope};
-use crate::attrs::{Item, Items};
+use super::records::{Quota, Records, put_count};
+use super::{Attributes, VALUE_LEVELS, common, envelope};
+use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
 use crate::encode::chunk::Chunk;
-use crate::encode::wire::{self, FIXED32, FIXED64, LEN, VARINT, tag};
+use crate::encode::wire::{self, FIXED32, FIXED64, LEN, Room, SHORT_BYTES, VARINT, tag};
 use crate::limits::LogLimits;
 use crate::record::{Header, flag, severity_name};
 
@@ -44,77 +44,98 @@ impl LogEncoder {
         limits: &LogLimits,
         lookup: Lookup<'_>,
     ) -> Chunk {
-        let all = (0..batch.log_count()).filter(|index| wanted(*index));
-        let log = |index| batch.log(index);
-        self.records.encode(all, 2 * batch.byte_len(), log, lookup, |out, record| {
-            put_log(out, record, limits, lookup)
+        let wanted = batch.logs().enumerate().filter(|(index, _)| wanted(*index)).map(|(_, log)| log);
+        self.records.encode(wanted, batch.log_count(), 2 * batch.byte_len(), lookup, |out, log| {
+            put_log(out, log, limits, lookup)
         })
     }
 }
 
-fn put_log(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &LogLimits, lookup: Lookup<'_>) {
-    let header = &record.header;
+#[inline(always)]
+fn put_log(out: &mut Vec<u8>, record: RecordRef<'_>, limits: &LogLimits, lookup: Lookup<'_>) {
+    let header = record.header;
     let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
-    let absent_bytes = match (header.trace_id.is_valid() && header.span_id.is_valid(), header.trace_flags()) {
-        (false, _) => CONTEXT_BYTES,
-        (true, 0) => FLAGS_BYTES,
-        (true, _) => 0,
-    };
-    // Attributes with interned keys grow to twice their size, a body keeps its own.
-    let expected_bytes = FIXED_BYTES + SEVERITY_BYTES - absent_bytes + record.payload.len() * 3 / 2;
-    let part = wire::open(out, envelope::RECORD, expected_bytes);
-    put_fixed(out, header, lookup);
-    out.truncate(out.len() - absent_bytes);
-    let severity = &SEVERITIES[usize::from(header.detail).min(SEVERITIES.len() - 1)];
-
-    let (mut severity_text, mut body) = (None, None);
-    let (mut kept, mut dropped) = (0, 0_u32);
+    let part = put_fixed(out, header, record.payload.len(), lookup);
     let mut items = Items::new(record.payload);
-    loop {
-        // Recorded first.
-        if let Some(value) = items.next_body() {
-            body = Some(value);
-        }
-        while let Some(attribute) = items.next_attribute() {
-            if count(&mut kept, &mut dropped, limits.attributes) {
-                attributes.put(out, log_record::ATTRIBUTES, &attribute, VALUE_LEVELS);
-            }
-        }
-        if items.as_bytes().is_empty() {
-            break;
-        }
-        let Some(item) = items.next() else { break };
-        match item {
-            Item::Body(value) => body = Some(value),
-            Item::SeverityText(text) => severity_text = Some(text),
-            Item::Dropped { attributes, .. } => dropped = dropped.saturating_add(attributes),
-            // A span's.
-            Item::Attribute(_)
-            | Item::Name(_)
-            | Item::TraceState(_)
-            | Item::Status(_)
-            | Item::Event(_)
-            | Item::Link(_) => {}
-        }
+    // Recorded first.
+    let body = items.next_body();
+    let mut quota = Quota::new(limits.attributes);
+    attributes.put_run(out, log_record::ATTRIBUTES, &mut items, &mut quota);
+    if items.as_bytes().is_empty() && quota.dropped == 0 {
+        let severity = severity(header);
+        put_body_and_severity(out, body, &severity.fields, severity.len, attributes);
+    } else {
+        put_rest(out, header, items, body, quota, attributes);
     }
-    if let Some(body) = body {
-        let whole = Attributes { value_length: u32::MAX, ..attributes };
-        whole.put_text_or_value(out, log_record::BODY, body);
-    }
-    match severity_text {
-        Some(text) => {
-            wire::put_prefix(out, &severity.fields, severity.number_len);
-            wire::put_optional_field(out, log_record::SEVERITY_TEXT, text);
-        }
-        None => wire::put_prefix(out, &severity.fields, severity.len),
-    }
-    put_count(out, log_record::DROPPED_ATTRIBUTES_COUNT, dropped);
     wire::close(out, part);
 }
 
+/// Whatever follows a run of attributes.
+#[inline(never)]
+fn put_rest<'a>(
+    out: &mut Vec<u8>,
+    header: &Header,
+    items: Items<'a>,
+    mut body: Option<Value<'a>>,
+    mut quota: Quota,
+    attributes: Attributes<'a>,
+) {
+    let mut severity_text = None;
+    for item in items {
+        match item {
+            Item::Attribute(Attribute { key, value }) => {
+                if quota.take() {
+                    attributes.put(out, log_record::ATTRIBUTES, attributes.text(key), value, VALUE_LEVELS);
+                }
+            }
+            Item::Body(value) => body = Some(value),
+            Item::SeverityText(text) => severity_text = Some(text),
+            Item::Dropped { attributes, .. } => quota.drop_more(attributes),
+            // A span's.
+            Item::Name(_) | Item::TraceState(_) | Item::Status(_) | Item::Event(_) | Item::Link(_) => {}
+        }
+    }
+    let severity = severity(header);
+    let severity_len = if severity_text.is_some() { severity.number_len } else { severity.len };
+    put_body_and_severity(out, body, &severity.fields, severity_len, attributes);
+    wire::put_optional_field(out, log_record::SEVERITY_TEXT, severity_text.unwrap_or_default());
+    put_count(out, log_record::DROPPED_ATTRIBUTES_COUNT, quota.dropped);
+}
+
+/// A short body and the fields of the severity go through one room.
+#[inline(always)]
+fn put_body_and_severity<'a>(
+    out: &mut Vec<u8>,
+    body: Option<Value<'a>>,
+    severity: &[u8; SEVERITY_ROOM],
+    severity_len: usize,
+    attributes: Attributes<'a>,
+) {
+    let mut room = Room::<{ 4 + SHORT_BYTES + SEVERITY_ROOM }>::new(out);
+    match body {
+        None => {}
+        Some(Value::Str(text)) if text.len() <= SHORT_BYTES => {
+            let len = text.len() as u8;
+            room.put([log_record::BODY, 2 + len, common::STRING_VALUE, len]);
+            room.put_short(text);
+        }
+        Some(body) => {
+            room.end();
+            // The limit on values is one on attributes.
+            let whole = Attributes { value_length: u32::MAX, ..attributes };
+            whole.put_value(out, log_record::BODY, body, VALUE_LEVELS);
+            room = Room::new(out);
+        }
+    }
+    room.put_prefix(*severity, severity_len);
+    room.end();
+}
+
+const SEVERITY_ROOM: usize = 16;
+
 /// The fields of a severity: its number, and the text that goes with it.
 struct Severity {
-    fields: [u8; 16],
+    fields: [u8; SEVERITY_ROOM],
     number_len: usize,
     len: usize,
 }
@@ -122,7 +143,7 @@ struct Severity {
 /// By severity number, 25 for all above, which have no text. Recording gives 24 at most; a number above 127 would need a
 /// second byte.
 const SEVERITIES: [Severity; 26] = {
-    let mut all = [const { Severity { fields: [0; 16], number_len: 0, len: 0 } }; 26];
+    let mut all = [const { Severity { fields: [0; SEVERITY_ROOM], number_len: 0, len: 0 } }; 26];
     let mut number = 1;
     while number < all.len() {
         let name = severity_name(number as u8).as_bytes();
@@ -141,18 +162,21 @@ const SEVERITIES: [Severity; 26] = {
     all
 };
 
+#[inline]
+fn severity(header: &Header) -> &'static Severity {
+    &SEVERITIES[usize::from(header.detail).min(SEVERITIES.len() - 1)]
+}
+
 /// Bytes of most severities: number and a text of four.
 const SEVERITY_BYTES: usize = 8;
-/// Bytes of the fields whose place is known beforehand, context included.
-const FIXED_BYTES: usize = 51;
-/// Bytes of the context, the last of them: trace, span and flags.
+/// Bytes of the times.
+const TIMES_BYTES: usize = 18;
+/// Bytes of trace, span and flags.
 const CONTEXT_BYTES: usize = 33;
-/// Bytes of the flags' field.
-const FLAGS_BYTES: usize = 5;
 
-/// Times and context, written into one window, of which the caller takes back what is not there.
+/// Begins a log record's field: times and context.
 #[inline]
-fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
+fn put_fixed(out: &mut Vec<u8>, header: &Header, payload_bytes: usize, lookup: Lookup<'_>) -> wire::Part {
     let observed = lookup.timeline.unix_nano(header.end);
     let time = if header.flags & flag::START_IS_UNIX_NANO != 0 {
         header.start
@@ -161,18 +185,27 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     } else {
         lookup.timeline.unix_nano(header.start)
     };
-    let start = out.len();
-    // In place, as a span's.
-    let fixed = wire::window(out);
-    fixed[0] = log_record::TIME_UNIX_NANO;
-    fixed[1..9].copy_from_slice(&time.to_le_bytes());
-    fixed[9] = log_record::OBSERVED_TIME_UNIX_NANO;
-    fixed[10..18].copy_from_slice(&observed.to_le_bytes());
-    fixed[18..20].copy_from_slice(&[log_record::TRACE_ID, 16]);
-    fixed[20..36].copy_from_slice(&header.trace_id.0);
-    fixed[36..38].copy_from_slice(&[log_record::SPAN_ID, 8]);
-    fixed[38..46].copy_from_slice(&header.span_id.0);
-    fixed[46] = log_record::FLAGS;
-    fixed[47..FIXED_BYTES].copy_from_slice(&u32::from(header.trace_flags()).to_le_bytes());
-    out.truncate(start + FIXED_BYTES);
+    let in_span = header.trace_id.is_valid() && header.span_id.is_valid();
+    let context_bytes = if in_span { CONTEXT_BYTES } else { 0 };
+    // Attributes with interned keys grow to twice their size, a body keeps its own.
+    let expected_bytes = TIMES_BYTES + context_bytes + SEVERITY_BYTES + payload_bytes * 3 / 2;
+
+    let mut room = Room::<{ wire::OPEN_BYTES + TIMES_BYTES + CONTEXT_BYTES }>::new(out);
+    let part = wire::open_in(&mut room, envelope::RECORD, expected_bytes);
+    room.put([log_record::TIME_UNIX_NANO]);
+    room.put(time.to_le_bytes());
+    room.put([log_record::OBSERVED_TIME_UNIX_NANO]);
+    room.put(observed.to_le_bytes());
+    if in_span {
+        room.put([log_record::TRACE_ID, 16]);
+        room.put(header.trace_id.0);
+        room.put([log_record::SPAN_ID, 8]);
+        room.put(header.span_id.0);
+        if header.trace_flags() != 0 {
+            room.put([log_record::FLAGS]);
+            room.put(u32::from(header.trace_flags()).to_le_bytes());
+        }
+    }
+    room.end();
+    part
 }

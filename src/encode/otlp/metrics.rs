@@ -2,7 +2,7 @@
 //! its output and, at the first sight of a scope, for the encoded scope. Limits of attributes do not apply to metrics.
 
 use super::records::Scopes;
-use super::{Attributes, envelope};
+use super::{ATTRIBUTE_BYTES, Attributes, envelope};
 use crate::accumulate::{Buckets, ExplicitHistogram, ExponentialHistogram};
 use crate::aggregate::{Data, Exemplar, Metric, Point, Value};
 use crate::attrs::Items;
@@ -151,7 +151,7 @@ fn put_metric(
     let start = out.len();
     let points_bytes = points.iter().map(expected_point_bytes).sum::<usize>().min(MAX_METRIC_BYTES);
     let texts_bytes = metric.name.len() + metric.description.len() + metric.unit.len();
-    out.reserve(texts_bytes + points_bytes + 2 * wire::WINDOW_BYTES);
+    out.reserve(texts_bytes + points_bytes + 2 * ATTRIBUTE_BYTES);
     let record = wire::open(out, envelope::RECORD, texts_bytes + points_bytes);
     wire::put_optional_field(out, metric::NAME, metric.name.as_bytes());
     wire::put_optional_field(out, metric::DESCRIPTION, metric.description.as_bytes());

@@ -7,8 +7,10 @@ pub mod metrics;
 mod records;
 pub mod trace;
 
+use records::Quota;
+
 use super::chunk::{Part, ScopeBytes};
-use super::wire::{self, FIXED64, LEN, VARINT, field_len, tag};
+use super::wire::{self, FIXED64, LEN, Room, SHORT_BYTES, VARINT, field_len, tag};
 use crate::attrs::{Attribute, Items, Text, Value};
 use crate::config::{Resource, ResourceValue};
 use crate::intern::Interner;
@@ -161,51 +163,16 @@ impl<'a> Scalar<'a> {
     }
 
     /// Appends it as the field `tag`.
-    #[inline]
     fn put(&self, out: &mut Vec<u8>, tag: u8) {
-        let mut head = [0; FIELD_BYTES];
-        if self.len() < 1 << 7 {
-            self.write_field(&mut head, tag);
-            wire::put_prefix(out, &head, 2 + self.head_len);
-        } else {
-            wire::put_varint_field(out, tag, self.len() as u64);
-            self.write_head(&mut head);
-            wire::put_prefix(out, &head, self.head_len);
+        wire::put_varint_field(out, tag, self.len() as u64);
+        let mut room = Room::<17>::new(out);
+        if self.head_len > 0 {
+            room.put([self.tag]);
+            room.put_prefix(self.number.to_le_bytes(), self.head_len - 1);
         }
+        room.end();
         wire::put_bytes(out, self.text);
     }
-
-    /// Tag, length and what comes before the text, below a length of 128. Of what it writes, 2 + `head_len` count.
-    #[inline(always)]
-    fn write_field(&self, room: &mut [u8; FIELD_BYTES], tag: u8) {
-        debug_assert!(self.len() < 1 << 7);
-        let [field_tag, len, head @ ..] = room;
-        (*field_tag, *len) = (tag, self.len() as u8);
-        self.write_head(head);
-    }
-
-    #[inline(always)]
-    fn write_head<const N: usize>(&self, room: &mut [u8; N]) {
-        const { assert!(N >= HEAD_BYTES) }
-        room[0] = self.tag;
-        room[1..9].copy_from_slice(&(self.number as u64).to_le_bytes());
-        room[9..HEAD_BYTES].copy_from_slice(&((self.number >> 64) as u16).to_le_bytes());
-    }
-}
-
-/// Most bytes of an `AnyValue` before its text: tag and varint.
-const HEAD_BYTES: usize = 11;
-/// The same with the tag and a length of one byte before them.
-const FIELD_BYTES: usize = 2 + HEAD_BYTES;
-
-/// Longest `AnyValue` with which a short key's `KeyValue` still has a length of one byte.
-const SHORT_VALUE_BYTES: usize = 0x7f - 4 - wire::SHORT_BYTES;
-
-#[inline(never)]
-fn put_long(out: &mut Vec<u8>, tag: u8, key: &[u8], value: &Scalar<'_>) {
-    wire::put_varint_field(out, tag, (field_len(key.len()) + field_len(value.len())) as u64);
-    wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
-    value.put(out, common::KEY_VALUE_VALUE);
 }
 
 /// The longest prefix of at most `chars` characters.
@@ -218,6 +185,27 @@ fn cut_long(text: &[u8], chars: usize) -> &[u8] {
     // A character starts at every byte that is not a continuation byte.
     let starts = text.iter().enumerate().filter(|(_, byte)| **byte & 0xc0 != 0x80);
     starts.map(|(at, _)| at).nth(chars).map_or(text, |at| &text[..at])
+}
+
+/// Most bytes of an attribute with a short key and a scalar that is no long text, rounded up.
+const ATTRIBUTE_BYTES: usize = 96;
+
+/// Begins a `KeyValue`, up to its value of `value_bytes`, at most 34, which is next. `None` if the key is long.
+#[inline(always)]
+fn short_key<'a>(
+    out: &'a mut Vec<u8>,
+    tag: u8,
+    key: &[u8],
+    value_bytes: usize,
+) -> Option<Room<'a, ATTRIBUTE_BYTES>> {
+    if key.len() > SHORT_BYTES {
+        return None;
+    }
+    let mut room = Room::new(out);
+    room.put([tag, (4 + key.len() + value_bytes) as u8, common::KEY_VALUE_KEY, key.len() as u8]);
+    room.put_short(key);
+    room.put([common::KEY_VALUE_VALUE, value_bytes as u8]);
+    Some(room)
 }
 
 /// Writes attributes: what their keys are looked up in, and where their values are cut.
@@ -238,66 +226,96 @@ impl<'a> Attributes<'a> {
     }
 
     /// Appends the attributes among `items`, at most `limit`, as fields `tag`. Returns how many it left out.
-    fn put_all(&self, out: &mut Vec<u8>, tag: u8, items: Items<'a>, limit: u32) -> u32 {
-        let mut seen = 0_u32;
-        for attribute in items.attributes() {
-            if seen < limit {
-                self.put(out, tag, &attribute, VALUE_LEVELS);
-            }
-            seen += 1;
-        }
-        seen.saturating_sub(limit)
+    fn put_all(&self, out: &mut Vec<u8>, tag: u8, mut items: Items<'a>, limit: u32) -> u32 {
+        let mut quota = Quota::new(limit);
+        self.put_run(out, tag, &mut items, &mut quota);
+        quota.dropped
     }
 
-    /// Appends a `KeyValue` as the field `tag`. Short ones, which most are, are put together in a window.
+    /// Appends the attributes that `items` begins with, as far as `quota` lets them, as fields `tag`.
     #[inline(always)]
-    fn put(&self, out: &mut Vec<u8>, tag: u8, attribute: &Attribute<'a>, levels: u32) {
-        let key = self.text(attribute.key);
-        let value = match attribute.value {
-            Value::Array(_) | Value::Map(_) => {
-                return self.put_nested(out, tag, key, attribute.value, levels);
+    fn put_run(&self, out: &mut Vec<u8>, tag: u8, items: &mut Items<'a>, quota: &mut Quota) {
+        let mut before = *items;
+        while quota.left > 0
+            && let Some((key, value)) = items.next_attribute_as(|key| self.text(key))
+        {
+            quota.left -= 1;
+            if self.put_short(out, tag, key, value).is_none() {
+                self.put_first(out, tag, before);
             }
-            scalar => Scalar::new(&scalar, self.value_length),
-        };
-        if key.len() > wire::SHORT_BYTES || value.len() > SHORT_VALUE_BYTES {
-            return put_long(out, tag, key, &value);
+            before = *items;
         }
-        let len = 4 + key.len() + value.len();
-        let start = out.len();
-        let window = wire::window(out);
-        window[..4].copy_from_slice(&[tag, len as u8, common::KEY_VALUE_KEY, key.len() as u8]);
-        wire::copy_short(window, 4, key);
-        let at = 4 + key.len();
-        if let Some(room) = window[at..].first_chunk_mut() {
-            value.write_field(room, common::KEY_VALUE_VALUE);
-        }
-        let (text, at) = (value.text, at + 2 + value.head_len);
-        if text.is_empty() {
-            out.truncate(start + at);
-        } else if at + text.len() <= wire::WINDOW_BYTES && text.len() <= wire::SHORT_BYTES {
-            wire::copy_short(window, at, text);
-            out.truncate(start + at + text.len());
-        } else {
-            out.truncate(start + at);
-            wire::put_bytes(out, text);
+        if quota.left == 0 {
+            let beyond = std::iter::from_fn(|| items.next_attribute()).count();
+            quota.drop_more(u32::try_from(beyond).unwrap_or(u32::MAX));
         }
     }
 
+    /// Appends the first of some attributes, which is not short. It is read once more: handed over, it would lie in memory
+    /// for the sake of a few.
     #[inline(never)]
+    fn put_first(&self, out: &mut Vec<u8>, tag: u8, mut items: Items<'a>) {
+        if let Some((key, value)) = items.next_attribute_as(|key| self.text(key)) {
+            self.put_any(out, tag, key, value, VALUE_LEVELS);
+        }
+    }
+
+    /// Appends a `KeyValue` as the field `tag`.
+    fn put(&self, out: &mut Vec<u8>, tag: u8, key: &'a [u8], value: Value<'a>, levels: u32) {
+        if self.put_short(out, tag, key, value).is_none() {
+            self.put_any(out, tag, key, value, levels);
+        }
+    }
+
+    /// Appends an attribute whose key and value are short, as most are, in one go; `None`, and nothing, if it is another.
+    #[inline(always)]
+    fn put_short(&self, out: &mut Vec<u8>, tag: u8, key: &[u8], value: Value<'a>) -> Option<()> {
+        // First of all, so that reading the value and this are one match to the compiler.
+        match value {
+            Value::Str(text) if text.len() <= SHORT_BYTES.min(self.value_length as usize) => {
+                let mut room = short_key(out, tag, key, 2 + text.len())?;
+                room.put([common::STRING_VALUE, text.len() as u8]);
+                room.put_short(text);
+                room.end();
+            }
+            Value::Int(number) => {
+                let (varint, len) = wire::varint(number as u64);
+                let mut room = short_key(out, tag, key, 1 + len)?;
+                room.put([common::INT_VALUE]);
+                room.put_prefix(varint.to_le_bytes(), len);
+                room.end();
+            }
+            Value::Double(number) => {
+                let mut room = short_key(out, tag, key, 9)?;
+                room.put([common::DOUBLE_VALUE]);
+                room.put(number.to_bits().to_le_bytes());
+                room.end();
+            }
+            Value::Bool(truth) => {
+                let mut room = short_key(out, tag, key, 2)?;
+                room.put([common::BOOL_VALUE, u8::from(truth)]);
+                room.end();
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn put_any(&self, out: &mut Vec<u8>, tag: u8, key: &'a [u8], value: Value<'a>, levels: u32) {
+        if matches!(value, Value::Array(_) | Value::Map(_)) {
+            return self.put_nested(out, tag, key, value, levels);
+        }
+        let value = Scalar::new(&value, self.value_length);
+        wire::put_varint_field(out, tag, (field_len(key.len()) + field_len(value.len())) as u64);
+        wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
+        value.put(out, common::KEY_VALUE_VALUE);
+    }
+
     fn put_nested(&self, out: &mut Vec<u8>, tag: u8, key: &[u8], value: Value<'a>, levels: u32) {
         let key_value = wire::open(out, tag, key.len() + expected_len(&value));
         wire::put_bytes_field(out, common::KEY_VALUE_KEY, key);
         self.put_value(out, common::KEY_VALUE_VALUE, value, levels);
         wire::close(out, key_value);
-    }
-
-    /// [`Attributes::put_value`] of what is mostly a text.
-    #[inline(always)]
-    fn put_text_or_value(&self, out: &mut Vec<u8>, tag: u8, value: Value<'a>) {
-        match value {
-            Value::Str(_) => Scalar::new(&value, self.value_length).put(out, tag),
-            value => self.put_value(out, tag, value, VALUE_LEVELS),
-        }
     }
 
     /// Appends an `AnyValue` as the field `tag`.
@@ -316,8 +334,8 @@ impl<'a> Attributes<'a> {
             Value::Map(items) if levels >= 3 => {
                 let any = wire::open(out, tag, expected_bytes);
                 let map = wire::open(out, common::KVLIST_VALUE, expected_bytes);
-                for attribute in items.attributes() {
-                    self.put(out, common::KEY_VALUE_LIST_VALUES, &attribute, levels - 3);
+                for Attribute { key, value } in items.attributes() {
+                    self.put(out, common::KEY_VALUE_LIST_VALUES, self.text(key), value, levels - 3);
                 }
                 wire::close(out, map);
                 wire::close(out, any);

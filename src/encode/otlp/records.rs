@@ -36,62 +36,107 @@ impl Scopes {
 #[derive(Debug, Default)]
 pub(super) struct Records {
     scopes: Scopes,
-    /// Indexes of the wanted records. Only filled while encoding.
-    order: Vec<usize>,
+    /// Of each run of records of one scope, the scope and the first record. Only filled while encoding.
+    runs: Vec<(u16, usize)>,
     scratch: Scratch,
 }
 
 impl Records {
-    /// Encodes the `wanted` ones of the batch's records, each as one field by `put`. Those of one scope follow each
-    /// other, otherwise in the batch's order.
+    /// Encodes the `wanted` ones of a batch's records, at most `most`, each as one field by `put`. Those of one scope
+    /// follow each other, otherwise in the order given.
     #[inline(always)]
     pub(super) fn encode<'a>(
         &mut self,
-        wanted: impl Iterator<Item = usize>,
+        wanted: impl Iterator<Item = RecordRef<'a>>,
+        most: usize,
         expected_bytes: usize,
-        record: impl Fn(usize) -> RecordRef<'a>,
         lookup: Lookup<'_>,
-        put: impl Fn(&mut Vec<u8>, &RecordRef<'a>),
+        put: impl Fn(&mut Vec<u8>, RecordRef<'a>),
     ) -> Chunk {
-        let mut order = mem::take(&mut self.order);
-        order.clear();
-        let scope = |index: &usize| record(*index).header.scope;
-        let (mut last, mut is_sorted) = (0, true);
-        order.extend(wanted.inspect(|index| {
-            let next = scope(index);
-            is_sorted &= last <= next;
-            last = next;
-        }));
-        let mut bytes = self.scratch.take(if order.is_empty() { 0 } else { expected_bytes });
-        if !is_sorted {
-            order.sort_by_key(scope);
-        }
-        let mut chunk = Chunk { ends: Vec::with_capacity(order.len()), ..Chunk::default() };
+        let mut runs = mem::take(&mut self.runs);
+        runs.clear();
+        let mut bytes = self.scratch.take(if most == 0 { 0 } else { expected_bytes });
+        let mut ends = Vec::with_capacity(most);
         let mut current = None;
-        for record in order.iter().map(|index| record(*index)) {
+        for record in wanted {
             if current != Some(record.header.scope) {
                 current = Some(record.header.scope);
-                chunk.runs.push((chunk.ends.len(), self.scopes.get(record.header.scope, lookup)));
+                runs.push((record.header.scope, ends.len()));
             }
-            put(&mut bytes, &record);
-            chunk.ends.push(bytes.len());
+            put(&mut bytes, record);
+            ends.push(bytes.len());
         }
-        chunk.bytes = self.scratch.keep(bytes);
-        self.order = order;
+        ends.shrink_to_fit();
+        let chunk = Chunk { bytes, ends, ..Chunk::default() };
+        let chunk = if runs.is_sorted() {
+            self.in_order(chunk, &runs, lookup)
+        } else {
+            self.gathered(chunk, &runs, lookup)
+        };
+        self.runs = runs;
         chunk
+    }
+
+    /// The chunk, its runs being those of one scope each.
+    fn in_order(&mut self, chunk: Chunk, runs: &[(u16, usize)], lookup: Lookup<'_>) -> Chunk {
+        let runs = runs.iter().map(|(scope, first)| (*first, self.scopes.get(*scope, lookup)));
+        Chunk { runs: runs.collect(), bytes: self.scratch.keep(chunk.bytes), ..chunk }
+    }
+
+    /// The chunk with the runs of each scope brought together, by the copy that an exact size takes anyway.
+    fn gathered(&mut self, chunk: Chunk, runs: &[(u16, usize)], lookup: Lookup<'_>) -> Chunk {
+        let ends = runs.iter().skip(1).map(|(_, first)| *first).chain([chunk.len()]);
+        let mut runs: Vec<_> =
+            runs.iter().zip(ends).map(|((scope, first), end)| (*scope, *first..end)).collect();
+        runs.sort_by_key(|(scope, _)| *scope);
+        let mut gathered = Chunk {
+            bytes: Vec::with_capacity(chunk.bytes.len()),
+            ends: Vec::with_capacity(chunk.len()),
+            ..Chunk::default()
+        };
+        for of_scope in runs.chunk_by(|(a, _), (b, _)| a == b) {
+            gathered.runs.push((gathered.len(), self.scopes.get(of_scope[0].0, lookup)));
+            for (_, records) in of_scope {
+                let (from, to) = (chunk.offset(records.start), gathered.bytes.len());
+                gathered.bytes.extend_from_slice(chunk.slice(records.clone()));
+                gathered.ends.extend(chunk.ends[records.clone()].iter().map(|end| end - from + to));
+            }
+        }
+        self.scratch.put_back(chunk.bytes);
+        gathered
     }
 }
 
-/// Whether one more is kept; else counts it as dropped.
-#[inline]
-pub(super) fn count(kept: &mut u32, dropped: &mut u32, limit: u32) -> bool {
-    let keep = *kept < limit;
-    if keep {
-        *kept += 1;
-    } else {
-        *dropped = dropped.saturating_add(1);
+/// How many more are kept of what a limit applies to.
+#[derive(Debug)]
+pub(super) struct Quota {
+    pub(super) left: u32,
+    /// What was left out.
+    pub(super) dropped: u32,
+}
+
+impl Quota {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { left: limit, dropped: 0 }
     }
-    keep
+
+    /// Whether one more is kept.
+    #[inline]
+    pub(super) fn take(&mut self) -> bool {
+        let keep = self.left > 0;
+        if keep {
+            self.left -= 1;
+        } else {
+            self.drop_more(1);
+        }
+        keep
+    }
+
+    /// So many were left out before.
+    #[inline]
+    pub(super) fn drop_more(&mut self, count: u32) {
+        self.dropped = self.dropped.saturating_add(count);
+    }
 }
 
 /// Appends a count unless it is 0.

@@ -2,13 +2,13 @@
 //! first sight of a scope, for the encoded scope. Items may come in any order; of NAME, TRACE_STATE and STATUS the last
 //! counts, and a NAME only when the header has none.
 
-use super::records::{Records, count, put_count};
-use super::{Attributes, envelope};
-use crate::attrs::{Event, Item, Items, Link};
+use super::records::{Quota, Records, put_count};
+use super::{Attributes, VALUE_LEVELS, envelope};
+use crate::attrs::{Attribute, Event, Item, Items, Link};
 use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
 use crate::encode::chunk::Chunk;
-use crate::encode::wire::{self, FIXED32, FIXED64, LEN, VARINT, tag, wide_tag};
+use crate::encode::wire::{self, FIXED32, FIXED64, LEN, Room, SHORT_BYTES, VARINT, tag, wide_tag};
 use crate::limits::SpanLimits;
 use crate::record::{Header, StatusCode, StrId, flag};
 
@@ -82,49 +82,58 @@ impl TraceEncoder {
         limits: &SpanLimits,
         lookup: Lookup<'_>,
     ) -> Chunk {
-        let span = |index| batch.span(index);
-        let all = (0..batch.span_count()).filter(|index| wanted(span(*index).header.mask));
+        let wanted = batch.spans().filter(|span| wanted(span.header.mask));
         // Interned names and keys are what encoding adds.
-        self.records.encode(all, 2 * batch.byte_len(), span, lookup, |out, record| {
-            put_span(out, record, limits, lookup);
+        self.records.encode(wanted, batch.span_count(), 2 * batch.byte_len(), lookup, |out, span| {
+            put_span(out, span, limits, lookup);
         })
     }
 }
 
-fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, lookup: Lookup<'_>) {
-    let header = &record.header;
+#[inline(always)]
+fn put_span(out: &mut Vec<u8>, record: RecordRef<'_>, limits: &SpanLimits, lookup: Lookup<'_>) {
+    let header = record.header;
     let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
-    let part = wire::open(out, envelope::RECORD, FIXED_BYTES + 2 * record.payload.len());
-    put_fixed(out, header, lookup);
-
-    let mut name = &[][..];
-    if header.name != StrId::NONE {
-        wire::put_optional_field(out, span::NAME, lookup.strings.resolve(header.name));
-    }
-    let (mut trace_state, mut message) = (&[][..], &[][..]);
-    let mut kept = Counts::default();
-    let mut dropped = Counts::default();
+    let name = lookup.strings.resolve(header.name);
+    let part = put_fixed(out, header, name, record.payload.len(), lookup);
     let mut items = Items::new(record.payload);
-    loop {
-        while let Some(attribute) = items.next_attribute() {
-            if count(&mut kept.attributes, &mut dropped.attributes, limits.attributes) {
-                attributes.put(out, span::ATTRIBUTES, &attribute, super::VALUE_LEVELS);
-            }
-        }
-        if items.as_bytes().is_empty() {
-            break;
-        }
-        let Some(item) = items.next() else { break };
+    let mut quota = Quota::new(limits.attributes);
+    attributes.put_run(out, span::ATTRIBUTES, &mut items, &mut quota);
+    let mut message = &[][..];
+    if !items.as_bytes().is_empty() || quota.dropped > 0 {
+        message = put_rest(out, header, items, quota, limits, attributes, lookup);
+    }
+    put_status(out, header.status(), message);
+    wire::close(out, part);
+}
+
+/// What few spans have: all but attributes, and what comes after it. Returns the status description.
+#[inline(never)]
+fn put_rest<'a>(
+    out: &mut Vec<u8>,
+    header: &Header,
+    items: Items<'a>,
+    mut kept_attributes: Quota,
+    limits: &SpanLimits,
+    attributes: Attributes<'a>,
+    lookup: Lookup<'_>,
+) -> &'a [u8] {
+    let (mut name, mut trace_state, mut message) = (&[][..], &[][..], &[][..]);
+    let (mut kept_events, mut kept_links) = (Quota::new(limits.events), Quota::new(limits.links));
+    for item in items {
         match item {
-            // The last two are a log record's.
-            Item::Attribute(_) | Item::SeverityText(_) | Item::Body(_) => {}
+            Item::Attribute(Attribute { key, value }) => {
+                if kept_attributes.take() {
+                    attributes.put(out, span::ATTRIBUTES, attributes.text(key), value, VALUE_LEVELS);
+                }
+            }
             Item::Event(event) => {
-                if count(&mut kept.events, &mut dropped.events, limits.events) {
+                if kept_events.take() {
                     put_event(out, &event, header, limits, attributes, lookup);
                 }
             }
             Item::Link(link) => {
-                if count(&mut kept.links, &mut dropped.links, limits.links) {
+                if kept_links.take() {
                     put_link(out, &link, limits, attributes);
                 }
             }
@@ -132,38 +141,36 @@ fn put_span(out: &mut Vec<u8>, record: &RecordRef<'_>, limits: &SpanLimits, look
             Item::TraceState(text) => trace_state = text,
             Item::Status(text) => message = text,
             Item::Dropped { attributes, events, links } => {
-                dropped.attributes = dropped.attributes.saturating_add(attributes);
-                dropped.events = dropped.events.saturating_add(events);
-                dropped.links = dropped.links.saturating_add(links);
+                kept_attributes.drop_more(attributes);
+                kept_events.drop_more(events);
+                kept_links.drop_more(links);
             }
+            // A log record's.
+            Item::SeverityText(_) | Item::Body(_) => {}
         }
     }
     if header.name == StrId::NONE {
         wire::put_optional_field(out, span::NAME, name);
     }
     wire::put_optional_field(out, span::TRACE_STATE, trace_state);
-    put_count(out, span::DROPPED_ATTRIBUTES_COUNT, dropped.attributes);
-    put_count(out, span::DROPPED_EVENTS_COUNT, dropped.events);
-    put_count(out, span::DROPPED_LINKS_COUNT, dropped.links);
-    put_status(out, header.status(), message);
-    wire::close(out, part);
+    put_count(out, span::DROPPED_ATTRIBUTES_COUNT, kept_attributes.dropped);
+    put_count(out, span::DROPPED_EVENTS_COUNT, kept_events.dropped);
+    put_count(out, span::DROPPED_LINKS_COUNT, kept_links.dropped);
+    message
 }
 
-#[derive(Default)]
-struct Counts {
-    attributes: u32,
-    events: u32,
-    links: u32,
-}
+/// Bytes of ids, kind, times and flags.
+const FIXED_BYTES: usize = 64;
 
-/// Bytes of the fields whose place is known beforehand, parent included.
-const FIXED_BYTES: usize = wire::WINDOW_BYTES;
-/// Bytes of the parent's field, the last of them.
-const PARENT_BYTES: usize = 10;
-
-/// Ids, kind, times and flags, written into one window; the parent cut off where there is none.
+/// Begins a span's field, with all that the header knows; `name` empty if it does not.
 #[inline]
-fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
+fn put_fixed(
+    out: &mut Vec<u8>,
+    header: &Header,
+    name: &[u8],
+    payload_bytes: usize,
+    lookup: Lookup<'_>,
+) -> wire::Part {
     let explicit = |bit| header.flags & bit != 0;
     let (start, end) = lookup.timeline.span_times(
         header.start,
@@ -174,24 +181,34 @@ fn put_fixed(out: &mut Vec<u8>, header: &Header, lookup: Lookup<'_>) {
     let remote = if explicit(flag::PARENT_IS_REMOTE) { IS_REMOTE } else { 0 };
     let flags = u32::from(header.trace_flags()) | HAS_IS_REMOTE | remote;
 
-    // In place: bytes put together on the stack and copied in lines would have to leave the store buffer first.
-    let fixed = wire::window(out);
-    fixed[..2].copy_from_slice(&[span::TRACE_ID, 16]);
-    fixed[2..18].copy_from_slice(&header.trace_id.0);
-    fixed[18..20].copy_from_slice(&[span::SPAN_ID, 8]);
-    fixed[20..28].copy_from_slice(&header.span_id.0);
-    fixed[28..30].copy_from_slice(&[span::KIND, header.span_kind() as u8]);
-    fixed[30] = span::START_TIME_UNIX_NANO;
-    fixed[31..39].copy_from_slice(&start.to_le_bytes());
-    fixed[39] = span::END_TIME_UNIX_NANO;
-    fixed[40..48].copy_from_slice(&end.to_le_bytes());
-    fixed[48..50].copy_from_slice(&span::FLAGS);
-    fixed[50..54].copy_from_slice(&flags.to_le_bytes());
-    fixed[54..56].copy_from_slice(&[span::PARENT_SPAN_ID, 8]);
-    fixed[56..].copy_from_slice(&header.parent_span_id.0);
-    if !header.parent_span_id.is_valid() {
-        out.truncate(out.len() - PARENT_BYTES);
+    // Attributes with interned keys grow to about twice their size.
+    let expected_bytes = FIXED_BYTES + 2 + name.len() + 2 * payload_bytes;
+    let mut room = Room::<{ wire::OPEN_BYTES + FIXED_BYTES + 2 + SHORT_BYTES }>::new(out);
+    let part = wire::open_in(&mut room, envelope::RECORD, expected_bytes);
+    room.put([span::TRACE_ID, 16]);
+    room.put(header.trace_id.0);
+    room.put([span::SPAN_ID, 8]);
+    room.put(header.span_id.0);
+    room.put([span::KIND, header.span_kind() as u8]);
+    room.put([span::START_TIME_UNIX_NANO]);
+    room.put(start.to_le_bytes());
+    room.put([span::END_TIME_UNIX_NANO]);
+    room.put(end.to_le_bytes());
+    room.put(span::FLAGS);
+    room.put(flags.to_le_bytes());
+    if header.parent_span_id.is_valid() {
+        room.put([span::PARENT_SPAN_ID, 8]);
+        room.put(header.parent_span_id.0);
     }
+    if (1..=SHORT_BYTES).contains(&name.len()) {
+        room.put([span::NAME, name.len() as u8]);
+        room.put_short(name);
+        room.end();
+    } else {
+        room.end();
+        wire::put_optional_field(out, span::NAME, name);
+    }
+    part
 }
 
 fn put_event(

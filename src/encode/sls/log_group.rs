@@ -1,7 +1,7 @@
 //! The wire form of SLS's `LogGroup` (proto2), and nothing of what goes into it. Fields of a message stand in ascending
 //! order and required ones are always written, as every official encoder does. Appends only; never fails.
 
-use crate::encode::wire::{self, FIXED32, LEN, Part, SHORT_BYTES, VARINT, WINDOW_BYTES, field_len, tag};
+use crate::encode::wire::{self, FIXED32, LEN, Part, Room, SHORT_BYTES, VARINT, field_len, tag};
 
 mod group {
     use super::{LEN, tag};
@@ -49,25 +49,21 @@ pub fn close_log(out: &mut Vec<u8>, log: Part, nanoseconds: Option<u32>) {
 /// With a short key, the longest value of a content whose lengths take one byte each.
 const SHORT_VALUE_BYTES: usize = 0x7f - 4 - SHORT_BYTES;
 
-/// Appends a content. Short ones, which most are, are put together in a window.
+/// Appends a content. Short ones, which most are, go through a room.
 #[inline]
 pub fn put_content(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     if key.len() > SHORT_BYTES || value.len() > SHORT_VALUE_BYTES {
         return put_pair(out, log::CONTENTS, key, value);
     }
-    let start = out.len();
-    let window = wire::window(out);
-    let len = 4 + key.len() + value.len();
-    window[..4].copy_from_slice(&[log::CONTENTS, len as u8, KEY, key.len() as u8]);
-    wire::copy_short(window, 4, key);
-    let at = 4 + key.len();
-    window[at..at + 2].copy_from_slice(&[VALUE, value.len() as u8]);
-    let at = at + 2;
-    if value.len() <= SHORT_BYTES.min(WINDOW_BYTES - at) {
-        wire::copy_short(window, at, value);
-        out.truncate(start + at + value.len());
+    let mut room = Room::<{ 6 + 2 * SHORT_BYTES }>::new(out);
+    room.put([log::CONTENTS, (4 + key.len() + value.len()) as u8, KEY, key.len() as u8]);
+    room.put_short(key);
+    room.put([VALUE, value.len() as u8]);
+    if value.len() <= SHORT_BYTES {
+        room.put_short(value);
+        room.end();
     } else {
-        out.truncate(start + at);
+        room.end();
         out.extend_from_slice(value);
     }
 }
