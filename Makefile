@@ -222,7 +222,7 @@ install: tools venv ## build with full optimisation and install into the venv, e
 
 # Linked by zig against glibc 2.28, whatever this machine has. Panics name source files: not those of this machine. In a
 # folder of its own, for these flags concern every crate.
-wheel_flags = --release --locked --strip --out dist $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux_2_28)
+wheel_flags = --release --locked --strip --compression-level 9 --out dist $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux_2_28)
 remapped = --remap-path-prefix=$(abspath .)=/pytracingx --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
 .PHONY: wheel

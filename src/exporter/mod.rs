@@ -297,12 +297,7 @@ impl<'a> Exporter<'a> {
             let interest = sink.interest(now);
             due = due.min(interest.wake_at.unwrap_or(due));
             self.sink_fds.push(interest.fd.map(|_| self.fds.len()));
-            self.fds.extend(interest.fd.map(|fd| PollFd {
-                fd,
-                readable: interest.readable,
-                writable: interest.writable,
-                ready: false,
-            }));
+            self.fds.extend(interest.poll_fd());
         }
         due = due.min(self.console.due(now).unwrap_or(due));
         due = due.min(self.metrics.due().unwrap_or(due));

@@ -105,7 +105,8 @@ pub(super) fn _fetch<'py>(
     let endpoint = Endpoint::parse("url", &url.0, Some(Protocol::HttpProtobuf), None, PathRule::AsIs);
     let (endpoint, _) = endpoint.map_err(|error| PyOSError::new_err(error.to_string()))?;
     let proxy = proxies.as_ref().and_then(|proxies| proxies.towards(&endpoint));
-    let question = Question { method: &method.0, url: &url.0, headers: &headers.0, body, timeout, proxy };
+    let question =
+        Question { method: &method.0, endpoint: &endpoint, headers: &headers.0, body, timeout, proxy };
     let (status, body) = py.detach(|| fetch(&question)).map_err(PyOSError::new_err)?;
     Ok((status, PyBytes::new(py, &body)))
 }

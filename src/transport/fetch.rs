@@ -1,26 +1,27 @@
 //! One blocking HTTP request, for what is asked for rarely and off the exporter: credentials. Never on the exporter's
 //! thread, never holding the interpreter. Redirects are not followed: what they lead to would get the request's secrets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustls_native_certs::load_native_certs;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use http::{HeaderName, HeaderValue, Method};
 
-use super::{USER_AGENT, one_line};
-use crate::config;
+use super::{Exchange, Http1, Request, one_line};
+use crate::config::{Endpoint, Protocol, Proxy, ProxyChoice, TransportConfig};
+use crate::sys::poll::wait;
 
 /// Longer answers are errors: credentials take a few kilobytes.
-const MAX_BODY_BYTES: u64 = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 const MAX_ERROR_CHARS: usize = 200;
+/// Nothing of an exchange waits longer without saying so.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
     /// `GET`, `POST`, `PUT`.
     pub method: &'a str,
-    /// `http` or `https`.
-    pub url: &'a str,
+    /// Where, path and query included.
+    pub endpoint: &'a Endpoint,
     /// Names and values; may be secrets.
     pub headers: &'a [(String, String)],
     /// May hold secrets.
@@ -28,7 +29,7 @@ pub struct Question<'a> {
     /// From name resolution to the last byte.
     pub timeout: Duration,
     /// On the way there, if any.
-    pub proxy: Option<&'a config::Proxy>,
+    pub proxy: Option<&'a Proxy>,
 }
 
 /// Status and body of the answer. Verifies certificates by the system's roots, or the bundled ones where there are none.
@@ -36,38 +37,38 @@ pub struct Question<'a> {
 /// # Errors
 /// No complete answer in time, or one of more than 64 KiB: one line without anything of the request but its host.
 pub fn fetch(question: &Question<'_>) -> Result<(u16, Vec<u8>), String> {
-    let mut request = ureq::http::Request::builder().method(question.method).uri(question.url);
-    for (name, value) in question.headers {
-        request = request.header(name, value);
-    }
-    let request = request.body(question.body).map_err(|_| "not a request".to_owned())?;
-    let told = |error: ureq::Error| {
-        let host = request_host(question.url);
-        one_line(&format!("{host}: {error}"), MAX_ERROR_CHARS)
+    let host = question.endpoint.host_header();
+    let told = |what: &str| one_line(&format!("{host}: {what}"), MAX_ERROR_CHARS);
+    let request = request(question).ok_or_else(|| told("not a request"))?;
+    let method = Method::from_bytes(question.method.as_bytes()).map_err(|_| told("not a request"))?;
+    let mut config = TransportConfig::new(question.endpoint.clone(), Protocol::HttpProtobuf);
+    config.proxy = question.proxy.map_or(ProxyChoice::Direct, |proxy| ProxyChoice::Via(proxy.clone()));
+    let mut exchange = Http1::asking(method, &config).map_err(|error| told(&error.to_string()))?;
+    exchange.begin(request, Instant::now());
+    let response = loop {
+        let now = Instant::now();
+        if let Some(result) = exchange.step(now) {
+            break result.map_err(|failure| told(&failure.to_string()))?;
+        }
+        let interest = exchange.interest(now);
+        let due = interest.wake_at.map_or(SLICE, |at| at.saturating_duration_since(now));
+        let mut fds: Vec<_> = interest.poll_fd().into_iter().collect();
+        wait(&mut fds, due);
     };
-    let mut config = Agent::config_builder()
-        .timeout_global(Some(question.timeout))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .user_agent(USER_AGENT)
-        .proxy(question.proxy.map(|proxy| Proxy::new(&proxy.expose())).transpose().map_err(told)?);
-    if question.url.starts_with("https:") {
-        config = config.tls_config(TlsConfig::builder().root_certs(system_roots()).build());
+    if response.body.len() > MAX_BODY_BYTES {
+        return Err(told("an answer of more than 64 KiB"));
     }
-    let mut response = config.build().new_agent().run(request).map_err(told)?;
-    let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec().map_err(told)?;
-    Ok((response.status().as_u16(), body))
+    Ok((response.status, response.body))
 }
 
-fn request_host(url: &str) -> &str {
-    url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
-}
-
-fn system_roots() -> RootCerts {
-    let certificates = load_native_certs().certs;
-    if certificates.is_empty() {
-        return RootCerts::WebPki;
-    }
-    let certificates: Vec<_> = certificates.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    RootCerts::new_with_certs(&certificates)
+/// `None` for a header that cannot be one.
+fn request(question: &Question<'_>) -> Option<Request> {
+    let header = |(name, value): &(String, String)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    };
+    let headers = question.headers.iter().map(header).collect::<Option<_>>()?;
+    Some(Request { headers, body: question.body.into(), deadline: Instant::now() + question.timeout })
 }

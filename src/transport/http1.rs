@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Method;
+
 use super::answer::{Answer, Finished};
 use super::conn::{Conn, Dialer};
 use super::post::Post;
 use super::secrets::Secrets;
-use super::{Exchange, Failure, Interest, Request, Response};
+use super::{Exchange, Failure, Interest, Request, Response, USER_AGENT};
 use crate::config::TransportConfig;
 use crate::error::Error;
 
@@ -23,7 +25,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// So much of a body goes out in one write with its headers.
 const FRONT_BYTES: usize = 16 * 1024;
 
-/// An [`Exchange`] that speaks HTTP/1.1: every request is a POST to the endpoint's path.
+/// An [`Exchange`] that speaks HTTP/1.1: every request has the same method (POST) and path, the endpoint's.
 pub struct Http1 {
     post: Post,
     secrets: Secrets,
@@ -86,6 +88,13 @@ impl Http1 {
             last_phase: "resolve",
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
         })
+    }
+
+    /// One whose requests have this method, and no content type but their own. A GET has no body.
+    pub(super) fn asking(method: Method, config: &TransportConfig) -> Result<Self, Error> {
+        let mut http = Self::new(config, "", USER_AGENT)?;
+        http.post.method = method;
+        Ok(http)
     }
 
     /// Connects to these addresses, in this order, instead of looking the endpoint's host up. Certificates and `Host`

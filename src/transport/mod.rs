@@ -38,6 +38,7 @@ use std::time::Instant;
 
 use crate::config::{Protocol, Signal, TransportConfig};
 use crate::error::Error;
+use crate::sys::poll::PollFd;
 
 /// What we call ourselves: the product, then the name that OTLP gives exporters.
 pub const USER_AGENT: &str = concat!(
@@ -172,6 +173,14 @@ pub struct Interest {
     pub writable: bool,
     /// Call `step` at the latest then.
     pub wake_at: Option<Instant>,
+}
+
+impl Interest {
+    /// What to poll, if anything.
+    pub fn poll_fd(&self) -> Option<PollFd> {
+        let Self { readable, writable, .. } = *self;
+        self.fd.map(|fd| PollFd { fd, readable, writable, ready: false })
+    }
 }
 
 /// A peer that takes one request at a time. Never blocks, never spawns except a resolver thread while a name is

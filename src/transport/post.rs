@@ -1,9 +1,9 @@
 //! The sending side of HTTP/1.1 without a socket: what all requests to one endpoint have in common, checked once, and the
 //! bytes of one request's head. Never prints a header's value or the endpoint's path.
 
-use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, SendRequestResult};
 
@@ -27,8 +27,9 @@ const RESERVED: [HeaderName; 10] = [
     header::UPGRADE,
 ];
 
-/// A POST to an endpoint, but for its body.
+/// A request to an endpoint, but for its body: a POST unless said otherwise.
 pub(super) struct Post {
+    pub(super) method: Method,
     target: http::Uri,
     /// The proxy that gets the requests, and what stands in front of the path for it.
     forwarder: Option<(Proxy, String)>,
@@ -52,7 +53,9 @@ impl Post {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, header_value("endpoint", &config.endpoint.host_header())?);
         headers.insert(header::USER_AGENT, header_value("user_agent", agent)?);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if !content_type.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
         let too_many = |_| Error::config("headers: too many");
         let mut given = HeaderMap::new();
         for (name, secret) in &config.headers {
@@ -84,20 +87,22 @@ impl Post {
         {
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }
-        Ok(Self { target: target.into(), forwarder, headers })
+        Ok(Self { method: Method::POST, target: target.into(), forwarder, headers })
     }
 
     /// The head as bytes, and the protocol's state with all of the body on its way: it is sent from where it lies, so
     /// that the answer can be read before its end.
     pub(super) fn render(&self, request: &Request) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
         let mut message = http::Request::new(());
-        *message.method_mut() = http::Method::POST;
+        *message.method_mut() = self.method.clone();
         *message.uri_mut() = self.target.clone();
         let mut headers = self.headers.clone();
         for (name, value) in &request.headers {
             headers.insert(name, value.clone());
         }
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+        if self.method != Method::GET {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+        }
         // Each header takes a line of `name: value\r\n`; the rest is for method, version and the empty line.
         let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let mut head =
@@ -105,7 +110,7 @@ impl Post {
         *message.headers_mut() = headers;
         let call = start(message, &mut head, request.body.len()).map_err(protocol)?;
         if let Some((_, origin)) = &self.forwarder {
-            let method = "POST ".len();
+            let method = self.method.as_str().len() + " ".len();
             head.splice(method..method, origin.bytes());
         }
         Ok((head, call))

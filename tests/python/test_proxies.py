@@ -205,7 +205,7 @@ def test_sls_through_a_proxy() -> None:
 def test_credentials_are_asked_for_by_the_same_rule(
     collector: OtlpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ureq's own rule would take HTTPS_PROXY for http, too."""
+    """A proxy for https is none for http; what is not encrypted it forwards, as it does for sinks."""
     proxy = Proxy(collector.port, f"user:{CANARY}")
     token = tmp_path / "token"
     token.write_text("token")
@@ -222,7 +222,7 @@ def test_credentials_are_asked_for_by_the_same_rule(
     with pytest.raises(CredentialsError, match="an answer without credentials"):
         provider()
     proxy.close()
-    assert proxy.heads[0].startswith("CONNECT sts.example:80 HTTP/1.1")
+    assert proxy.heads[0].startswith("POST http://sts.example/ HTTP/1.1")
     monkeypatch.setenv("http_proxy", proxy.url.replace("user", "other"))
     with pytest.raises(CredentialsError) as raised:
         provider()

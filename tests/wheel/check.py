@@ -23,8 +23,8 @@ from packaging.utils import parse_wheel_filename
 
 HERE = Path(__file__).parent
 # Neither may grow; the goals, not reached, are 1.9 and 4 MB.
-MAX_WHEEL_BYTES = 2_400_000
-MAX_EXTENSION_BYTES = 4_600_000
+MAX_WHEEL_BYTES = 2_200_000
+MAX_EXTENSION_BYTES = 4_300_000
 PLATFORM = "manylinux_2_28"
 
 

@@ -16,7 +16,7 @@ use crate::encode::otlp;
 use crate::error::Error;
 use crate::exporter::dialect::{Body, Dialect, Otlp};
 use crate::exporter::request::{Scratch, after};
-use crate::sys::poll::{PollFd, wait};
+use crate::sys::poll::wait;
 use crate::transport::retry::Outcome;
 use crate::transport::sls_credentials::Credentials;
 use crate::transport::{Exchange, Failure, Request, Response};
@@ -222,12 +222,7 @@ fn wait_for(probes: &[Probe]) {
     for exchange in probes.iter().filter_map(|probe| probe.exchange.as_ref()) {
         let interest = exchange.interest(now);
         due = due.min(interest.wake_at.unwrap_or(due));
-        fds.extend(interest.fd.map(|fd| PollFd {
-            fd,
-            readable: interest.readable,
-            writable: interest.writable,
-            ready: false,
-        }));
+        fds.extend(interest.poll_fd());
     }
     wait(&mut fds, due.saturating_duration_since(now));
 }
