@@ -48,7 +48,8 @@ SAID = {
     "README.zh-CN.md": {
         "chart": "一次调用使其线程付出的时间",
         "note": "数值为交错轮次的中位数；`ours : floor` 不含空循环。"
-        "`make bench BENCH_ARGS=hot_path OUT=mine` 在你的机器上测量并写入 `bench/results/mine`，\n`make bench-readme` 由最新的结果生成此表与图。",
+        "`make bench BENCH_ARGS=hot_path OUT=mine` 在你的机器上测量并写入 `bench/results/mine`，\n"
+        "`make bench-readme` 由最新的结果生成此表与图。",
         "machine": "{machine} 其余见 [{where}]({where})。",
         "memory": "相对于纯 Python，`init` 与 20 000 个 span 占用 {mib} MiB；导入耗时 {ms} ms。",
         "idle": "无可记录时占用一个处理器的 {idle}。",
