@@ -234,3 +234,16 @@ def test_demo_does_not_say_what_is_not_so(
     assert finished.returncode == 1 and "not sent: OTEL_TRACES_EXPORTER" in finished.stdout
     finished = command("demo", OTEL_SDK_DISABLED="true")
     assert (finished.returncode, finished.stdout) == (1, "OTEL_SDK_DISABLED is set: nothing is recorded\n")
+
+
+def test_demo_tells_a_trace_that_was_not_sent(
+    collector: OtlpServer, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for variables, reason in [
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, "sampled out (OTEL_TRACES_SAMPLER"),
+        ({"OTEL_TRACES_EXPORTER": "none"}, "no sink takes spans (OTEL_TRACES_EXPORTER)"),
+    ]:
+        finished = command("demo", "--endpoint", collector.endpoint, **variables)
+        assert finished.returncode == 0 and "not sent, for" in finished.stdout, finished
+        assert reason in finished.stdout and "the rest delivered" in finished.stdout
+    assert not collector.spans and len(collector.logs) == 2
