@@ -71,7 +71,8 @@ impl<'py> FromPyObject<'_, 'py> for Pairs {
             let (Ok(Text(name)), Ok(Text(text))) = (key.extract(), value.extract()) else {
                 // A key may be told, a value never: it may be a secret.
                 let (name, of, to) = (key.repr()?, key.get_type().name()?, value.get_type().name()?);
-                let message = format!("expected a mapping of str to str, got {name} ({of}) with a value of {to}");
+                let message =
+                    format!("expected a mapping of str to str, got {name} ({of}) with a value of {to}");
                 return Err(PyTypeError::new_err(message));
             };
             pairs.push((name, text));

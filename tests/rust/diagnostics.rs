@@ -88,7 +88,11 @@ fn what_is_lost_at_the_end_is_told_with_its_cause_once() {
         let mut rig = Rig::new(true);
         rig.sink().last_error = Some("cannot connect to collector".into());
         rig.sink().failures_in_a_row = failures;
-        assert_eq!(rig.said_after(0, false).len(), usize::from(failures == 3), "out of reach from the third on");
+        assert_eq!(
+            rig.said_after(0, false).len(),
+            usize::from(failures == 3),
+            "out of reach from the third on"
+        );
         rig.sink().dropped.add(DropReason::Shutdown, 1);
         assert_eq!(rig.said_after(0, true), [line]);
     }
