@@ -118,7 +118,7 @@ fn record_tree(index: usize, event: &[u8]) {
     let mut request = start(name("request"), None);
     set(&mut request, "http.request.method", Value::Str(b"POST"));
     set(&mut request, "http.response.status_code", Value::Int(200));
-    let parent = request.as_parent();
+    let parent = request.context.clone();
 
     let mut decode = start(name("decode_step"), Some(&parent));
     set(&mut decode, "gen_ai.request.model", Value::Str(b"qwen3-8b"));
@@ -314,9 +314,9 @@ fn main() {
             trace_id: TraceId([7; 16]),
             span_id: SpanId([7; 8]),
             trace_flags: 1,
-            decision: None,
             is_remote: true,
             trace_state: Some("vendor=1".into()),
+            ..Parent::NONE
         };
         let mut counts = Vec::with_capacity(ROUNDS);
         for round in 0..ROUNDS {

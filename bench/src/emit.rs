@@ -38,7 +38,8 @@ pub fn run(options: Options) -> Report {
         trace_id: TraceId([1; 16]),
         span_id: SpanId([1; 8]),
         trace_flags: 0,
-        decision: Some((1, 0)),
+        session: 1,
+        mask: 0,
         is_remote: false,
         trace_state: None,
     };

@@ -26,6 +26,7 @@ pub use read::{Items, Values, key_of};
 pub use write::{
     Open, SHORT_BYTES, close, copy_short, item_word, open_array, open_element, open_map, put_attribute,
     put_body, put_body_element, put_dropped, put_element, put_event, put_link, put_text_item,
+    short_body_bytes, write_short_body,
 };
 
 use crate::ids::{SpanId, TraceId};

@@ -231,10 +231,32 @@ pub fn put_body(out: &mut Vec<u8>, value: Value<'_>) {
     if let Value::Str(text) = value
         && text.len() <= SHORT_BYTES
     {
-        let word = joined::<4, 1, 5>(u32::from(tag::BODY).to_ne_bytes(), [tag::STR]);
-        return put_short(out, joined::<5, 4, 9>(word, len_u32(text.len()).to_ne_bytes()), text);
+        return put_short(out, body_head(text), text);
     }
     put_any_body(out, value);
+}
+
+const BODY_HEAD_BYTES: usize = 9;
+
+#[inline(always)]
+fn body_head(text: &[u8]) -> [u8; BODY_HEAD_BYTES] {
+    let word = joined::<4, 1, 5>(u32::from(tag::BODY).to_ne_bytes(), [tag::STR]);
+    joined(word, len_u32(text.len()).to_ne_bytes())
+}
+
+/// Bytes that [`write_short_body`] needs.
+#[inline(always)]
+pub fn short_body_bytes(text: &[u8]) -> usize {
+    BODY_HEAD_BYTES + text.len()
+}
+
+/// [`put_body`] of a text of at most [`SHORT_BYTES`], to room of just that size.
+#[inline(always)]
+pub fn write_short_body(room: &mut [u8], text: &[u8]) {
+    if let Some((head, body)) = room.split_first_chunk_mut() {
+        *head = body_head(text);
+        copy_short(body, text);
+    }
 }
 
 #[inline(never)]

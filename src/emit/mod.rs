@@ -23,6 +23,7 @@ pub mod model;
 mod parent;
 mod rows;
 mod span;
+mod start;
 mod storage;
 
 pub use attributes::{AttributeList, Constants};
@@ -31,7 +32,8 @@ pub use log::LogRecord;
 pub use measurement::Measurement;
 pub use parent::Parent;
 pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
-pub use span::{LiveSpan, Start, StatusUpdate};
+pub use span::{LiveSpan, StatusUpdate};
+pub use start::Start;
 pub use storage::FirstAttributes;
 
 use std::cell::{Cell, UnsafeCell};

@@ -5,33 +5,14 @@
 //! What every span does is `inline(always)`: a span is then made where it stays, in the object or on the stack, and its
 //! record in the lane. Handed on by value it would be copied twice, 120 bytes each.
 
-use std::sync::Arc;
-
 use super::attributes::MAX_BYTES;
 use super::storage::{FirstAttributes, Storage};
 use super::{Constants, Parent, Thread};
-use crate::attrs::{self, Items, Link, Text, Value, tag};
-use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
+use crate::attrs::{self, Items, Link, Text, Value};
+use crate::ids::SpanId;
 use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
 use crate::stats::DropReason;
 use crate::sys::ticks;
-
-/// What a span starts with.
-#[derive(Debug)]
-pub struct Start<'a> {
-    /// Its name.
-    pub name: Text<'a>,
-    /// Its kind.
-    pub kind: SpanKind,
-    /// Index of its scope.
-    pub scope: u16,
-    /// Its parent, or a new trace.
-    pub parent: Option<&'a Parent>,
-    /// Unix nanoseconds; `None` is now.
-    pub start_unix_nano: Option<u64>,
-    /// Ids drawn in advance; its trace id must be the parent's.
-    pub ids: Option<(TraceId, SpanId)>,
-}
 
 /// A change of status, by OpenTelemetry's rules: `ok` is final, a description counts with `error` only.
 #[derive(Debug, Clone, Copy)]
@@ -45,104 +26,37 @@ pub struct StatusUpdate<'a> {
 /// A span that has begun. Every method is cheap when the span is not recording.
 #[derive(Debug)]
 pub struct LiveSpan {
-    /// The trace.
-    pub trace_id: TraceId,
-    /// The span.
-    pub span_id: SpanId,
+    /// Its ids and decision, as children inherit them.
+    pub context: Parent,
     /// NONE for a root.
     pub parent_span_id: SpanId,
     /// Ticks, or Unix nanoseconds by flag.
-    start: u64,
-    /// The session it belongs to.
-    pub session: u64,
-    storage: Option<Box<Storage>>,
-    /// Inherited.
-    pub trace_state: Option<Arc<str>>,
-    name: StrId,
-    scope: u16,
-    /// Sinks that want it.
-    pub mask: u16,
+    pub(super) start: u64,
+    pub(super) storage: Option<Box<Storage>>,
+    pub(super) name: StrId,
+    pub(super) scope: u16,
     /// W3C flags low, [`flag`] bits high.
-    flags: u16,
-    kind: SpanKind,
-    status: StatusCode,
+    pub(super) flags: u16,
+    pub(super) kind: SpanKind,
+    pub(super) status: StatusCode,
     /// Begun and not ended, and somebody wants it.
-    recording: bool,
+    pub(super) recording: bool,
 }
 
 impl LiveSpan {
     /// No ids, records nothing.
     pub const NONE: Self = Self {
-        trace_id: TraceId::NONE,
-        span_id: SpanId::NONE,
+        context: Parent::NONE,
         parent_span_id: SpanId::NONE,
         start: 0,
-        session: 0,
         storage: None,
-        trace_state: None,
         name: StrId::NONE,
         scope: 0,
-        mask: 0,
         flags: 0,
         kind: SpanKind::Internal,
         status: StatusCode::Unset,
         recording: false,
     };
-
-    /// Begins a span: draws its ids, asks the sampler (or inherits), reads the clock last.
-    #[inline(always)]
-    pub fn start(thread: &mut Thread, start: &Start<'_>) -> Self {
-        let mut span =
-            Self { session: thread.intake.session, scope: start.scope, kind: start.kind, ..Self::NONE };
-        let random = match start.parent {
-            None => {
-                span.trace_id = thread.ids.trace_id();
-                span.mask = thread.intake.sampler.decide(span.trace_id, None);
-                FLAG_RANDOM
-            }
-            Some(parent) => {
-                span.trace_id = parent.trace_id;
-                span.parent_span_id = parent.span_id;
-                span.trace_state.clone_from(&parent.trace_state);
-                span.mask = parent.mask(&thread.intake);
-                if parent.is_remote {
-                    span.flags |= flag::PARENT_IS_REMOTE;
-                }
-                parent.trace_flags & FLAG_RANDOM
-            }
-        };
-        span.span_id = match start.ids {
-            Some((trace_id, span_id)) => {
-                span.trace_id = trace_id;
-                span_id
-            }
-            None => thread.ids.span_id(),
-        };
-        span.flags |= u16::from(random);
-        if span.mask != 0 {
-            span.flags |= u16::from(FLAG_SAMPLED);
-        }
-        span.recording = span.mask != 0 || thread.intake.console_spans;
-        thread.starts.count(span.recording, 1);
-        if !span.recording {
-            return span;
-        }
-        match start.name {
-            Text::Id(id) => span.name = id,
-            Text::Inline(name) => span.storage(thread).name.extend_from_slice(name),
-        }
-        match start.start_unix_nano {
-            Some(nanos) => {
-                span.start = nanos;
-                span.flags |= flag::START_IS_UNIX_NANO;
-            }
-            None => span.start = ticks::now(),
-        }
-        if thread.intake.console_spans {
-            span.push_begin(thread);
-        }
-        span
-    }
 
     /// Somebody wants it and it has not ended.
     #[inline]
@@ -166,18 +80,6 @@ impl LiveSpan {
         self.storage.as_ref().map_or(&[], |storage| &storage.status)
     }
 
-    /// What a child of this span inherits.
-    pub fn as_parent(&self) -> Parent {
-        Parent {
-            trace_id: self.trace_id,
-            span_id: self.span_id,
-            trace_flags: self.trace_flags(),
-            decision: Some((self.session, self.mask)),
-            is_remote: false,
-            trace_state: self.trace_state.clone(),
-        }
-    }
-
     /// Takes the first attributes of a span that has none yet. `None`: it is not recording.
     #[inline(always)]
     pub fn first_attributes(&mut self, thread: &mut Thread) -> Option<FirstAttributes<'_>> {
@@ -186,7 +88,7 @@ impl LiveSpan {
     }
 
     #[inline]
-    fn storage(&mut self, thread: &mut Thread) -> &mut Storage {
+    pub(super) fn storage(&mut self, thread: &mut Thread) -> &mut Storage {
         self.storage.get_or_insert_with(|| thread.take_storage())
     }
 
@@ -312,7 +214,7 @@ impl LiveSpan {
             return;
         }
         self.recording = false;
-        if self.session != thread.intake.session {
+        if self.context.session != thread.intake.session {
             return self.drop_elsewhere(thread);
         }
         let end = match end_unix_nano {
@@ -322,18 +224,17 @@ impl LiveSpan {
             }
             None => ticks::now(),
         };
-        let mut header = self.header(kind::SPAN, end);
         match self.storage.take() {
-            None if self.trace_state.is_none() => thread.push(&mut header, &[]),
-            storage => self.push_with(thread, header, storage),
+            None if self.context.trace_state.is_none() => thread.push(&mut self.header(kind::SPAN, end), &[]),
+            storage => self.push_with(thread, end, storage),
         }
     }
 
     #[inline(never)]
-    fn push_with(&self, thread: &mut Thread, mut header: Header, storage: Option<Box<Storage>>) {
+    fn push_with(&self, thread: &mut Thread, end: u64, storage: Option<Box<Storage>>) {
         let mut storage = storage.unwrap_or_else(|| thread.take_storage());
-        let items = storage.seal(self.name == StrId::NONE, self.trace_state.as_deref());
-        thread.push(&mut header, items);
+        let items = storage.seal(self.name == StrId::NONE, self.context.trace_state.as_deref());
+        thread.push(&mut self.header(kind::SPAN, end), items);
         thread.return_storage(storage);
     }
 
@@ -349,28 +250,18 @@ impl LiveSpan {
         self.storage = None;
     }
 
-    #[cold]
-    fn push_begin(&mut self, thread: &mut Thread) {
-        let mut header = self.header(kind::SPAN_BEGIN, 0);
-        let mut items = Vec::new();
-        if let Some(storage) = self.storage.as_ref().filter(|_| self.name == StrId::NONE) {
-            attrs::put_text_item(&mut items, tag::NAME, &storage.name);
-        }
-        thread.push(&mut header, &items);
-    }
-
     #[inline(always)]
-    fn header(&self, kind: u8, end: u64) -> Header {
+    pub(super) fn header(&self, kind: u8, end: u64) -> Header {
         Header {
             kind,
             detail: Header::span_detail(self.kind, self.status),
-            mask: self.mask,
+            mask: self.context.mask,
             payload_bytes: 0,
             name: self.name,
             scope: self.scope,
             flags: self.flags,
-            trace_id: self.trace_id,
-            span_id: self.span_id,
+            trace_id: self.context.trace_id,
+            span_id: self.context.span_id,
             parent_span_id: self.parent_span_id,
             start: self.start,
             end,

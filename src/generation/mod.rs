@@ -181,7 +181,7 @@ impl Generation {
         if !self.arrivals.grow() {
             let clock = Clock::since(self.started);
             let (here, arrivals) = (Here::of(&self.span), &mut self.arrivals);
-            let measured = emit::with(self.span.session, |thread| {
+            let measured = emit::with(self.span.context.session, |thread| {
                 arrivals.fold(&clock, |gaps| series.measure_many(thread, Measure::Gap, gaps, here));
             });
             if measured.is_none() {
@@ -200,12 +200,11 @@ impl Generation {
         to: u64,
         attributes: (&[u8], u32),
     ) {
-        let parent = self.span.as_parent();
         let start = Start {
             name,
             kind: SpanKind::Internal,
             scope: self.scope,
-            parent: Some(&parent),
+            parent: Some(&self.span.context),
             start_unix_nano: Some(from),
             ids: None,
         };

@@ -42,7 +42,7 @@ pub struct Here {
 impl Here {
     /// Now, in this span.
     pub fn of(span: &LiveSpan) -> Self {
-        let span = SpanIds { trace_id: span.trace_id, span_id: span.span_id, flags: span.trace_flags() };
+        let span = span.context.ids();
         Self { span, ticks: ticks::now() }
     }
 }

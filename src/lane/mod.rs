@@ -190,7 +190,7 @@ impl Producer {
     /// finds it once it has seen the record.
     #[cold]
     #[inline(never)]
-    fn push_oversize(&mut self, header: Header, payload: Box<[u8]>) -> Result<(), PushError> {
+    fn push_oversize(&mut self, mut header: Header, payload: Box<[u8]>) -> Result<(), PushError> {
         const TICKET_BYTES: usize = size_of::<u64>();
         let lanes = &*self.lanes;
         // First, so that a payload never waits for a record that found no room.
@@ -208,8 +208,10 @@ impl Producer {
             lanes.oversize_bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(PushError::OversizeFull);
         }
-        let header =
-            Header { payload_bytes: TICKET_BYTES as u32, flags: header.flags | flag::OVERSIZE, ..header };
+        // In place: of a header that is only read the compiler makes no copy for this call, and then keeps the one that it
+        // has in memory for all others too.
+        header.payload_bytes = TICKET_BYTES as u32;
+        header.flags |= flag::OVERSIZE;
         let pushed = self.push(&header, &ticket.to_ne_bytes());
         self.lanes.wake_if_parked();
         pushed

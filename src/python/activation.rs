@@ -75,15 +75,15 @@ pub(super) fn leave(activations: &mut Vec<Activation>) {
 pub(super) struct ExtractedContext {
     pub(super) span: Activation,
     pub(super) baggage: Activation,
-    pub(super) span_context: Option<SpanContext>,
+    pub(super) span_context: Option<Py<SpanContext>>,
 }
 
 #[pymethods]
 impl ExtractedContext {
     /// The remote SpanContext, or None.
     #[getter]
-    fn span_context(&self) -> Option<SpanContext> {
-        self.span_context.clone()
+    fn span_context(&self, py: Python<'_>) -> Option<Py<SpanContext>> {
+        self.span_context.as_ref().map(|context| context.clone_ref(py))
     }
 
     /// Whether the headers named a context.

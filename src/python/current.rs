@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 
 use super::capi;
 use super::objects::Owned;
-use super::span::{SpanObject, as_span};
-use super::span_context::{SpanContext, context_of};
+use super::span::as_span;
+use super::span_context::parent_of;
 use crate::emit::{Parent, SpanIds};
 
 /// A context variable; made once at import, alive until the process ends.
@@ -126,60 +126,40 @@ pub(super) unsafe fn span_ids() -> SpanIds {
             return SpanIds::default();
         }
         match as_span(current.0) {
-            Some(span) => {
-                let live = &(*span).live;
-                SpanIds { trace_id: live.trace_id, span_id: live.span_id, flags: live.trace_flags() }
-            }
-            None => remote_ids(current.0),
+            Some(span) => (*span).live.context.ids(),
+            None => other_ids(current.0),
         }
     }
 }
 
 #[cold]
-unsafe fn remote_ids(value: *mut ffi::PyObject) -> SpanIds {
+unsafe fn other_ids(value: *mut ffi::PyObject) -> SpanIds {
     // SAFETY: attached; borrowed for this call.
-    unsafe { context_of(value) }.map_or_else(SpanIds::default, |context| SpanIds {
-        trace_id: context.trace_id,
-        span_id: context.span_id,
-        flags: context.flags,
-    })
+    unsafe { parent_of(value) }.map_or_else(SpanIds::default, Parent::ids)
 }
 
 /// What a span started now inherits from `value` (a `Span`, a `SpanContext`, anything else is "nothing").
 ///
 /// # Safety
-/// Attached; `value` is alive or null.
+/// Attached; `value` is null, or alive as long as the result is used.
 #[inline(always)]
-pub(super) unsafe fn as_parent(value: *mut ffi::PyObject) -> Option<Parent> {
+pub(super) unsafe fn as_parent<'a>(value: *mut ffi::PyObject) -> Option<&'a Parent> {
     if value.is_null() {
         return None;
     }
     // SAFETY: attached, alive.
     unsafe {
         if let Some(span) = as_span(value) {
-            return parent_of_span(span);
+            let context = &(*span).live.context;
+            return context.trace_id.is_valid().then_some(context);
         }
-        if value == ffi::Py_None() { None } else { remote_parent(value) }
+        if value == ffi::Py_None() { None } else { other_parent(value) }
     }
 }
 
-#[inline]
-unsafe fn parent_of_span(span: *mut SpanObject) -> Option<Parent> {
-    // SAFETY: alive, attached.
-    let live = unsafe { &(*span).live };
-    live.trace_id.is_valid().then(|| live.as_parent())
-}
-
+#[cold]
 #[inline(never)]
-unsafe fn remote_parent(value: *mut ffi::PyObject) -> Option<Parent> {
-    // SAFETY: attached; borrowed for this call.
-    unsafe {
-        let object = Borrowed::from_ptr(Python::assume_attached(), value);
-        match object.cast::<SpanContext>() {
-            Ok(context) => {
-                Some(context.get()).filter(|context| context.is_valid()).map(SpanContext::as_parent)
-            }
-            Err(_) => context_of(value).map(|context| context.as_parent()),
-        }
-    }
+unsafe fn other_parent<'a>(value: *mut ffi::PyObject) -> Option<&'a Parent> {
+    // SAFETY: as promised by the caller.
+    unsafe { parent_of(value) }
 }

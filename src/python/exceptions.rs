@@ -28,7 +28,7 @@ pub(super) unsafe fn record(
 ) -> Result<(), Raised> {
     // SAFETY: alive, attached; `live` is not referenced while Python code runs.
     unsafe {
-        let session = (*span).live.session;
+        let session = (*span).live.context.session;
         if !(*span).live.is_recording() {
             return Ok(());
         }
@@ -98,7 +98,7 @@ pub(super) unsafe fn leaving(span: *mut SpanObject, exception: &Bound<'_, PyAny>
         }
         if is_cancellation(exception) {
             let live = &mut (*span).live;
-            emit::with(live.session, |thread| {
+            emit::with(live.context.session, |thread| {
                 live.add_event(thread, Text::Inline(b"cancelled"), None, &[], 0)
             });
             return Ok(());
@@ -122,7 +122,7 @@ unsafe fn record_without_status(
         record(span, exception, true, std::ptr::null_mut(), None)?;
         let live = &mut (*span).live;
         let update = StatusUpdate { code: explicit, description: &description };
-        emit::with(live.session, |thread| live.set_status(thread, update));
+        emit::with(live.context.session, |thread| live.set_status(thread, update));
     }
     Ok(())
 }

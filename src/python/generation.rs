@@ -197,7 +197,7 @@ unsafe extern "C" fn dealloc(object: Object) {
 
 #[cold]
 fn abandon(core: &mut Generation) {
-    let ended = emit::with(core.span.session, |thread| {
+    let ended = emit::with(core.span.context.session, |thread| {
         thread.intake.counters.spans_abandoned.add(1);
         core.end(thread, &Default::default());
     });
@@ -243,7 +243,8 @@ unsafe extern "C" fn tokens(this: Object, args: Args, count: ffi::Py_ssize_t, na
         // SAFETY: as called; no Python code runs while the generation is borrowed.
         unsafe {
             let [count] = SIGNATURE.parse(args, count, names)?;
-            let session = exclusively(this, |generation: &mut GenerationObject| generation.core.span.session);
+            let session =
+                exclusively(this, |generation: &mut GenerationObject| generation.core.span.context.session);
             if let Some(count) = given_count(count, session)? {
                 exclusively(this, |generation: &mut GenerationObject| generation.core.token_burst(count));
             }
@@ -262,7 +263,7 @@ unsafe extern "C" fn tokens_at(this: Object, args: Args, count: ffi::Py_ssize_t,
         unsafe {
             let [times] = SIGNATURE.parse(args, count, names)?;
             let (is_open, session) = exclusively(this, |generation: &mut GenerationObject| {
-                (generation.core.is_open(), generation.core.span.session)
+                (generation.core.is_open(), generation.core.span.context.session)
             });
             if !is_open {
                 return Ok(none());
@@ -304,7 +305,7 @@ unsafe extern "C" fn stage(this: Object, args: Args, count: ffi::Py_ssize_t, nam
         unsafe {
             let [name, from, to, attributes] = SIGNATURE.parse(args, count, names)?;
             let (is_open, session) = exclusively(this, |generation: &mut GenerationObject| {
-                (generation.core.is_open(), generation.core.span.session)
+                (generation.core.is_open(), generation.core.span.context.session)
             });
             if !is_open {
                 return Ok(none());

@@ -227,12 +227,12 @@ unsafe extern "C" fn generation(
             let input_tokens = given_count(input_tokens, session)?;
             let start_unix_nano = given_unix_nano(start_time, session)?;
             let ambient = if given(parent) { Owned(std::ptr::null_mut()) } else { current::SPAN.get() };
-            let parent = current::as_parent(if given(parent) { parent } else { ambient.0 });
             let limit = emit::with(session, |thread| thread.intake.limits.attributes).unwrap_or(0);
             let mut further = GivenAttributes::default();
             further.fill(attributes, session, limit)?;
             let known = if given(name) { Some(GivenName::of(name, session)?) } else { None };
             let scope = scope_index(session);
+            let parent = current::as_parent(if given(parent) { parent } else { ambient.0 });
             emit::with(session, |thread| {
                 let mut items = thread.take_items();
                 if !given(operation) && !model.is_empty() {
@@ -246,14 +246,7 @@ unsafe extern "C" fn generation(
                     None => by_text(thread, &name_text),
                 };
                 let begin = Begin {
-                    start: Start {
-                        name: span_name,
-                        kind,
-                        scope,
-                        parent: parent.as_ref(),
-                        start_unix_nano,
-                        ids: None,
-                    },
+                    start: Start { name: span_name, kind, scope, parent, start_unix_nano, ids: None },
                     operation: if operation_given.is_empty() { &name_text } else { &operation_given },
                     provider: &provider,
                     model: &model,

@@ -20,7 +20,7 @@ use super::reentry::Entered;
 use super::time::given_unix_nano;
 use super::{activation, exceptions};
 use crate::attrs::{Text, Value};
-use crate::emit::{self, AttributeList, SpanIds};
+use crate::emit::{self, AttributeList};
 use crate::generation::End;
 use crate::generation::names::{CONTENT_EVENT, CONTENT_LOGGER, Key};
 
@@ -138,7 +138,7 @@ unsafe fn finish(
     // SAFETY: as promised by the caller; no Python code runs while the generation is borrowed.
     unsafe {
         let (is_open, session) = exclusively(this, |generation: &mut GenerationObject| {
-            (generation.core.is_open(), generation.core.span.session)
+            (generation.core.is_open(), generation.core.span.context.session)
         });
         if !is_open {
             return Ok(());
@@ -200,11 +200,7 @@ unsafe fn content(
     unsafe {
         let (wanted, names, span) =
             exclusively(this, |GenerationObject { content, names, core, .. }: &mut _| {
-                let span = SpanIds {
-                    trace_id: core.span.trace_id,
-                    span_id: core.span.span_id,
-                    flags: core.span.trace_flags(),
-                };
+                let span = core.span.context.ids();
                 (content.has(span.trace_id), *names, span)
             });
         if !wanted {

@@ -196,17 +196,15 @@ pub(super) unsafe fn at_this_point(word: Word, value: Number, timed: bool) -> Me
 #[inline(never)]
 unsafe fn note_span(measurement: &mut Measurement, always: bool) {
     // SAFETY: attached; what is current is kept alive by `current`.
-    let parent = unsafe {
-        let current = current::SPAN.get();
-        current::as_parent(current.0)
-    };
+    let current = unsafe { current::SPAN.get() };
+    // SAFETY: as above.
+    let parent = unsafe { current::as_parent(current.0) };
     let parent = parent.filter(|parent| always || parent.trace_flags & FLAG_SAMPLED != 0);
     if always || parent.is_some() {
         measurement.ticks = ticks::now();
     }
     if let Some(parent) = parent {
-        measurement.span =
-            SpanIds { trace_id: parent.trace_id, span_id: parent.span_id, flags: parent.trace_flags };
+        measurement.span = parent.ids();
     }
 }
 

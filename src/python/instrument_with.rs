@@ -7,8 +7,7 @@ use super::fastcall::Raised;
 use super::given_attributes::GivenAttributes;
 use super::instrument::{MAX_ATTRIBUTES, at_this_point};
 use super::instrument_word::Word;
-use super::simple::each_simple;
-use crate::attrs::{self, Text, Value};
+use super::simple::{Limited, each_simple};
 use crate::emit::{self, Measurement};
 use crate::record::Number;
 
@@ -29,20 +28,13 @@ pub(super) unsafe fn record_with(
         let measurement = at_this_point(word, Number::from_bits(detail, bits), timed);
         let Some(thread) = emit::thread(session) else { return Ok(()) };
         if ffi::PyDict_CheckExact(attributes) != 0 {
-            let mut items = (*thread).take_items();
-            let mut room = MAX_ATTRIBUTES;
-            let put = |key: Text<'_>, value: Value<'_>| {
-                if room > 0 {
-                    room -= 1;
-                    attrs::put_attribute(&mut items, key, value);
-                }
-            };
-            if each_simple(attributes, session, put) {
-                (*thread).measure(&measurement, &items);
-                (*thread).return_items(items);
+            let mut given = Limited { items: (*thread).take_items(), room: MAX_ATTRIBUTES, cut: 0 };
+            if each_simple(attributes, session, &mut given) {
+                (*thread).measure(&measurement, &given.items);
+                (*thread).return_items(given.items);
                 return Ok(());
             }
-            emit::with(session, |thread| thread.return_items(items));
+            emit::with(session, |thread| thread.return_items(given.items));
         }
         record_generally(&measurement, attributes, session)
     }

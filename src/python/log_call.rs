@@ -31,14 +31,15 @@ pub(super) unsafe fn record(
     // SAFETY: as promised by the caller.
     unsafe {
         let span = current::span_ids();
+        // Handed on by value: one that is lent stays in memory, and is copied from there as it is not written.
         let log = LogRecord { severity_number, scope: route.scope, span, unix_nano: None };
         if !given(exc_info)
             && let Some(text) = log_record::plain_text(message)
-            && log_record::record_text(&log, text, attributes, session)
+            && log_record::record_text(log, text, attributes, session)
         {
             return Ok(none());
         }
-        record_generally(session, &log, [message, attributes, exc_info])
+        record_generally(session, log, [message, attributes, exc_info])
     }
 }
 
@@ -50,7 +51,7 @@ pub(super) unsafe fn record(
 #[inline(never)]
 unsafe fn record_generally(
     session: u64,
-    log: &LogRecord,
+    log: LogRecord,
     [message, attributes, exc_info]: [Object; 3],
 ) -> Result<Object, Raised> {
     let _entered = Entered::begin();

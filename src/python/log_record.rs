@@ -17,9 +17,9 @@ use super::convert::Encoder;
 use super::exceptions;
 use super::fastcall::{Raised, given};
 use super::given_attributes::GivenAttributes;
-use super::simple::{each_simple, simple};
+use super::simple::{Limited, each_simple, simple};
 use super::strings::{Name, utf8};
-use crate::attrs::{self, Text, Value, tag};
+use crate::attrs::{self, Value, tag};
 use crate::emit::{self, LogRecord, SpanIds, Thread};
 use crate::intern::Scope;
 use crate::record::severity_name;
@@ -196,33 +196,28 @@ pub(super) unsafe fn plain_text<'a>(message: Object) -> Option<&'a [u8]> {
 /// # Safety
 /// Attached, not inside `emit::with`; `attributes` is alive or null.
 #[inline(always)]
-pub(super) unsafe fn record_text(log: &LogRecord, text: &[u8], attributes: Object, session: u64) -> bool {
+pub(super) unsafe fn record_text(log: LogRecord, text: &[u8], attributes: Object, session: u64) -> bool {
     // SAFETY: as promised by the caller. The thread's state is not referenced while attributes are converted, and where all
     // were simple nothing ran that could have moved it.
     unsafe {
         let Some(thread) = emit::thread(session) else { return true };
-        let mut items = (*thread).take_items();
+        if !given(attributes) && text.len() <= attrs::SHORT_BYTES {
+            (*thread).log_short_text(log, text);
+            return true;
+        }
+        let room = (&*thread).intake.log_limits.attributes;
+        let mut limited = Limited { items: (*thread).take_items(), room, cut: 0 };
         if given(attributes) {
-            let mut room = (&*thread).intake.log_limits.attributes;
-            let mut cut = 0;
-            let put = |key: Text<'_>, value: Value<'_>| {
-                if room > 0 {
-                    room -= 1;
-                    attrs::put_attribute(&mut items, key, value);
-                } else {
-                    cut += 1;
-                }
-            };
-            if ffi::PyDict_CheckExact(attributes) == 0 || !each_simple(attributes, session, put) {
-                emit::with(session, |thread| thread.return_items(items));
+            if ffi::PyDict_CheckExact(attributes) == 0 || !each_simple(attributes, session, &mut limited) {
+                emit::with(session, |thread| thread.return_items(limited.items));
                 return false;
             }
-            if cut > 0 {
-                attrs::put_dropped(&mut items, cut, 0, 0);
+            if limited.cut > 0 {
+                attrs::put_dropped(&mut limited.items, limited.cut, 0, 0);
             }
         }
-        put_text(&mut items, text);
-        (*thread).log(log, items);
+        put_text(&mut limited.items, text);
+        (*thread).log(&log, limited.items);
     }
     true
 }

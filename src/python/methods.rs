@@ -250,7 +250,7 @@ unsafe extern "C" fn set_status(this: Object, args: Args, count: ffi::Py_ssize_t
             let description = if given(description) { text_of(description)? } else { Vec::new() };
             let live = &mut (*this.cast::<SpanObject>()).live;
             let update = StatusUpdate { code, description: &description };
-            emit::with(live.session, |thread| live.set_status(thread, update));
+            emit::with(live.context.session, |thread| live.set_status(thread, update));
         }
         Ok(none())
     })
@@ -278,7 +278,7 @@ unsafe extern "C" fn update_name(this: Object, args: Args, count: ffi::Py_ssize_
         // SAFETY: as called; `live` is not referenced while arguments are converted.
         unsafe {
             let [name] = SIGNATURE.parse(args, count, names)?;
-            let session = (*this.cast::<SpanObject>()).live.session;
+            let session = (*this.cast::<SpanObject>()).live.context.session;
             let name = GivenName::of(name, session)?;
             let live = &mut (*this.cast::<SpanObject>()).live;
             emit::with(session, |thread| live.update_name(thread, name.resolve(thread)));
@@ -297,7 +297,7 @@ unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t,
             if !(*span).live.is_recording() {
                 return Ok(none());
             }
-            let session = (*span).live.session;
+            let session = (*span).live.context.session;
             let name = GivenName::of(name, session)?;
             let time = time::given_unix_nano(timestamp, session)?;
             let limit = span_parts::limits(session).attributes_per_event;
@@ -345,7 +345,7 @@ unsafe extern "C" fn record_exception(
             let span = this.cast::<SpanObject>();
             let escaped = given(escaped) && ffi::PyObject_IsTrue(escaped) > 0;
             ffi::PyErr_Clear();
-            let time = time::given_unix_nano(timestamp, (*span).live.session)?;
+            let time = time::given_unix_nano(timestamp, (*span).live.context.session)?;
             let attributes = if given(attributes) { attributes } else { ptr::null_mut() };
             let exception = Bound::from_borrowed_ptr(Python::assume_attached(), exception);
             exceptions::record(span, &exception, escaped, attributes, time)?;
@@ -360,7 +360,7 @@ unsafe extern "C" fn end(this: Object, args: Args, count: ffi::Py_ssize_t, names
         // SAFETY: as called.
         unsafe {
             let [end_time] = SIGNATURE.parse(args, count, names)?;
-            let time = time::given_unix_nano(end_time, (*this.cast::<SpanObject>()).live.session)?;
+            let time = time::given_unix_nano(end_time, (*this.cast::<SpanObject>()).live.context.session)?;
             span::end(this.cast(), time);
         }
         Ok(none())
@@ -370,7 +370,7 @@ unsafe extern "C" fn end(this: Object, args: Args, count: ffi::Py_ssize_t, names
 unsafe extern "C" fn trace_id(this: Object, _: Object) -> Object {
     entry(|| {
         // SAFETY: alive.
-        let id = unsafe { (*this.cast::<SpanObject>()).live.trace_id };
+        let id = unsafe { (*this.cast::<SpanObject>()).live.context.trace_id };
         Ok(if id.is_valid() { text(&id.to_hex()) } else { none() })
     })
 }
@@ -378,7 +378,7 @@ unsafe extern "C" fn trace_id(this: Object, _: Object) -> Object {
 unsafe extern "C" fn span_id(this: Object, _: Object) -> Object {
     entry(|| {
         // SAFETY: alive.
-        let id = unsafe { (*this.cast::<SpanObject>()).live.span_id };
+        let id = unsafe { (*this.cast::<SpanObject>()).live.context.span_id };
         Ok(if id.is_valid() { text(&id.to_hex()) } else { none() })
     })
 }
@@ -393,7 +393,7 @@ unsafe extern "C" fn is_recording(this: Object, _: Object) -> Object {
     // SAFETY: alive, attached.
     unsafe {
         let live = &(*this.cast::<SpanObject>()).live;
-        bool(live.is_recording() && live.session == crate::sys::fork::session())
+        bool(live.is_recording() && live.context.session == crate::sys::fork::session())
     }
 }
 
@@ -412,6 +412,9 @@ pub(super) unsafe extern "C" fn repr(this: Object) -> Object {
         // SAFETY: alive.
         let live = unsafe { &(*this.cast::<SpanObject>()).live };
         let state = if live.is_recording() { "recording" } else { "not recording" };
-        Ok(text(format!("<Span trace_id={:?} span_id={:?} {state}>", live.trace_id, live.span_id).as_bytes()))
+        Ok(text(
+            format!("<Span trace_id={:?} span_id={:?} {state}>", live.context.trace_id, live.context.span_id)
+                .as_bytes(),
+        ))
     })
 }

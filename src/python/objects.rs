@@ -196,6 +196,13 @@ impl Owned {
         unsafe { ffi::Py_XINCREF(object) };
         Self(object)
     }
+
+    /// The reference is the caller's.
+    pub(super) fn into_raw(self) -> *mut ffi::PyObject {
+        let object = self.0;
+        std::mem::forget(self);
+        object
+    }
 }
 
 impl Drop for Owned {

@@ -54,7 +54,7 @@ impl ParentSet {
     #[pyo3(signature = (parent, /))]
     fn add(slf: &Bound<'_, Self>, parent: &Bound<'_, PyAny>) -> usize {
         // SAFETY: attached, alive.
-        let parent = unsafe { current::as_parent(parent.as_ptr()) };
+        let parent = unsafe { current::as_parent(parent.as_ptr()) }.cloned();
         Self::with(slf, |parents| {
             parents.push(parent);
             parents.len() - 1
@@ -131,8 +131,9 @@ pub(super) fn parent_set<'py>(
     let mut parents = Vec::new();
     if let Some(spans) = spans {
         for span in spans.try_iter()? {
+            let span = span?;
             // SAFETY: attached, alive.
-            parents.push(unsafe { current::as_parent(span?.as_ptr()) });
+            parents.push(unsafe { current::as_parent(span.as_ptr()) }.cloned());
         }
     }
     Bound::new(py, ParentSet(UnsafeCell::new(parents)))
@@ -222,6 +223,6 @@ impl Parents<'_> {
 unsafe fn put_one(rows: &mut SpanRows, thread: &Thread, index: ffi::Py_ssize_t, object: Object) {
     // SAFETY: attached; alive.
     if let Some(parent) = unsafe { current::as_parent(object) } {
-        rows.add(thread, index as usize, &parent);
+        rows.add(thread, index as usize, parent);
     }
 }

@@ -144,8 +144,9 @@ pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyR
     } else {
         None
     };
+    let span_context = span_context.map(|context| Py::new(py, context)).transpose()?;
     let current = match &span_context {
-        Some(context) => Py::new(py, context.clone())?.into_any(),
+        Some(context) => context.clone_ref(py).into_any(),
         None => py.None(),
     };
     let baggage = context::forward_baggage(headers.baggage.iter().map(Vec::as_slice));

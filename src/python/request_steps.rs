@@ -111,7 +111,7 @@ impl RequestSteps {
                     scope: call.scope,
                     parent: Some(&inherited),
                     start_unix_nano: Some(begun.start_unix_nano),
-                    ids: Some((begun.context.trace_id, begun.context.span_id)),
+                    ids: Some(begun.context.ids()),
                 };
                 let mut span = LiveSpan::start(thread, &start);
                 if let Some(constants) = call.constants {
@@ -187,7 +187,7 @@ impl RequestSteps {
             };
             (current::as_parent(parent.as_ptr()), start.unwrap_or_else(ticks::unix_nano))
         };
-        let drawn = emit::with(session, |thread| SpanContext::drawn(thread, parent.as_ref()));
+        let drawn = emit::with(session, |thread| SpanContext::drawn(thread, parent));
         let Some(context) = drawn else { return Ok(false) };
         // SAFETY: attached, alive.
         Ok(Self::with(slf, |known| unsafe { known.add(name.as_ptr(), context, start) }))

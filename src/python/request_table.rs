@@ -81,7 +81,7 @@ impl Requests {
             else {
                 return false;
             };
-            let request = Request { name: Owned::new(name), parent: context.as_parent() };
+            let request = Request { name: Owned::new(name), parent: context.context.clone() };
             let begun = Begun { context, start_unix_nano };
             let place = self.free.pop().unwrap_or(self.all.len() as u32);
             if let Some(at) = self.all.get_mut(place as usize) {

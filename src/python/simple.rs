@@ -11,7 +11,15 @@ use pyo3::ffi;
 use super::layout;
 use super::small_int::small_int;
 use super::strings::{Name, name, utf8};
-use crate::attrs::{Text, Value};
+use crate::attrs::{self, Text, Value};
+
+/// Where converted attributes go. A trait, because a method can be `inline(always)` and a closure cannot: each frequent kind
+/// of value then has its own copy of `put`, and none is put together in memory only to be read there in other pieces, which
+/// stalls the processor.
+pub(super) trait Put<'v> {
+    /// Takes one.
+    fn put(&mut self, key: Text<'_>, value: Value<'v>);
+}
 
 /// A value that converts without running Python code; `None` otherwise. Borrows from the object.
 ///
@@ -19,32 +27,44 @@ use crate::attrs::{Text, Value};
 /// Attached; `object` is alive as long as the result is used.
 #[inline]
 pub(super) unsafe fn simple<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>> {
+    struct Kept<'a>(Option<Value<'a>>);
+    impl<'a> Put<'a> for Kept<'a> {
+        #[inline(always)]
+        fn put(&mut self, _: Text<'_>, value: Value<'a>) {
+            self.0 = Some(value);
+        }
+    }
+    let mut kept = Kept(None);
     // SAFETY: as promised by the caller.
-    unsafe { with_simple(object, |value| value) }
+    unsafe { put_simple(&mut kept, Text::Inline(b""), object) };
+    kept.0
 }
 
-/// [`simple`], for what is done with the value at once: each frequent kind has its own copy of `take`, so that no value is
-/// put together in memory only to be read there, in other pieces, which stalls the processor.
+/// Puts a value that converts without running Python code. False: it does not.
 ///
 /// # Safety
 /// As [`simple`].
 #[inline(always)]
-pub(super) unsafe fn with_simple<'a, R>(
+pub(super) unsafe fn put_simple<'a>(
+    to: &mut impl Put<'a>,
+    key: Text<'_>,
     object: *mut ffi::PyObject,
-    take: impl FnOnce(Value<'a>) -> R,
-) -> Option<R> {
+) -> bool {
     // SAFETY: attached, alive; each conversion is for the exact type checked before it.
     unsafe {
         if ffi::PyUnicode_CheckExact(object) != 0 {
-            return utf8(object).map(|text| take(Value::Str(text)));
+            let Some(text) = utf8(object) else { return false };
+            to.put(key, Value::Str(text));
+        } else if let Some(value) = small_int(object) {
+            to.put(key, Value::Int(value));
+        } else if ffi::PyFloat_CheckExact(object) != 0 {
+            to.put(key, Value::Double(layout::float(object)));
+        } else if let Some(value) = less_frequent(object) {
+            to.put(key, value);
+        } else {
+            return false;
         }
-        if let Some(value) = small_int(object) {
-            return Some(take(Value::Int(value)));
-        }
-        if ffi::PyFloat_CheckExact(object) != 0 {
-            return Some(take(Value::Double(layout::float(object))));
-        }
-        less_frequent(object).map(take)
+        true
     }
 }
 
@@ -72,18 +92,14 @@ unsafe fn less_frequent<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>> {
     }
 }
 
-/// Gives `put` the entries of a dict, whose keys differ (`None` values are skipped), as they are converted: nothing is kept
+/// Puts the entries of a dict, whose keys differ (`None` values are skipped), as they are converted: nothing is kept
 /// between. False: not all are simple, and the dict must take the general way, from its beginning.
 ///
 /// # Safety
-/// Attached, not inside `emit::with`; `dict` is a dict and alive. What `put` writes to is reached by nobody else: a
+/// Attached, not inside `emit::with`; `dict` is a dict and alive. What `to` writes to is reached by nobody else: a
 /// conversion that fails may have run Python code (raising allocates, and before 3.12 an allocation can run a collection).
 #[inline(always)]
-pub(super) unsafe fn each_simple(
-    dict: *mut ffi::PyObject,
-    session: u64,
-    mut put: impl FnMut(Text<'_>, Value<'_>),
-) -> bool {
+pub(super) unsafe fn each_simple<'a>(dict: *mut ffi::PyObject, session: u64, to: &mut impl Put<'a>) -> bool {
     // Another thread may change the dict while we read it: such builds take the general way.
     if cfg!(Py_GIL_DISABLED) {
         return false;
@@ -98,12 +114,32 @@ pub(super) unsafe fn each_simple(
             }
             let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
             let key = key.resolve_in(session);
-            if with_simple(value, |value| put(key, value)).is_none() {
+            if !put_simple(to, key, value) {
                 return false;
             }
         }
     }
     true
+}
+
+/// Attributes as items in memory of the thread's, at most so many.
+pub(super) struct Limited {
+    pub(super) items: Vec<u8>,
+    pub(super) room: u32,
+    /// Those beyond.
+    pub(super) cut: u32,
+}
+
+impl<'v> Put<'v> for Limited {
+    #[inline(always)]
+    fn put(&mut self, key: Text<'_>, value: Value<'v>) {
+        if self.room > 0 {
+            self.room -= 1;
+            attrs::put_attribute(&mut self.items, key, value);
+        } else {
+            self.cut += 1;
+        }
+    }
 }
 
 /// A few attributes of simple types, borrowed from the dict that the caller keeps alive. Filled in place: at 64 bytes an
@@ -133,9 +169,8 @@ impl<'a> Simple<'a> {
                     continue;
                 }
                 let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
-                if self.0.is_full() || with_simple(value, |value| self.0.push((key, value))).is_none() {
-                    return false;
-                }
+                let Some(value) = simple(value).filter(|_| !self.0.is_full()) else { return false };
+                self.0.push((key, value));
             }
         }
         true

@@ -206,7 +206,7 @@ pub(super) unsafe fn end_live(live: &mut LiveSpan, end_unix_nano: Option<u64>) {
     if !live.is_recording() {
         return;
     }
-    match emit::thread(live.session) {
+    match emit::thread(live.context.session) {
         // SAFETY: the only reference until the call's end, which calls nothing that could have another.
         Some(thread) => live.end(unsafe { &mut *thread }, end_unix_nano),
         None => end_elsewhere(live),
@@ -334,6 +334,21 @@ unsafe fn release_references(span: *mut SpanObject) {
     }
 }
 
+/// Nobody can end it any more.
+#[cold]
+#[inline(never)]
+fn end_abandoned(live: &mut LiveSpan) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let ended = emit::with(live.context.session, |thread| {
+            thread.intake.counters.spans_abandoned.add(1);
+            live.end(thread, None);
+        });
+        if ended.is_none() {
+            end_elsewhere(live);
+        }
+    }));
+}
+
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     let span = object.cast::<SpanObject>();
     // SAFETY: the interpreter calls this once, with the last reference gone; nobody else can reach the object.
@@ -341,15 +356,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         ffi::PyObject_GC_UnTrack(object.cast());
         let live = &mut (*span).live;
         if live.is_recording() {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let ended = emit::with(live.session, |thread| {
-                    thread.intake.counters.spans_abandoned.add(1);
-                    live.end(thread, None);
-                });
-                if ended.is_none() {
-                    end_elsewhere(live);
-                }
-            }));
+            end_abandoned(live);
         }
         ptr::drop_in_place(&raw mut (*span).live);
         release_references(span);

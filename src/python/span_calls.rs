@@ -2,6 +2,7 @@
 //! their arguments are parsed. Against the C API, as [`super::span`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use pyo3::ffi;
@@ -60,7 +61,8 @@ pub(super) unsafe fn start(
             (&raw mut (*object).live).write(LiveSpan::NONE);
             return Ok(span::non_recording());
         };
-        (&raw mut (*object).live).write(call.begin(&mut *thread, inherited, start_time, None));
+        let place = &mut *(&raw mut (*object).live).cast::<MaybeUninit<LiveSpan>>();
+        call.begin(place, &mut *thread, &call.start(inherited, start_time, None));
         if given(attributes) {
             call.set_attributes(&raw mut (*object).live, attributes)?;
         }
@@ -89,16 +91,23 @@ impl<'a> Call<'a> {
     }
 
     #[inline(always)]
-    fn begin(
-        &self,
-        thread: &mut Thread,
-        parent: Option<Parent>,
+    fn start<'s>(
+        &'s self,
+        parent: Option<&'s Parent>,
         start_unix_nano: Option<u64>,
         ids: Option<(TraceId, SpanId)>,
-    ) -> LiveSpan {
-        let Self { name, kind, scope, .. } = *self;
-        let start = Start { name, kind, scope, parent: parent.as_ref(), start_unix_nano, ids };
-        let mut live = LiveSpan::start(thread, &start);
+    ) -> Start<'s> {
+        Start { name: self.name, kind: self.kind, scope: self.scope, parent, start_unix_nano, ids }
+    }
+
+    #[inline(always)]
+    fn begin<'p>(
+        &self,
+        place: &'p mut MaybeUninit<LiveSpan>,
+        thread: &mut Thread,
+        start: &Start<'_>,
+    ) -> &'p mut LiveSpan {
+        let live = LiveSpan::start_in(place, thread, start);
         if let Some(constants) = self.constants {
             live.begin_with(thread, constants);
         }
@@ -140,6 +149,12 @@ pub(super) struct Finished {
 impl Finished {
     pub(super) const NOTHING: Self =
         Self { parent: ptr::null_mut(), links: ptr::null_mut(), status: None, span_context: ptr::null_mut() };
+
+    /// Nothing that a span without more than ids, name and times does not have.
+    #[inline(always)]
+    fn is_nothing(&self) -> bool {
+        !given(self.links) && self.status.is_none()
+    }
 }
 
 /// Records a finished span: a new reference to its `SpanContext`.
@@ -161,17 +176,26 @@ pub(super) unsafe fn record(
         let end_time = time::given_unix_nano(end_time, session)?.unwrap_or_else(ticks::unix_nano);
         let current = if given(more.parent) { Owned(ptr::null_mut()) } else { current::SPAN.get() };
         let inherited = current::as_parent(if given(more.parent) { more.parent } else { current.0 });
-        let drawn = if given(more.span_context) { span_context::context_of(more.span_context) } else { None };
-        let (inherited, ids) = match &drawn {
-            Some(context) => (Some(context.as_drawn(inherited)), Some((context.trace_id, context.span_id))),
-            None => (inherited, None),
-        };
+        let drawn = span_context::context_of(more.span_context);
+        let as_drawn = drawn.as_ref().map(|context| context.as_drawn(inherited));
+        let inherited = as_drawn.as_ref().or(inherited);
+        let start = call.start(inherited, Some(start_time), drawn.as_ref().map(SpanContext::ids));
+        let (object, context) = SpanContext::reused(Python::assume_attached())?;
+        let object = Owned(object);
         let Some(thread) = emit::thread(session) else { return not_recorded(more.span_context) };
-        let mut live = call.begin(&mut *thread, inherited, Some(start_time), ids);
-        let given = if live.is_recording() { give(&mut live, call, attributes, more) } else { Ok(()) };
-        span::end_live(&mut live, Some(end_time));
+        let is_plain = call.constants.is_none() && !given(attributes) && more.is_nothing();
+        if is_plain && let Some(finished) = LiveSpan::finished(&mut *thread, &start, start_time, end_time) {
+            (*context).context = finished;
+            return Ok(object.into_raw());
+        }
+        let mut live = MaybeUninit::uninit();
+        let live: *mut LiveSpan = call.begin(&mut live, &mut *thread, &start);
+        let given = if (*live).is_recording() { give(live, call, attributes, more) } else { Ok(()) };
+        span::end_live(&mut *live, Some(end_time));
+        // All that it owned but its tracestate went into the record.
+        (*context).context = std::mem::replace(&mut (*live).context, Parent::NONE);
         given?;
-        Ok(SpanContext::of(&live).into_object(Python::assume_attached())?)
+        Ok(object.into_raw())
     }
 }
 

@@ -11,11 +11,11 @@ use super::convert::Encoder;
 use super::fastcall::Raised;
 use super::given_attributes::GivenAttributes;
 use super::objects::{Entries, swallow};
-use super::simple::{Simple, each_simple, with_simple};
+use super::simple::{Put, Simple, each_simple, put_simple};
 use super::span_context;
 use super::strings::name;
-use crate::attrs::{Items, Link, Value};
-use crate::emit::{self, LiveSpan};
+use crate::attrs::{Items, Link, Text, Value};
+use crate::emit::{self, FirstAttributes, LiveSpan};
 use crate::limits::SpanLimits;
 
 type Object = *mut ffi::PyObject;
@@ -28,7 +28,7 @@ type Object = *mut ffi::PyObject;
 pub(super) unsafe fn set_attributes(live: *mut LiveSpan, attributes: Object) -> Result<(), Raised> {
     // SAFETY: attached, alive; `live` is not referenced while values are converted.
     unsafe {
-        let session = (*live).session;
+        let session = (*live).context.session;
         if !(*live).is_recording() {
             return Ok(());
         }
@@ -64,10 +64,10 @@ pub(super) unsafe fn set_first_attributes(live: *mut LiveSpan, attributes: Objec
     // SAFETY: as promised by the caller.
     unsafe {
         if ffi::PyDict_CheckExact(attributes) != 0 {
-            let session = (*live).session;
+            let session = (*live).context.session;
             let Some(thread) = emit::thread(session) else { return Ok(()) };
             let Some(mut first) = (*live).first_attributes(&mut *thread) else { return Ok(()) };
-            if each_simple(attributes, session, |key, value| first.add(key, value)) {
+            if each_simple(attributes, session, &mut first) {
                 return Ok(());
             }
             first.undo();
@@ -80,10 +80,33 @@ pub(super) unsafe fn set_first_attributes(live: *mut LiveSpan, attributes: Objec
 unsafe fn adopt(live: *mut LiveSpan, encoder: &Encoder) {
     // SAFETY: alive, attached.
     let live = unsafe { &mut *live };
-    emit::with(live.session, |thread| {
+    emit::with(live.context.session, |thread| {
         live.set_items(thread, encoder.items());
         live.drop_attributes(thread, encoder.dropped());
     });
+}
+
+impl<'v> Put<'v> for FirstAttributes<'_> {
+    #[inline(always)]
+    fn put(&mut self, key: Text<'_>, value: Value<'v>) {
+        self.add(key, value);
+    }
+}
+
+/// A span that nobody references while a value is converted.
+struct OnSpan {
+    live: *mut LiveSpan,
+    session: u64,
+}
+
+impl<'v> Put<'v> for OnSpan {
+    #[inline(always)]
+    fn put(&mut self, key: Text<'_>, value: Value<'v>) {
+        if let Some(thread) = emit::thread(self.session) {
+            // SAFETY: both are alive, and this calls nothing that could have another reference.
+            unsafe { (*self.live).set_attribute(&mut *thread, key, value) };
+        }
+    }
 }
 
 /// Sets one attribute.
@@ -94,7 +117,7 @@ unsafe fn adopt(live: *mut LiveSpan, encoder: &Encoder) {
 pub(super) unsafe fn set_attribute(live: *mut LiveSpan, key: Object, value: Object) -> Result<(), Raised> {
     // SAFETY: attached, alive; `live` is not referenced while values are converted.
     unsafe {
-        let session = (*live).session;
+        let session = (*live).context.session;
         if !(*live).is_recording() {
             return Ok(());
         }
@@ -102,12 +125,7 @@ pub(super) unsafe fn set_attribute(live: *mut LiveSpan, key: Object, value: Obje
             && !key.is_empty()
         {
             let key = key.resolve_in(session);
-            let set = |value: Value<'_>| {
-                if let Some(thread) = emit::thread(session) {
-                    (*live).set_attribute(&mut *thread, key, value);
-                }
-            };
-            if with_simple(value, set).is_some() {
+            if put_simple(&mut OnSpan { live, session }, key, value) {
                 return Ok(());
             }
         }
@@ -127,7 +145,7 @@ pub(super) fn limits(session: u64) -> SpanLimits {
 pub(super) unsafe fn link(live: *mut LiveSpan, context: Object, attributes: Object) -> Result<(), Raised> {
     // SAFETY: attached, alive; `live` is not referenced while arguments are converted.
     unsafe {
-        let session = (*live).session;
+        let session = (*live).context.session;
         let limit = limits(session).attributes_per_link;
         let mut given = GivenAttributes::default();
         given.fill(attributes, session, limit)?;
@@ -141,11 +159,11 @@ pub(super) unsafe fn link(live: *mut LiveSpan, context: Object, attributes: Obje
             live.add_link(
                 thread,
                 &Link {
-                    trace_id: context.trace_id,
-                    span_id: context.span_id,
+                    trace_id: context.context.trace_id,
+                    span_id: context.context.span_id,
                     flags: context.otlp_flags(),
                     dropped_attributes: dropped,
-                    trace_state: context.trace_state.as_deref().unwrap_or("").as_bytes(),
+                    trace_state: context.state_text().as_bytes(),
                     attributes: Items::new(&items),
                 },
             );

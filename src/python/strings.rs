@@ -89,16 +89,23 @@ impl<'a> Name<'a> {
 /// Attached; `object` is alive as long as the result is used.
 #[inline(always)]
 pub(super) unsafe fn name<'a>(object: *mut ffi::PyObject, session: u64) -> Option<Name<'a>> {
-    // Relaxed: entries are validated by the session, and both only change while attached.
-    if CACHED_SESSION.load(Ordering::Relaxed) == session {
-        let entry = CACHE[slot(object)].load(Ordering::Relaxed);
-        if entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS {
-            let id = StrId(entry as u32 & ((1 << ID_BITS) - 1));
-            return Some(Name { text: Text::Id(id), object: std::ptr::null_mut() });
-        }
+    match known(object, session) {
+        Some(id) => Some(Name { text: Text::Id(id), object: std::ptr::null_mut() }),
+        // SAFETY: attached.
+        None => unsafe { uncached_name(object) },
     }
-    // SAFETY: attached.
-    unsafe { uncached_name(object) }
+}
+
+/// The id of a text that was seen before: a register, where a [`Name`] goes through memory.
+#[inline(always)]
+pub(super) fn known(object: *mut ffi::PyObject, session: u64) -> Option<StrId> {
+    // Relaxed: entries are validated by the session, and both only change while attached.
+    if CACHED_SESSION.load(Ordering::Relaxed) != session {
+        return None;
+    }
+    let entry = CACHE[slot(object)].load(Ordering::Relaxed);
+    let is_it = entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS;
+    is_it.then_some(StrId(entry as u32 & ((1 << ID_BITS) - 1)))
 }
 
 #[inline(never)]

@@ -18,6 +18,7 @@ use super::objects::text_of;
 use super::span_calls::{Call, Finished};
 use super::span_context::SpanContext;
 use super::{current, record_spans, span, span_calls, strings};
+use crate::attrs::Text;
 use crate::emit;
 use crate::intern::Scope;
 use crate::record::SpanKind;
@@ -247,8 +248,8 @@ unsafe extern "C" fn start_span(this: Object, args: Args, count: ffi::Py_ssize_t
                 if session == 0 {
                     return Ok(span::non_recording());
                 }
-                if let Some(name) = strings::name(name, session) {
-                    let call = Call::of(this, session, SpanKind::Internal, name.resolve_in(session));
+                if let Some(name) = strings::known(name, session) {
+                    let call = Call::of(this, session, SpanKind::Internal, Text::Id(name));
                     let none = ptr::null_mut();
                     return span_calls::start(&call, attributes, none, none, none, none);
                 }
@@ -334,8 +335,8 @@ unsafe extern "C" fn record_span(this: Object, args: Args, count: ffi::Py_ssize_
                 if session == 0 {
                     return span_calls::not_recorded(ptr::null_mut());
                 }
-                if let Some(name) = strings::name(name, session) {
-                    let call = Call::of(this, session, SpanKind::Internal, name.resolve_in(session));
+                if let Some(name) = strings::known(name, session) {
+                    let call = Call::of(this, session, SpanKind::Internal, Text::Id(name));
                     return span_calls::record(&call, start_time, end_time, attributes, &Finished::NOTHING);
                 }
             }
@@ -399,13 +400,10 @@ unsafe extern "C" fn record_spans(this: Object, args: Args, count: ffi::Py_ssize
 #[pyo3(signature = (parent = None))]
 pub(super) fn new_context(parent: Option<&Bound<'_, PyAny>>) -> SpanContext {
     let session = emit::session();
-    // SAFETY: attached; the argument is alive for the call.
-    let inherited = unsafe {
-        match parent {
-            Some(parent) => current::as_parent(parent.as_ptr()),
-            None => current::as_parent(current::SPAN.get().0),
-        }
-    };
-    emit::with(session, |thread| SpanContext::drawn(thread, inherited.as_ref()))
+    // SAFETY: attached.
+    let current = unsafe { current::SPAN.get() };
+    // SAFETY: attached; both are alive for the call.
+    let inherited = unsafe { current::as_parent(parent.map_or(current.0, Bound::as_ptr)) };
+    emit::with(session, |thread| SpanContext::drawn(thread, inherited))
         .unwrap_or_else(|| SpanContext::INVALID.clone())
 }
