@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::arguments::Text;
+use super::arguments;
 use super::capi::{self, MethodDef};
 use super::convert::GivenName;
 use super::fastcall::{Raised, Signature, entry};
@@ -166,8 +166,8 @@ fn new_tracer(py: Python<'_>, scope: Scope) -> PyResult<Bound<'_, PyAny>> {
 #[pyo3(signature = (name, version = None))]
 pub(super) fn get_tracer<'py>(
     py: Python<'py>,
-    name: Text,
-    version: Option<Text>,
+    name: arguments::Text,
+    version: Option<arguments::Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
     new_tracer(
         py,
