@@ -151,6 +151,8 @@ impl Look {
             }
             _ => {}
         }
+        // What is lost in the end is lost for a reason, which is told unless it has been.
+        let error = if self.last && sink.reach.told { "" } else { error };
         self.at_losses(&mut sink.losses, &stats.dropped, what, &format!("for {endpoint}"), error, say);
     }
 
@@ -171,8 +173,11 @@ impl Look {
                 Some(Turn::Began) => {
                     say(format_args!("pytracingx: losing {what} {place}: {reason}{separator}{error}"));
                 }
-                Some(Turn::Ended { count, .. }) => {
+                Some(Turn::Ended { count, told: true }) => {
                     say(format_args!("pytracingx: lost {count} {what} {place}: {reason}"));
+                }
+                Some(Turn::Ended { count, told: false }) => {
+                    say(format_args!("pytracingx: lost {count} {what} {place}: {reason}{separator}{error}"));
                 }
                 None => {}
             }

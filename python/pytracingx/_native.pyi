@@ -1289,14 +1289,15 @@ def shutdown(timeout_ms: int = 5000) -> bool:
     """Stops recording: sends what was recorded, ends the exporter thread.
 
     Args:
-        timeout_ms: Returns within this time and a tenth of a second, whatever the endpoints do.
+        timeout_ms: Milliseconds, default 5000. Returns within this time and a tenth of a second, whatever the
+            endpoints do.
 
     Returns:
         True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
         in stats() as dropped for `shutdown`.
 
     Raises:
-        ConfigError: a negative timeout.
+        ConfigError: a negative timeout. TypeError: one that is no int.
 
     Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
     Releases the GIL; Ctrl-C ends the wait.
@@ -1306,13 +1307,14 @@ def force_flush(timeout_ms: int = 5000) -> bool:
     """Sends all that any thread recorded before the call.
 
     Args:
-        timeout_ms: Returns within this time and a tenth of a second, whatever the endpoints do.
+        timeout_ms: Milliseconds, default 5000. Returns within this time and a tenth of a second, whatever the
+            endpoints do.
 
     Returns:
         True if all of it was delivered or finally refused. What could not be sent in time stays queued.
 
     Raises:
-        ConfigError: a negative timeout.
+        ConfigError: a negative timeout. TypeError: one that is no int.
 
     Releases the GIL; Ctrl-C ends the wait.
     """
@@ -1355,7 +1357,8 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
     of each: for start-up checks.
 
     Args:
-        timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
+        timeout_ms: Milliseconds, default 3000. Returns within this time; a sink's own `timeout_ms`, if shorter, ends
+            its attempt.
 
     Returns:
         A dict for each sink: those of traces, of metrics, of logs (OTLP before SLS), each in the order of the
@@ -1372,6 +1375,9 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
         clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole
             seconds only; 0.0 when the two may agree, None without an answer that has one.
         error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
+
+    Raises:
+        ConfigError: a negative timeout. TypeError: one that is no int.
 
     All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
     apply. Releases the GIL; Ctrl-C ends the wait.
@@ -1394,6 +1400,9 @@ def get_logger(name: str, version: str | None = None) -> Logger:
 
     Returns:
         A Logger. May be called before init(); it works in every session. Make it once and keep it.
+
+    Raises:
+        TypeError: what is no str.
     """
 
 def emit_log_record(
@@ -1430,6 +1439,9 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
 
     Returns:
         A Tracer. May be called before init(); it works in every session. Make it once and keep it.
+
+    Raises:
+        TypeError: what is no str.
     """
 
 def start_span(
@@ -1621,6 +1633,9 @@ def from_monotonic(seconds: float, /) -> int:
     Returns:
         Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
 
+    Raises:
+        TypeError: what is no number.
+
     The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
     """
 
@@ -1714,7 +1729,9 @@ class Counter:
             attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
 
         Returns:
-            The handle. Make it once and keep it.
+            The handle. Make it once and keep it: what converts the attributes is paid here.
+
+        Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
         """
 
 @final
@@ -1739,7 +1756,9 @@ class UpDownCounter:
             attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
 
         Returns:
-            The handle. Make it once and keep it.
+            The handle. Make it once and keep it: what converts the attributes is paid here.
+
+        Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
         """
 
 @final
@@ -1765,7 +1784,7 @@ class Histogram:
             values: A buffer of numbers (array.array, numpy, memoryview), which is fastest, or any iterable of them.
             attributes: As for record().
 
-        As that many calls of record().
+        As that many calls of record(): never raises, blocks or loses a value.
         """
     def bind(self, attributes: _Attributes | None) -> BoundHistogram:
         """A handle for these attributes, whose calls pay for the value only.
@@ -1774,7 +1793,9 @@ class Histogram:
             attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
 
         Returns:
-            The handle. Make it once and keep it.
+            The handle. Make it once and keep it: what converts the attributes is paid here.
+
+        Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
         """
 
 @final
@@ -1798,6 +1819,8 @@ class Gauge:
         Args:
             value: An int or float, also NaN and infinities.
             attributes: As for record().
+
+        Never raises or blocks, as record().
         """
     def bind(self, attributes: _Attributes | None) -> BoundGauge:
         """A handle for these attributes, whose calls pay for the value only.
@@ -1806,13 +1829,18 @@ class Gauge:
             attributes: Mapping, as for start_span(), converted now; 128 are kept. None is the empty set.
 
         Returns:
-            The handle. Make it once and keep it.
+            The handle. Make it once and keep it: what converts the attributes is paid here.
+
+        Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
         """
 
 @final
 class BoundCounter:
     """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
     every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+
+    A call takes some tens of nanoseconds, and what it is given is judged as by the instrument: it never raises, blocks or
+    loses a value.
     """
     def add(self, value: _Number) -> None:
         """Adds to the sum.
@@ -1825,6 +1853,9 @@ class BoundCounter:
 class BoundUpDownCounter:
     """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
     every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+
+    A call takes some tens of nanoseconds, and what it is given is judged as by the instrument: it never raises, blocks or
+    loses a value.
     """
     def add(self, value: _Number) -> None:
         """Adds to the sum.
@@ -1837,6 +1868,9 @@ class BoundUpDownCounter:
 class BoundHistogram:
     """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
     every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+
+    A call takes some tens of nanoseconds, and what it is given is judged as by the instrument: it never raises, blocks or
+    loses a value.
     """
     def record(self, value: _Number) -> None:
         """Records a value of the distribution.
@@ -1855,6 +1889,9 @@ class BoundHistogram:
 class BoundGauge:
     """An instrument with its attributes: a call pays for the value only. Made by bind(); works before init() and in
     every session. Keep it: each session keeps what it knows of up to 65,536 bound attribute sets.
+
+    A call takes some tens of nanoseconds, and what it is given is judged as by the instrument: it never raises, blocks or
+    loses a value.
     """
     def record(self, value: _Number) -> None:
         """Sets the value.
@@ -2130,6 +2167,9 @@ def get_meter(name: str, version: str | None = None, schema_url: str | None = No
 
     Returns:
         A Meter. May be called before init(); it works in every session.
+
+    Raises:
+        TypeError: what is no str.
     """
 
 @final

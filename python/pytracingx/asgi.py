@@ -7,14 +7,15 @@
 
 Pure ASGI: nothing is buffered, bodies and messages pass as they come, on whatever task sends them. It imports
 nothing but the standard library, so it works with every framework, server and event loop. It adds some ten
-microseconds to a request, and, where the server keeps to ASGI's types, no exception of its own.
+microseconds to a request and no exception of its own: what is not of ASGI's types is left out of the span,
+and passed on as it came.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from types import FunctionType, MethodType
 from typing import Any
@@ -100,8 +101,14 @@ class TracingMiddleware:
         )
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        kind = scope["type"]
-        if kind not in ("http", "websocket") or _SPAN in scope or self._is_excluded(scope["path"]):
+        kind, path = scope.get("type"), scope.get("path")
+        if (
+            kind not in ("http", "websocket")
+            or not isinstance(path, str)
+            or not isinstance(scope.get("method", "GET"), str)
+            or _SPAN in scope
+            or self._is_excluded(path)
+        ):
             await self.app(scope, receive, send)
         else:
             _keep_headers(scope)
@@ -109,14 +116,17 @@ class TracingMiddleware:
 
     async def _http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         began = now()
-        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        given = scope.get("method", "")
+        method = given if given in _METHODS else "_OTHER"
         active = {"http.request.method": method, "url.scheme": scope.get("scheme", "http")}
         request = _Request(scope, "HTTP" if method == "_OTHER" else method)
         if method == "_OTHER":
-            request.attributes["http.request.method_original"] = scope["method"]
-        headers = scope.get("headers", ())
-        attributes = {**active, **request.attributes, **_given(headers, self._request_headers)}
-        with extract_headers(headers), self._start(request.method, attributes, began) as span:
+            request.attributes["http.request.method_original"] = given
+        attributes = {**active, **request.attributes, **_given(scope, self._request_headers)}
+        with (
+            extract_headers(scope.get("headers", ())),
+            self._start(request.method, attributes, began) as span,
+        ):
             self._active.add(1, active)
             scope[_SPAN] = span
             has_trailers = False
@@ -141,7 +151,7 @@ class TracingMiddleware:
                     has_trailers = message.get("trailers", False)
                     if self._response_headers:
                         _keep_headers(message)
-                        span.set_attributes(_given(message.get("headers", ()), self._response_headers))
+                        span.set_attributes(_given(message, self._response_headers))
                 await send(message)
                 if (
                     (part in _BODY and not message.get("more_body") and not has_trailers)
@@ -178,15 +188,17 @@ class TracingMiddleware:
 
     async def _websocket(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         request = _Request(scope, "GET")
-        headers = scope.get("headers", ())
         attributes = {
             "http.request.method": "GET",
             "url.scheme": scope.get("scheme", "ws"),
             "network.protocol.name": "websocket",
             **request.attributes,
-            **_given(headers, self._request_headers),
+            **_given(scope, self._request_headers),
         }
-        with extract_headers(headers), self._start(request.method, attributes, now()) as span:
+        with (
+            extract_headers(scope.get("headers", ())),
+            self._start(request.method, attributes, now()) as span,
+        ):
             scope[_SPAN] = span
 
             async def observed(message: MutableMapping[str, Any]) -> None:
@@ -229,25 +241,27 @@ class _Request:
         self.method = method
         self.status: int | None = None
         self.attributes = attributes = {"url.path": scope["path"]}
-        host = agent = None
-        for name, value in scope.get("headers", ()):
-            if name == b"host":
+        host: str | None = None
+        agent: str | None = None
+        for name, value in _headers(scope):
+            if name == "host":
                 host = value
-            elif name == b"user-agent":
+            elif name == "user-agent":
                 agent = value
-        if scope.get("query_string"):
-            query = scope["query_string"].decode("latin-1")
+        query = _text(scope.get("query_string"))
+        if query:
             attributes["url.query"] = _SECRET_IN_QUERY.sub(r"\1=REDACTED", query)
         if agent:
-            attributes["user_agent.original"] = agent.decode("latin-1")
-        if scope.get("client"):
-            attributes["client.address"] = scope["client"][0]
+            attributes["user_agent.original"] = agent
+        client, _ = _pair(scope.get("client"))
+        if client:
+            attributes["client.address"] = client
         if scope.get("http_version"):
             attributes["network.protocol.version"] = scope["http_version"]
         if host is None:
-            address, port = scope.get("server") or (None, None)
+            address, port = _pair(scope.get("server"))
         else:
-            address, port = _address(host, scope.get("scheme", "http"))
+            address, port = _address(host, str(scope.get("scheme", "http")))
         attributes["server.address"] = address
         attributes["server.port"] = port
 
@@ -332,10 +346,10 @@ def _replaced(path: str, value: str, name: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _address(host: bytes, scheme: str) -> tuple[str | None, int | None]:
+def _address(host: str, scheme: str) -> tuple[str | None, int | None]:
     """What the client asked for."""
     try:
-        url = urlsplit("//" + host.decode("latin-1"))
+        url = urlsplit("//" + host)
         return url.hostname, url.port or _DEFAULT_PORTS.get(scheme)
     except ValueError:
         return None, None
@@ -344,18 +358,38 @@ def _address(host: bytes, scheme: str) -> tuple[str | None, int | None]:
 def _keep_headers(holder: MutableMapping[str, Any]) -> None:
     """Headers may be any iterable, and one that can be read only once is not ours alone to read."""
     headers = holder.get("headers")
-    if headers is not None and not isinstance(headers, (list, tuple)):
+    if isinstance(headers, Iterator):
         holder["headers"] = list(headers)
 
 
-def _given(headers: Iterable[tuple[bytes, bytes]], wanted: Mapping[bytes, str]) -> dict[str, list[str]]:
+def _headers(holder: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names, in lower case, and values, of pairs of bytes or str; the rest is the server's to refuse."""
+    headers = holder.get("headers")
+    if isinstance(headers, Iterable):
+        for header in headers:
+            name, value = map(_text, _pair(header))
+            if name is not None and value is not None:
+                yield name.lower(), value
+
+
+def _given(holder: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if wanted:
-        for name, value in headers:
-            key = wanted.get(name.lower())
+        for name, value in _headers(holder):
+            key = wanted.get(name)
             if key is not None:
-                found.setdefault(key, []).append(value.decode("latin-1"))
+                found.setdefault(key, []).append(value)
     return found
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else None
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    return (value[0], value[1]) if isinstance(value, (tuple, list)) and len(value) == 2 else (None, None)
 
 
 def _type_name(exception: BaseException) -> str:
@@ -370,6 +404,6 @@ def _texts(argument: str, values: Iterable[str]) -> list[str]:
     return texts
 
 
-def _header_names(argument: str, names: Iterable[str], of: str) -> dict[bytes, str]:
+def _header_names(argument: str, names: Iterable[str], of: str) -> dict[str, str]:
     lower = [name.lower() for name in _texts(argument, names)]
-    return {name.encode("latin-1"): f"http.{of}.header.{name}" for name in lower}
+    return {name: f"http.{of}.header.{name}" for name in lower}

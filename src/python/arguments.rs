@@ -67,8 +67,15 @@ impl<'py> FromPyObject<'_, 'py> for Pairs {
     fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let mut pairs = Vec::new();
         for item in obj.cast::<PyMapping>()?.items()? {
-            let (Text(key), Text(value)) = item.extract()?;
-            pairs.push((key, value));
+            let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+            let (Ok(Text(name)), Ok(Text(text))) = (key.extract(), value.extract()) else {
+                // A key may be told, a value never: it may be a secret.
+                let (name, of, to) = (key.repr()?, key.get_type().name()?, value.get_type().name()?);
+                let message =
+                    format!("expected a mapping of str to str, got {name} ({of}) with a value of {to}");
+                return Err(PyTypeError::new_err(message));
+            };
+            pairs.push((name, text));
         }
         Ok(Self(pairs))
     }

@@ -65,14 +65,15 @@ fn start(py: Python<'_>, config: Config, providers: Vec<Option<Bound<'_, PyAny>>
 /// Stops recording: sends what was recorded, ends the exporter thread.
 ///
 /// Args:
-///     timeout_ms: Returns within this time and a tenth of a second, whatever the endpoints do.
+///     timeout_ms: Milliseconds, default 5000. Returns within this time and a tenth of a second, whatever the
+///         endpoints do.
 ///
 /// Returns:
 ///     True if everything accepted was delivered or finally refused by its server. What could not be sent is counted
 ///     in stats() as dropped for `shutdown`.
 ///
 /// Raises:
-///     ConfigError: a negative timeout.
+///     ConfigError: a negative timeout. TypeError: one that is no int.
 ///
 /// Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
 /// Releases the GIL; Ctrl-C ends the wait.
@@ -86,13 +87,14 @@ pub(super) fn shutdown(py: Python<'_>, timeout_ms: Int) -> PyResult<bool> {
 /// Sends all that any thread recorded before the call.
 ///
 /// Args:
-///     timeout_ms: Returns within this time and a tenth of a second, whatever the endpoints do.
+///     timeout_ms: Milliseconds, default 5000. Returns within this time and a tenth of a second, whatever the
+///         endpoints do.
 ///
 /// Returns:
 ///     True if all of it was delivered or finally refused. What could not be sent in time stays queued.
 ///
 /// Raises:
-///     ConfigError: a negative timeout.
+///     ConfigError: a negative timeout. TypeError: one that is no int.
 ///
 /// Releases the GIL; Ctrl-C ends the wait.
 #[pyfunction]
@@ -112,7 +114,8 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 /// of each: for start-up checks.
 ///
 /// Args:
-///     timeout_ms: Returns within this time; a sink's own `timeout_ms`, if shorter, ends its attempt.
+///     timeout_ms: Milliseconds, default 3000. Returns within this time; a sink's own `timeout_ms`, if shorter, ends
+///         its attempt.
 ///
 /// Returns:
 ///     A dict for each sink: those of traces, of metrics, of logs (OTLP before SLS), each in the order of the
@@ -129,6 +132,9 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 ///     clock_skew_s: Seconds that this machine's clock is ahead of the server's by its Date header, which has whole
 ///         seconds only; 0.0 when the two may agree, None without an answer that has one.
 ///     error: What was wrong, one line without secrets, or None. With ok, what the server remarked.
+///
+/// Raises:
+///     ConfigError: a negative timeout. TypeError: one that is no int.
 ///
 /// All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
 /// apply. Releases the GIL; Ctrl-C ends the wait.

@@ -10,6 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::arguments::Text;
 use super::capi::{self, MethodDef};
 use super::fastcall::{Raised, Signature, bool, entry, given, none};
 use super::given_attributes::GivenAttributes;
@@ -153,14 +154,21 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
 ///
 /// Returns:
 ///     A Logger. May be called before init(); it works in every session. Make it once and keep it.
+///
+/// Raises:
+///     TypeError: what is no str.
 #[pyfunction]
 #[pyo3(signature = (name, version = None))]
 pub(super) fn get_logger<'py>(
     py: Python<'py>,
-    name: String,
-    version: Option<String>,
+    name: Text,
+    version: Option<Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let scope = Scope { name, version: version.unwrap_or_default(), schema_url: String::new() };
+    let scope = Scope {
+        name: name.0,
+        version: version.map_or_else(String::new, |version| version.0),
+        schema_url: String::new(),
+    };
     // SAFETY: attached; the fields are written before anybody else sees the object.
     unsafe {
         let logger = ffi::PyType_GenericAlloc(TYPE.load(Ordering::Relaxed), 0);

@@ -36,6 +36,9 @@ pub(super) struct Meter {
 ///
 /// Returns:
 ///     A Meter. May be called before init(); it works in every session.
+///
+/// Raises:
+///     TypeError: what is no str.
 #[pyfunction]
 #[pyo3(signature = (name, version = None, schema_url = None))]
 pub(super) fn get_meter(name: Text, version: Option<Text>, schema_url: Option<Text>) -> Meter {

@@ -95,10 +95,11 @@ impl PySlsLogSink {
         }
         let provided = match (filled(ak_id), filled(ak_secret), &credentials) {
             (None, None, Some(provider)) if provider.is_callable() => SlsCredentials::Provider,
-            (_, _, Some(_)) => {
-                return Err(Error::config(
-                    "SlsLogSink credentials must be a callable and stand instead of ak_id and ak_secret",
-                )
+            (_, _, Some(provider)) => {
+                let kind = provider.get_type().name()?;
+                return Err(Error::config(format!(
+                    "SlsLogSink credentials must be a callable and stand instead of ak_id and ak_secret, got {kind}",
+                ))
                 .into());
             }
             (Some(ak_id), Some(ak_secret), None) => SlsCredentials::Static {

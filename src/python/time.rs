@@ -81,6 +81,9 @@ pub(super) fn now() -> u64 {
 /// Returns:
 ///     Integer Unix nanoseconds, for record_span() and its siblings: engines stamp their stages with the monotonic clock.
 ///
+/// Raises:
+///     TypeError: what is no number.
+///
 /// The wall clock is read now: a stamp from before a step of the wall clock is converted as if there had been none.
 #[pyfunction]
 #[pyo3(signature = (seconds, /))]

@@ -10,6 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::arguments;
 use super::capi::{self, MethodDef};
 use super::convert::GivenName;
 use super::fastcall::{Raised, Signature, entry};
@@ -158,14 +159,24 @@ fn new_tracer(py: Python<'_>, scope: Scope) -> PyResult<Bound<'_, PyAny>> {
 ///
 /// Returns:
 ///     A Tracer. May be called before init(); it works in every session. Make it once and keep it.
+///
+/// Raises:
+///     TypeError: what is no str.
 #[pyfunction]
 #[pyo3(signature = (name, version = None))]
 pub(super) fn get_tracer<'py>(
     py: Python<'py>,
-    name: String,
-    version: Option<String>,
+    name: arguments::Text,
+    version: Option<arguments::Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    new_tracer(py, Scope { name, version: version.unwrap_or_default(), schema_url: String::new() })
+    new_tracer(
+        py,
+        Scope {
+            name: name.0,
+            version: version.map_or_else(String::new, |version| version.0),
+            schema_url: String::new(),
+        },
+    )
 }
 
 unsafe extern "C" fn dealloc(object: Object) {

@@ -350,6 +350,62 @@ def test_headers_that_can_be_read_once_are_the_applications_too() -> None:
     assert span.attributes["http.request.header.x-a"] == span.attributes["http.response.header.x-a"] == ["1"]
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"headers": None},
+        {"headers": 5},
+        {"headers": {"x-a": "1"}},
+        {"headers": [5, (b"x-a",), (b"x-a", 1), (None, b"1"), (b"x-a", b"1", b"2")]},
+        {"headers": [(bytearray(b"host"), bytearray(b"h:1"))]},
+        {"query_string": "a=b"},
+        {"query_string": 5},
+        {"client": 5, "server": ("h",), "scheme": [], "root_path": 5, "http_version": [2]},
+        {"path": None},
+        {"method": ["GET"]},
+    ],
+)
+def test_what_is_not_of_its_types_passes_as_it_came(broken: dict[str, Any]) -> None:
+    """In a request as in its response: who serves or answers so is told by others, or not at all."""
+    message = {"type": "http.response.start", "status": 200, **broken}
+    scopes: list[Any] = []
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append({key: scope[key] for key in broken})
+        await send(message)
+        await send({"type": "http.response.body"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    middleware = TracingMiddleware(app, request_headers=["x-a"], response_headers=["x-a"])
+    with capture() as captured:
+        scope = {"type": "http", "method": "GET", "path": "/", **broken}
+        asyncio.run(middleware(scope, asyncio.Future, send))
+    assert scopes == [broken] and sent[0] is message
+    assert len(captured.spans) == (0 if {"path", "method"} & broken.keys() else 1)
+
+
+def test_headers_of_str_serve_as_those_of_bytes() -> None:
+    given = [
+        ("traceparent", f"00-{TRACE}-{PARENT}-01"),
+        ("Host", "shop:81"),
+        ("X-A", "1"),
+        ("user-agent", "me"),
+    ]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": scope["headers"]})
+        await send({"type": "http.response.body"})
+
+    span = called(app, [], headers=given, request_headers=["x-a"], response_headers=["x-a"])
+    assert (span.trace_id, span.parent_span_id) == (TRACE, PARENT)
+    assert span.attributes["http.request.header.x-a"] == span.attributes["http.response.header.x-a"] == ["1"]
+    assert (span.attributes["server.address"], span.attributes["server.port"]) == ("shop", 81)
+    assert span.attributes["user_agent.original"] == "me"
+
+
 def test_a_body_of_a_file_descriptor_ends_the_response() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200})

@@ -7,10 +7,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import grpc
 import pytest
 from conftest import TELEMETRY_VARIABLES
+from grpc_server import GrpcAnswer, GrpcServer
 from otlp_server import Answer, OtlpServer
 
 import pytracingx as ptx
@@ -56,6 +59,7 @@ def test_doctor_finds_every_sink_well(
         (429, "throttling"),
         (415, "not an OTLP endpoint"),
         (503, "own trouble"),
+        (308, "address that it redirects to"),
     ],
 )
 def test_doctor_says_what_to_change(
@@ -84,6 +88,45 @@ def test_doctor_tells_how_far_it_came(command: Callable[..., subprocess.Complete
     assert refused.returncode == unknown.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "other credentials"),
+        (grpc.StatusCode.PERMISSION_DENIED, "other credentials"),
+        (grpc.StatusCode.UNIMPLEMENTED, "no OTLP for this signal"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "throttling"),
+        (grpc.StatusCode.UNAVAILABLE, "own trouble"),
+    ],
+)
+def test_doctor_knows_the_statuses_of_grpc(
+    command: Callable[..., subprocess.CompletedProcess[str]], status: grpc.StatusCode, advice: str
+) -> None:
+    with closing(GrpcServer()) as server:
+        server.default_answer = GrpcAnswer(status.value[0])
+        finished = command(
+            "doctor", OTEL_EXPORTER_OTLP_ENDPOINT=server.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL="grpc"
+        )
+    assert finished.returncode == 1 and finished.stdout.count(advice) == 3, finished.stdout
+
+
+def test_doctor_tells_a_port_of_another_protocol(
+    collector: OtlpServer, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    def advice(endpoint: str, protocol: str) -> str:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        return command("doctor", **variables).stdout
+
+    with closing(GrpcServer()) as server:
+        assert advice(server.endpoint, "http/protobuf").count("protocol='grpc'") == 3
+    assert advice(collector.endpoint, "grpc").count("protocol='http/protobuf'") == 3
+    encrypted = collector.endpoint.replace("http:", "https:")
+    assert advice(encrypted, "http/protobuf").count("no TLS on this port") == 3
+    with_proxy = command(
+        "doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318", HTTP_PROXY="http://127.0.0.1:9"
+    )
+    assert with_proxy.stdout.count("nothing answers at the proxy") == 3
+
+
 def test_doctor_knows_the_ports_of_the_protocols() -> None:
     from pytracingx._cli.doctor import advices
 
@@ -91,6 +134,7 @@ def test_doctor_knows_the_ports_of_the_protocols() -> None:
         "ok": False,
         "phase": "receive",
         "status": None,
+        "error": None,
         "endpoint": "http://c:4317/…",
         "protocol": "http/protobuf",
     }
@@ -234,3 +278,16 @@ def test_demo_does_not_say_what_is_not_so(
     assert finished.returncode == 1 and "not sent: OTEL_TRACES_EXPORTER" in finished.stdout
     finished = command("demo", OTEL_SDK_DISABLED="true")
     assert (finished.returncode, finished.stdout) == (1, "OTEL_SDK_DISABLED is set: nothing is recorded\n")
+
+
+def test_demo_tells_a_trace_that_was_not_sent(
+    collector: OtlpServer, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for variables, reason in [
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, "sampled out (OTEL_TRACES_SAMPLER"),
+        ({"OTEL_TRACES_EXPORTER": "none"}, "no sink takes spans (OTEL_TRACES_EXPORTER)"),
+    ]:
+        finished = command("demo", "--endpoint", collector.endpoint, **variables)
+        assert finished.returncode == 0 and "not sent, for" in finished.stdout, finished
+        assert reason in finished.stdout and "the rest delivered" in finished.stdout
+    assert not collector.spans and len(collector.logs) == 2

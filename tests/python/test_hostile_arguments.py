@@ -308,3 +308,16 @@ def test_raising_mappings(recording: Recording) -> None:
     sent = recording.span("op")
     assert (sent["attributes"], sent["dropped_attributes_count"]) == ({"k": "Odd", "raising": "Raising"}, 2)
     assert sent["events"][0]["dropped_attributes_count"] == 1
+
+
+def test_names_of_scopes_take_any_text() -> None:
+    """A lone surrogate, too; what is no text is told."""
+    for make in (ptx.get_tracer, ptx.get_meter, ptx.get_logger):
+        assert make("\ud800", "\udfff")
+        with pytest.raises(TypeError):
+            make(5)  # type: ignore[arg-type]
+
+
+def test_an_entry_of_headers_is_named_and_its_value_is_not() -> None:
+    with pytest.raises(TypeError, match=r"str to str, got 'authorization' \(str\) with a value of bytes"):
+        ptx.TraceSink("http://c:4318", headers={"authorization": b"c4n4ry"})  # type: ignore[dict-item]

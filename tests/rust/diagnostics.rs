@@ -82,6 +82,23 @@ fn what_is_lost_at_the_end_is_summed_up_in_one_line() {
 }
 
 #[test]
+fn what_is_lost_at_the_end_is_told_with_its_cause_once() {
+    let lost = "pytracingx: lost 1 spans for http://collector:4318/…: shutdown";
+    for (failures, line) in [(1, format!("{lost}: cannot connect to collector")), (3, lost.into())] {
+        let mut rig = Rig::new(true);
+        rig.sink().last_error = Some("cannot connect to collector".into());
+        rig.sink().failures_in_a_row = failures;
+        assert_eq!(
+            rig.said_after(0, false).len(),
+            usize::from(failures == 3),
+            "out of reach from the third on"
+        );
+        rig.sink().dropped.add(DropReason::Shutdown, 1);
+        assert_eq!(rig.said_after(0, true), [line]);
+    }
+}
+
+#[test]
 fn an_endpoint_out_of_reach_is_told_with_its_error() {
     let mut rig = Rig::new(true);
     rig.sink().last_error = Some("cannot connect to collector".into());

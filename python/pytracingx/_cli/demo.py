@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from typing import Any
 
 import pytracingx as ptx
 
@@ -39,8 +40,21 @@ def run(parsed: argparse.Namespace) -> int:
     lost = [sink for sink in sinks if sink["exported"] < sink["wanted"]]
     for sink in lost:
         print(f"{sink['endpoint']}: {sink['last_error']}")
-    print(f"\ntrace {trace_id}: {'NOT delivered; look further with: doctor' if lost else 'delivered'}")
+    print(f"\ntrace {trace_id}: {_outcome(stats, bool(lost))}")
     return 1 if lost else 0
+
+
+def _outcome(stats: Any, is_lost: bool) -> str:
+    traces = stats["trace_sinks"]
+    if is_lost:
+        return "NOT delivered; look further with: doctor"
+    if any(sink["wanted"] for sink in traces):
+        return "delivered"
+    rest = any(sink["exported"] for sink in [*stats["metric_sinks"], *stats["log_sinks"]])
+    also = "the rest delivered" if rest else "nor anything else"
+    if traces:
+        return f"not sent, for it was sampled out (OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG); {also}"
+    return f"not sent, for no sink takes spans (OTEL_TRACES_EXPORTER); {also}"
 
 
 def _config(parsed: argparse.Namespace) -> ptx.Config:

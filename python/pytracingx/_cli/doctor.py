@@ -16,6 +16,29 @@ import pytracingx as ptx
 
 WAY = ("resolve", "connect", "proxy", "tls", "send", "receive")
 TOLERABLE_SKEW_S = 60.0
+CREDENTIALS = "other credentials: headers=… or OTEL_EXPORTER_OTLP_HEADERS (values percent-encoded)"
+THROTTLED = "it is throttling: sample, or ask for a larger quota"
+TROUBLED = "the server's own trouble: records are kept and repeated for max_export_timeout_ms"
+# What an error of this package's says → what to change.
+TELLING = {
+    "cannot connect to proxy": "nothing answers at the proxy: proxy=…, HTTPS_PROXY, HTTP_PROXY; proxy='' "
+    "or NO_PROXY go around it",
+    "does not speak HTTP/2": "no gRPC on this port: protocol='http/protobuf' or "
+    "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or another port",
+    "invalid HTTP version": "no HTTP/1.1 on this port: protocol='grpc' or "
+    "OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or another port",
+    "InvalidContentType": "no TLS on this port: http:// instead of https://, or another port",
+    "CaUsedAsEndEntity": "an authority's own certificate cannot serve a server: make it one with "
+    "basicConstraints=CA:FALSE",
+    "certificate not valid for name": "the certificate is for other names: use one of these, or add this one",
+    "certificate expired": "a new certificate for the server, or the right time for this machine",
+    "HTTP 30": "configure the address that it redirects to: often https://, or another path",
+    "UNIMPLEMENTED": "gRPC, but no OTLP for this signal: another port, or the receiver's pipelines",
+    "UNAUTHENTICATED": CREDENTIALS,
+    "PERMISSION_DENIED": CREDENTIALS,
+    "RESOURCE_EXHAUSTED": THROTTLED,
+    "gRPC UNAVAILABLE": TROUBLED,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +110,10 @@ def advices(check: Any) -> list[str]:
     """What to change, as far as can be said."""
     if check["ok"]:
         return []
+    error = check["error"] or ""
+    for sign, advice in TELLING.items():
+        if sign in error:
+            return [advice]
     phase, status, protocol = check["phase"], check["status"], check["protocol"]
     port = check["endpoint"].rpartition(":")[2].partition("/")[0]
     advices = []
@@ -113,15 +140,15 @@ def advices(check: Any) -> list[str]:
             "it hung up or said nothing: another protocol's port, TLS there but not here, or overload"
         )
     elif status in (401, 403):
-        advices.append("other credentials: headers=… or OTEL_EXPORTER_OTLP_HEADERS (values percent-encoded)")
+        advices.append(CREDENTIALS)
     elif status == 404:
         advices.append("not the path: HTTP endpoints usually end in /v1/traces, /v1/metrics, /v1/logs")
     elif status == 405 or status == 415:
         advices.append("not an OTLP endpoint, or not of this protocol")
     elif status == 429:
-        advices.append("it is throttling: sample, or ask for a larger quota")
+        advices.append(THROTTLED)
     elif status is not None and status >= 500:
-        advices.append("the server's own trouble: records are kept and repeated for max_export_timeout_ms")
+        advices.append(TROUBLED)
     return advices
 
 
