@@ -52,14 +52,18 @@ Sets an attribute; the last value for a key wins.
 Args:
     key: The name; an empty one is dropped and counted.
     value: str, bool, int, float, bytes, or a list, tuple or dict of these. None is dropped; ints beyond 64 bits and other
-        objects become text (at most 4 KiB), tensors and arrays their type's name."),
+        objects become text (at most 4 KiB), tensors and arrays their type's name.
+
+Some 40 nanoseconds for numbers and short texts."),
     MethodDef::fast(c"set_attributes", set_attributes, c"set_attributes($self, /, attributes)
 --
 
 Sets several attributes.
 
 Args:
-    attributes: A mapping; keys and values as for set_attribute(). Anything else is counted."),
+    attributes: A mapping; keys and values as for set_attribute(). Anything else is counted.
+
+Costs what as many set_attribute() calls cost; attributes given to start_span() cost less."),
     MethodDef::fast(c"set_status", set_status, c"set_status($self, /, code, description=None)
 --
 
@@ -70,14 +74,18 @@ Args:
     description: Kept with 'error' only.
 
 Raises:
-    ValueError: unknown code."),
+    ValueError: unknown code.
+
+Some 70 nanoseconds."),
     MethodDef::fast(c"update_name", update_name, c"update_name($self, /, name)
 --
 
 Replaces the name. Sampling is not decided again.
 
 Args:
-    name: As for start_span()."),
+    name: As for start_span().
+
+Some 30 nanoseconds."),
     MethodDef::fast(c"add_event", add_event, c"add_event($self, /, name, attributes=None, timestamp=None)
 --
 
@@ -86,7 +94,9 @@ Adds an event. 128 are kept unless the sinks say otherwise.
 Args:
     name: What happened.
     attributes: Mapping, as for set_attribute(); 128 are kept.
-    timestamp: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now."),
+    timestamp: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
+
+Some 50 nanoseconds, and 40 an attribute."),
     MethodDef::fast(c"add_link", add_link, c"add_link($self, /, context, attributes=None)
 --
 
@@ -94,7 +104,9 @@ Links another span, of this or another trace. 128 are kept unless the sinks say 
 
 Args:
     context: A SpanContext or a Span; anything else, and one without ids, is ignored.
-    attributes: Mapping, as for set_attribute(); 128 are kept."),
+    attributes: Mapping, as for set_attribute(); 128 are kept.
+
+Some 70 nanoseconds, and 40 an attribute."),
     MethodDef::fast(c"record_exception", record_exception, c"record_exception($self, /, exception, escaped=False, *, attributes=None, timestamp=None)
 --
 
@@ -106,7 +118,9 @@ Args:
     exception: The exception.
     escaped: What `exception.escaped` says: whether it left the span's scope.
     attributes: Mapping of further attributes of the event; they win over its own.
-    timestamp: Integer Unix nanoseconds (see now()); default now."),
+    timestamp: Integer Unix nanoseconds (see now()); default now.
+
+Ten microseconds and more: the traceback is formatted, by Python's own `traceback`."),
     MethodDef::fast(c"end", end, c"end($self, /, end_time=None)
 --
 
@@ -115,7 +129,7 @@ Ends the span and makes current again what was before it, if it is current itsel
 Args:
     end_time: Integer Unix nanoseconds (see now()); default now. One before the start counts as equal to it.
 
-A second call does nothing."),
+A second call does nothing. Half of what start_span() says a span costs."),
     MethodDef::no_args(c"trace_id", trace_id, c"trace_id($self, /)
 --
 
