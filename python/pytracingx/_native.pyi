@@ -717,12 +717,16 @@ class Span:
             key: The name; an empty one is dropped and counted.
             value: str, bool, int, float, bytes, or a list, tuple or dict of these. None is dropped; ints beyond 64 bits and other
                 objects become text (at most 4 KiB), tensors and arrays their type's name.
+
+        Some 40 nanoseconds for numbers and short texts.
         """
     def set_attributes(self, attributes: _Attributes) -> None:
         """Sets several attributes.
 
         Args:
             attributes: A mapping; keys and values as for set_attribute(). Anything else is counted.
+
+        Costs what as many set_attribute() calls cost; attributes given to start_span() cost less.
         """
     def set_status(self, code: _StatusCode, description: str | None = None) -> None:
         """Sets the status.
@@ -733,12 +737,16 @@ class Span:
 
         Raises:
             ValueError: unknown code.
+
+        Some 70 nanoseconds.
         """
     def update_name(self, name: str) -> None:
         """Replaces the name. Sampling is not decided again.
 
         Args:
             name: As for start_span().
+
+        Some 30 nanoseconds.
         """
     def add_event(
         self, name: str, attributes: _Attributes | None = None, timestamp: int | None = None
@@ -749,6 +757,8 @@ class Span:
             name: What happened.
             attributes: Mapping, as for set_attribute(); 128 are kept.
             timestamp: Integer Unix nanoseconds (see now()); default now. Anything else is counted and replaced by now.
+
+        Some 50 nanoseconds, and 40 an attribute.
         """
     def add_link(self, context: _Context, attributes: _Attributes | None = None) -> None:
         """Links another span, of this or another trace. 128 are kept unless the sinks say otherwise.
@@ -756,6 +766,8 @@ class Span:
         Args:
             context: A SpanContext or a Span; anything else, and one without ids, is ignored.
             attributes: Mapping, as for set_attribute(); 128 are kept.
+
+        Some 70 nanoseconds, and 40 an attribute.
         """
     def record_exception(
         self,
@@ -774,6 +786,8 @@ class Span:
             escaped: What `exception.escaped` says: whether it left the span's scope.
             attributes: Mapping of further attributes of the event; they win over its own.
             timestamp: Integer Unix nanoseconds (see now()); default now.
+
+        Ten microseconds and more: the traceback is formatted, by Python's own `traceback`.
         """
     def end(self, end_time: int | None = None) -> None:
         """Ends the span and makes current again what was before it, if it is current itself.
@@ -781,7 +795,7 @@ class Span:
         Args:
             end_time: Integer Unix nanoseconds (see now()); default now. One before the start counts as equal to it.
 
-        A second call does nothing.
+        A second call does nothing. Half of what start_span() says a span costs.
         """
     def trace_id(self) -> str | None:
         """The trace id: 32 lower-case hexadecimal digits, also after the end; None before init()."""
