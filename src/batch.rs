@@ -133,7 +133,7 @@ impl Batch {
     }
 
     /// Leaves out the record that [`Batch::find_next`] panicked at, and returns its kind, which may be none that there is.
-    /// Behind one with no end nothing can be found.
+    /// Behind one with no end nothing can be found: the rest of the batch goes with it, uncounted.
     pub fn skip(&mut self) -> Option<u8> {
         let rest = &self.slots[self.found..];
         let header: Option<&Header> = rest.first().map(bytemuck::must_cast_ref);

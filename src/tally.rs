@@ -6,8 +6,9 @@
 //!
 //! Integers only, and exactly: a tally never wraps, and what it cannot take its caller records otherwise. Totals only
 //! ever move by what was added; who takes differences remembers what it took before. So nothing is lost, nothing
-//! counted twice, however additions and readings fall together; what comes after [`Tallies::close`] is not counted at all. Doubles go as records: a running total of them would
-//! swallow what is small beside all that came before, where the sum of a window would not.
+//! counted twice, however additions and readings fall together; what comes after [`Tallies::close`] is not counted at all.
+//! Doubles go as records: a running total of them would swallow what is small beside all that came before, where the sum
+//! of a window would not.
 
 use std::collections::HashMap;
 use std::mem;

@@ -145,7 +145,7 @@ class TracingMiddleware:
 
             async def observed(message: MutableMapping[str, Any]) -> None:
                 nonlocal has_trailers
-                part = message.get("type")
+                part = _part(message)
                 if part == "http.response.start":
                     request.answered(message)
                     has_trailers = message.get("trailers", False)
@@ -203,7 +203,7 @@ class TracingMiddleware:
 
             async def observed(message: MutableMapping[str, Any]) -> None:
                 if request.status is None:
-                    part = message.get("type")
+                    part = _part(message)
                     if part == "websocket.accept":
                         request.status = 101
                     elif part == "websocket.http.response.start":
@@ -355,10 +355,14 @@ def _address(host: str, scheme: str) -> tuple[str | None, int | None]:
         return None, None
 
 
+def _part(message: Any) -> Any:
+    return message.get("type") if isinstance(message, Mapping) else None
+
+
 def _keep_headers(holder: MutableMapping[str, Any]) -> None:
     """Headers may be any iterable, and one that can be read only once is not ours alone to read."""
     headers = holder.get("headers")
-    if isinstance(headers, Iterator):
+    if isinstance(headers, Iterable) and not isinstance(headers, (list, tuple, Mapping)):
         holder["headers"] = list(headers)
 
 

@@ -1,5 +1,5 @@
-//! How a span begins, and how one that is finished already goes straight to the lane. Reads the clock; allocates for a name that
-//! is not interned only.
+//! How a span begins, and how one that is finished already goes straight to the lane. Reads the clock; allocates only for a
+//! name that is not interned, and where the console shows spans.
 //!
 //! A span is put together where it stays: see [`Begun`] for what the other way costs.
 

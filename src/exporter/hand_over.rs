@@ -2,7 +2,6 @@
 //! happened in had in hand, counted as `internal`. All other stages, and the next turn, go on where it was; nothing is
 //! handed over twice, and nothing that was not redacted leaves.
 
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -63,8 +62,9 @@ pub(super) struct InHand {
 impl Exporter<'_> {
     /// Takes all that the lanes have. Only once what they had before is handed over.
     pub(super) fn drain(&mut self, now: Instant) {
-        let since = mem::replace(&mut self.last_drain, now);
-        let bytes = self.backlog.drain(&mut self.drainer, since, &mut self.probe);
+        let bytes = self.backlog.drain(&mut self.drainer, self.last_drain, &mut self.probe);
+        // Not before: what a panic left in the lanes is older.
+        self.last_drain = now;
         self.metrics.fetch_folds();
         self.streaming = bytes >= STREAM_BYTES;
         if bytes > 0 {

@@ -257,7 +257,7 @@ impl Reader {
             // Acquire: pairs with the writer's Release; the bytes below the tail are visible.
             let tail = header.tail.load(Ordering::Acquire);
             if tail > self.at {
-                // Before `run`: should that panic, its records are lost but not handed out for ever.
+                // Before `run`: should that panic, what it did not copy is lost, but not handed out for ever.
                 let from = std::mem::replace(&mut self.at, tail);
                 // SAFETY: we are the lane's only reader and `tail` was read with Acquire.
                 unsafe { self.arena.read(self.block, from, tail, run) };

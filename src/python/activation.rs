@@ -1,6 +1,8 @@
 //! What makes a context current without a span, and what is current. Nothing here raises an `Exception`.
 #![expect(unsafe_code, reason = "written against the C API")]
 
+use std::sync::{Mutex, PoisonError};
+
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -71,11 +73,18 @@ pub(super) fn leave(activations: &mut Vec<Activation>) {
 }
 
 /// What extract_headers() made current. A context manager: leaving it is restore().
-#[pyclass(module = "pytracingx", name = "ExtractedContext")]
+#[pyclass(module = "pytracingx", name = "ExtractedContext", frozen)]
 pub(super) struct ExtractedContext {
-    pub(super) span: Activation,
-    pub(super) baggage: Activation,
+    /// Of baggage and span; `None` once restored. Taken out before they are, for that may run Python code, which may come
+    /// back here.
+    activations: Mutex<Option<[Activation; 2]>>,
     pub(super) span_context: Option<Py<SpanContext>>,
+}
+
+impl ExtractedContext {
+    pub(super) fn new(span: Activation, baggage: Activation, span_context: Option<Py<SpanContext>>) -> Self {
+        Self { activations: Mutex::new(Some([baggage, span])), span_context }
+    }
 }
 
 #[pymethods]
@@ -93,9 +102,9 @@ impl ExtractedContext {
     }
 
     /// Makes current again what was before. A second call does nothing.
-    fn restore(&mut self) {
-        self.baggage.restore();
-        self.span.restore();
+    fn restore(&self) {
+        let taken = self.activations.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.into_iter().flatten().for_each(|mut activation| activation.restore());
     }
 
     /// The context itself.
@@ -106,7 +115,7 @@ impl ExtractedContext {
     /// As restore(); lets exceptions pass.
     #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
-        &mut self,
+        &self,
         _exc_type: &Bound<'_, PyAny>,
         _exc_val: &Bound<'_, PyAny>,
         _exc_tb: &Bound<'_, PyAny>,
@@ -123,10 +132,7 @@ impl ExtractedContext {
 #[pyfunction]
 pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
     if let Ok(extracted) = token.cast::<ExtractedContext>() {
-        if let Ok(mut extracted) = extracted.try_borrow_mut() {
-            extracted.restore();
-        }
-        return;
+        return extracted.get().restore();
     }
     // SAFETY: attached, alive; whatever is no token of ours is refused by the interpreter.
     unsafe { SPAN.reset(token.as_ptr()) };

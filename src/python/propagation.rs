@@ -155,11 +155,8 @@ pub(super) fn extract_headers(py: Python<'_>, carrier: &Bound<'_, PyAny>) -> PyR
     } else {
         py.None()
     };
-    Ok(ExtractedContext {
-        span: Activation::new(&SPAN, current),
-        baggage: Activation::new(&BAGGAGE, baggage),
-        span_context,
-    })
+    let span = Activation::new(&SPAN, current);
+    Ok(ExtractedContext::new(span, Activation::new(&BAGGAGE, baggage), span_context))
 }
 
 // ---------------------------------------------------------------------------------------------- headers out

@@ -54,15 +54,17 @@ pub(super) unsafe fn start(
         if object.is_null() {
             return Err(Raised);
         }
-        // Nobody else can reach it until it is tracked: its storage may be filled while attributes are converted.
-        let owned = Owned(object.cast());
         let inherited = current::as_parent(if given(parent) { parent } else { current.0 });
         let Some(thread) = emit::thread(session) else {
             (&raw mut (*object).live).write(LiveSpan::NONE);
+            drop(Owned(object.cast()));
             return Ok(span::non_recording());
         };
         let place = &mut *(&raw mut (*object).live).cast::<MaybeUninit<LiveSpan>>();
         call.begin(place, &mut *thread, &call.start(inherited, start_time, None));
+        // Only now, for what frees it reads `live`: a panic before leaks it. Nobody else can reach it until it is tracked: its
+        // storage may be filled while attributes are converted.
+        let owned = Owned(object.cast());
         if given(attributes) {
             call.set_attributes(&raw mut (*object).live, attributes)?;
         }

@@ -339,7 +339,7 @@ pub(super) unsafe fn parent_of<'a>(object: *mut ffi::PyObject) -> Option<&'a Par
         } else {
             let object = Borrowed::from_ptr(Python::assume_attached(), object);
             let context: *const SpanContext = match object.cast::<ExtractedContext>() {
-                Ok(extracted) => extracted.borrow().span_context.as_ref()?.get(),
+                Ok(extracted) => extracted.get().span_context.as_ref()?.get(),
                 Err(_) => object.cast::<SpanContext>().ok()?.get(),
             };
             &(*context).context

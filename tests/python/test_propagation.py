@@ -313,6 +313,30 @@ def test_restore_of_what_is_no_token(recording: Recording, odd: Any) -> None:
         assert current() == ids(span)
 
 
+def test_a_finalizer_uses_the_context_that_is_being_restored(recording: Recording) -> None:
+    used: list[Any] = []
+
+    class Late:
+        def __del__(self) -> None:
+            used.append(ptx.start_span("late", parent=extracted, activate=False))
+            used.append(ptx.record_span("late", 1, 2, parent=extracted))
+            used.append({})
+            ptx.inject_headers(used[-1], extracted)
+            extracted.restore()
+
+    for _ in range(20):  # spans that a broken one is made from have had attributes
+        ptx.start_span("before", {"a": "b" * 100}, parent=ptx.SpanContext(REMOTE_TRACE, REMOTE_SPAN)).end()
+    late = Late()
+    with ptx.use_span(late):  # type: ignore[type-var]
+        extracted = ptx.extract_headers({"traceparent": REMOTE})
+    del late
+    extracted.restore()
+    span, context, headers = used
+    assert span.trace_id() == context.trace_id == REMOTE_TRACE
+    assert headers == {"traceparent": REMOTE}
+    span.end()
+
+
 def test_extract_context_activates_nothing(recording: Recording) -> None:
     """`extract_context` gives a context, e.g. for `parent=`."""
     context = ptx.extract_context({"traceparent": REMOTE})
