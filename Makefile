@@ -85,7 +85,7 @@ test-shuttle: tools ## init, shutdown, fork and first records under random sched
 	done
 
 .PHONY: sanitize
-sanitize: venv tools ## AddressSanitizer, LeakSanitizer, ThreadSanitizer and valgrind, each with a bug to find
+sanitize: venv tools ## AddressSanitizer, LeakSanitizer, ThreadSanitizer and valgrind, each with a bug to find: about ten minutes
 	PYTHON=$(bin)/python tests/sanitize.sh address thread memcheck python
 
 .PHONY: test-python
