@@ -193,7 +193,7 @@ bench: tools venv ## all benchmarks; CHECK=1: tiny sizes, own asserts only; OUT=
 	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/run.py $(bench_flags) $(BENCH_ARGS)
 
 .PHONY: faults
-faults: tools venv ## each fault, opentelemetry-sdk beside us: about 15 minutes; CHECK=1: a few; OUT=NAME: bench/results/NAME/faults.md
+faults: tools install ## each fault, opentelemetry-sdk beside us: about 15 minutes; CHECK=1: a few; OUT=NAME: bench/results/NAME/faults.md
 	BENCH_PYTHON="$(BENCH_PYTHON)" $(bin)/python bench/python/faults_report.py $(bench_flags) $(FAULTS)
 
 .PHONY: bench-record
