@@ -29,7 +29,7 @@ TELLING = {
     "OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or another port",
     "InvalidContentType": "no TLS on this port: http:// instead of https://, or another port",
     "CaUsedAsEndEntity": "an authority's own certificate cannot serve a server: make it one with "
-    "basicConstraints=CA:FALSE",
+    "basicConstraints=CA:FALSE, and name it (or its authority) by ca_file or OTEL_EXPORTER_OTLP_CERTIFICATE",
     "certificate not valid for name": "the certificate is for other names: use one of these, or add this one",
     "certificate expired": "a new certificate for the server, or the right time for this machine",
     "HTTP 30": "configure the address that it redirects to: often https://, or another path",
