@@ -22,7 +22,7 @@ type Object = *mut ffi::PyObject;
 /// A scheduler's batch changes by few requests a step, so the set follows it instead of being made anew: add() when a
 /// request is admitted, discard() when it leaves. Rows behind one that leaves move up by one, as in the scheduler's own
 /// list of what runs, which therefore gives the columns their order. Works before init(), in every session and in forked
-/// children; a span's end does not change it. Empty it costs about what a list does.
+/// children; a span's end does not change it. Making an empty one costs tens of nanoseconds.
 #[pyclass(module = "pytracingx", name = "ParentSet", frozen)]
 pub(super) struct ParentSet(UnsafeCell<Vec<Option<Parent>>>);
 
