@@ -71,6 +71,20 @@ def run(parsed: argparse.Namespace) -> int:
         ptx.shutdown(0)
     if not checks:
         print("no sinks: records go to the console only")
+    named = any(
+        value
+        for key, value in os.environ.items()
+        if key.startswith("OTEL_EXPORTER_OTLP_") and "ENDPOINT" in key
+    )
+    defaults = ("http://localhost:4318", "http://localhost:4317")
+    if (
+        parsed.config is None
+        and not named
+        and any(check["endpoint"].startswith(defaults) for check in checks)
+    ):
+        print(
+            "no OTLP endpoint is configured, so the default is tried: OTEL_EXPORTER_OTLP_ENDPOINT names yours"
+        )
     for check in checks:
         print("\n".join(report(check)))
     failed = sum(not check["ok"] for check in checks)
