@@ -26,6 +26,8 @@ fn header(py: Python<'_>) -> String {
 /// Returns:
 ///     A new dict of str to str, percent-decoded. Of several entries with one key the last; their properties are not
 ///     in it, but travel on.
+///
+/// Costs tens of nanoseconds.
 #[pyfunction]
 pub(super) fn get_baggage(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
@@ -44,6 +46,8 @@ pub(super) fn get_baggage(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// An entry replaces one of the same key. A value is a str; int, float and bool become text, None is left out. What is
 /// not like this, or does not fit in 180 entries and 8192 bytes, is left out and counted as `baggage_left_out` in
 /// stats(). May be entered again, also while entered. Never raises.
+///
+/// Costs about a microsecond.
 #[pyclass(module = "pytracingx", name = "baggage")]
 pub(super) struct Baggage {
     entries: Vec<BaggageEntry>,
