@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::current::{SPAN, Variable};
-use super::span::{as_span, is_below};
+use super::span::as_span;
+use super::span_chain::is_below;
 use super::span_context::{SpanContext, context_of};
 
 /// A value made current, and what was current before.

@@ -15,7 +15,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::fastcall::exclusively;
-use super::objects::{Held, Owned, is_only_ours};
+use super::objects::{Owned, is_only_ours};
+use super::span_chain::{as_span_or_null, is_skipped, nearest_open, previous};
 use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
@@ -27,18 +28,18 @@ pub(super) struct SpanObject {
     /// Restores the context; null when the span is not activated, or no longer.
     token: *mut ffi::PyObject,
     /// What was current before (a new reference); null for nothing.
-    previous: *mut ffi::PyObject,
+    pub(super) previous: *mut ffi::PyObject,
     /// The exception that was recorded last, so that leaving `with` on it records nothing twice.
     exception: *mut ffi::PyObject,
     /// `previous` is a span that had ended already when this one started (a task that outlives the span it was created
     /// in): it stays current afterwards.
-    previous_had_ended: bool,
-    /// `end()` was called. Relaxed, as below: says nothing of anything else.
+    pub(super) previous_had_ended: bool,
+    /// `end()` was called. Relaxed: says nothing of anything else.
     ended: AtomicBool,
     /// It ended while something else was current, or in another context than the one it was activated in: whoever is
     /// above it skips it on the way down. One that ended at home may still be what a task inherited, and stays current
-    /// there.
-    ended_out_of_order: AtomicBool,
+    /// there. Relaxed: as above.
+    pub(super) ended_out_of_order: AtomicBool,
     /// Initialised before the object is handed out.
     pub(super) live: LiveSpan,
 }
@@ -286,60 +287,6 @@ unsafe fn deactivate(span: *mut SpanObject) {
             exclusively(span.cast(), |span: &mut SpanObject| {
                 *span.ended_out_of_order.get_mut() = !span.token.is_null();
             });
-        }
-    }
-}
-
-unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
-    if object.is_null() {
-        return None;
-    }
-    // SAFETY: alive, as it is not null.
-    unsafe { as_span(object) }
-}
-
-/// What was current when `span` started.
-#[inline(always)]
-unsafe fn previous(span: *mut SpanObject) -> Held {
-    // SAFETY: alive, attached.
-    unsafe { exclusively(span.cast(), |span: &mut SpanObject| Held::new(span.previous)) }
-}
-
-/// Whether `previous`, below `span`, is passed over when `span` ends.
-unsafe fn is_skipped(previous: *mut SpanObject, span: *mut SpanObject) -> bool {
-    // SAFETY: both are alive.
-    unsafe { (*previous).ended_out_of_order.load(Ordering::Relaxed) && !(*span).previous_had_ended }
-}
-
-/// Whether `value` is what was current when `above`, or a span below it, started.
-///
-/// # Safety
-/// Attached; both are alive or null.
-pub(super) unsafe fn is_below(value: *mut ffi::PyObject, above: *mut ffi::PyObject) -> bool {
-    // SAFETY: the caller's, and then each that is looked at, is alive.
-    unsafe {
-        let mut above = Held::new(above);
-        while let Some(span) = as_span_or_null(above.0) {
-            above = previous(span);
-            if above.0 == value {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// The nearest ancestor that has not ended out of order (or had ended when its child started); null for none.
-unsafe fn nearest_open(span: *mut SpanObject) -> Held {
-    // SAFETY: the caller's, and then each that is looked at, is alive.
-    unsafe {
-        let mut above = Held::new(span.cast());
-        loop {
-            let below = previous(above.0.cast());
-            match as_span_or_null(below.0) {
-                Some(span) if is_skipped(span, above.0.cast()) => above = below,
-                _ => return below,
-            }
         }
     }
 }
