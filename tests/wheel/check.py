@@ -80,7 +80,9 @@ def pythons() -> list[str]:
         if done.returncode == 0 and done.stdout.startswith("cpython 3 "):
             versions.setdefault(done.stdout, python)
     # Free-threaded ones have no stable ABI.
-    return [python for said, python in versions.items() if int(said.split()[2]) >= 9 and said.split()[-1] == "0"]
+    return [
+        python for said, python in versions.items() if int(said.split()[2]) >= 9 and said.split()[-1] == "0"
+    ]
 
 
 def smoke(wheel: Path, interpreters: list[str]) -> None:
