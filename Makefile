@@ -257,10 +257,14 @@ deny: ## licences, advisories and sources of every crate (cargo install cargo-de
 .PHONY: venv
 venv: $(VENV)/.installed
 
+# Free-threaded Pythons have no wheels of gevent and grpcio, whose tests are skipped there; lz4 and zstandard are compiled.
+is_free_threaded = $(PYTHON) -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))'
+requirements = $(if $(shell $(is_free_threaded) && echo yes),--no-binary lz4$(comma)zstandard -r <(sed '/^g\(event\|rpcio\)=/d' $(1)),-r $(1))
+
 $(VENV)/.installed: tests/requirements.txt tests/requirements-sls.txt tests/requirements-rotel.txt
 	@$(need_python)$(need_venv):
 	$(PYTHON) -m venv $(VENV)
-	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(call requirements,tests/requirements.txt)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements-sls.txt
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r tests/requirements-rotel.txt \
 	  || echo "rotel is not installed: test_collectors.py tells whether this platform has none"

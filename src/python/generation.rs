@@ -342,8 +342,9 @@ unsafe extern "C" fn context(this: Object, _: *mut c_void) -> Object {
     entry(|| {
         // SAFETY: alive, attached.
         unsafe {
-            let context =
-                exclusively(this, |generation: &mut GenerationObject| SpanContext::of(&generation.core.span));
+            let context = exclusively(this, |generation: &mut GenerationObject| {
+                SpanContext::of(&generation.core.span.context)
+            });
             Ok(Py::new(Python::assume_attached(), context)?.into_ptr())
         }
     })

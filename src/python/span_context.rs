@@ -16,7 +16,7 @@ use super::arguments::Text;
 use super::generation;
 use super::span::as_span;
 use crate::context;
-use crate::emit::{LiveSpan, Parent, Thread};
+use crate::emit::{Parent, Thread};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 
 /// What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
@@ -105,8 +105,8 @@ impl SpanContext {
     }
 
     /// Of a span of this process.
-    pub(super) fn of(live: &LiveSpan) -> Self {
-        Self { context: live.context.clone(), ..Self::INVALID.clone() }
+    pub(super) fn of(context: &Parent) -> Self {
+        Self { context: context.clone(), ..Self::INVALID.clone() }
     }
 
     /// Ids and decision of a span to be recorded later.
