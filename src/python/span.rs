@@ -121,17 +121,16 @@ fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
 #[inline(always)]
 pub(super) unsafe fn allocate() -> *mut SpanObject {
     let span_type = TYPE.load(Ordering::Relaxed);
-    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type, so initialising them again
-    // makes them new ones (`PyObject_Init` takes the type reference that `dealloc` gave up).
+    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type.
     unsafe {
-        let reused = freelist::pop();
-        let span: *mut SpanObject = if reused.is_null() {
-            ffi::PyObject_GC_New(span_type)
+        let mut span: *mut SpanObject = freelist::pop().cast();
+        if !span.is_null() {
+            revive(span.cast());
         } else {
-            ffi::PyObject_Init(reused, span_type).cast()
-        };
-        if span.is_null() {
-            return span;
+            span = ffi::PyObject_GC_New(span_type);
+            if span.is_null() {
+                return span;
+            }
         }
         (&raw mut (*span).token).write(ptr::null_mut());
         (&raw mut (*span).previous).write(ptr::null_mut());
@@ -140,6 +139,21 @@ pub(super) unsafe fn allocate() -> *mut SpanObject {
         (&raw mut (*span).ended).write(false);
         (&raw mut (*span).ended_out_of_order).write(false);
         span
+    }
+}
+
+/// Makes a dead object of the freelist a new one. It kept its type, and the reference to that: all it lacks is its own.
+#[inline(always)]
+unsafe fn revive(object: *mut ffi::PyObject) {
+    // SAFETY: as promised by the caller: a dead object, with no reference.
+    unsafe {
+        if cfg!(py_sys_config = "Py_TRACE_REFS") {
+            // Puts it on the interpreter's list of objects again.
+            ffi::PyObject_Init(object, ffi::Py_TYPE(object));
+            ffi::Py_DECREF(ffi::Py_TYPE(object).cast());
+        } else {
+            ffi::Py_INCREF(object);
+        }
     }
 }
 
@@ -157,7 +171,7 @@ pub(super) unsafe fn track(span: *mut SpanObject) {
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive and not activated.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
     // SAFETY: alive, attached.
     unsafe {
@@ -179,22 +193,25 @@ pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
 pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
     // SAFETY: alive, attached; the reference to `live` ends before the context is restored, which may run Python code.
     unsafe {
-        if (*span).ended {
-            if !(*span).token.is_null() {
-                deactivate(span);
-            }
-            return;
+        let had_ended = std::mem::replace(&mut (*span).ended, true);
+        if !had_ended && (*span).live.is_recording() {
+            end_recording(&mut (*span).live, end_unix_nano);
         }
-        (*span).ended = true;
-        end_live(&mut (*span).live, end_unix_nano);
         if !(*span).token.is_null() {
             deactivate(span);
         }
-        if !(*span).exception.is_null() {
+        if !had_ended && !(*span).exception.is_null() {
             // Its traceback may hold a frame that holds the span.
             drop(Owned(std::mem::replace(&mut (*span).exception, ptr::null_mut())));
         }
     }
+}
+
+/// By itself, so that a span that nobody wants does not pay for the registers of one that is written.
+#[inline(never)]
+unsafe fn end_recording(live: &mut LiveSpan, end_unix_nano: Option<u64>) {
+    // SAFETY: as promised by the caller.
+    unsafe { end_live(live, end_unix_nano) }
 }
 
 /// Writes the record of what has begun, if anybody wants it.
@@ -222,15 +239,15 @@ fn end_elsewhere(live: &mut LiveSpan) {
     });
 }
 
-#[inline]
+#[inline(always)]
 unsafe fn deactivate(span: *mut SpanObject) {
     // SAFETY: alive, attached. References are taken out of the object before they are dropped.
     unsafe {
         let is_current = current::SPAN.get().0 == span.cast();
         // Not at home: somebody else is current, which we leave alone, or this is a copy of the context that the token
         // belongs to (another task), or another thread. The rest stays for another `end()` there, and for spans above.
-        // Resetting may start a collection that runs code which ends this very span again: our own reference.
-        let token = Owned::new((*span).token);
+        // Resetting may start a collection that runs code which ends this very span again: it finds no token.
+        let token = Owned(std::mem::replace(&mut (*span).token, ptr::null_mut()));
         let is_home = is_current && current::SPAN.reset(token.0);
         if is_current && as_span_or_null((*span).previous).is_some_and(|previous| is_skipped(previous, span))
         {
@@ -240,8 +257,10 @@ unsafe fn deactivate(span: *mut SpanObject) {
         }
         (*span).ended_out_of_order = !is_home;
         if is_home {
-            drop(Owned(std::mem::replace(&mut (*span).token, ptr::null_mut())));
+            drop(token);
             drop(Owned(std::mem::replace(&mut (*span).previous, ptr::null_mut())));
+        } else {
+            (*span).token = token.into_raw();
         }
     }
 }
@@ -359,11 +378,14 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             end_abandoned(live);
         }
         ptr::drop_in_place(&raw mut (*span).live);
-        release_references(span);
-        let span_type = ffi::Py_TYPE(object);
-        if !freelist::push(object) {
-            ffi::PyObject_GC_Del(object.cast());
+        let references = [(*span).token, (*span).previous, (*span).exception];
+        if references.iter().any(|reference| !reference.is_null()) {
+            release_references(span);
         }
-        ffi::Py_DECREF(span_type.cast());
+        if !freelist::push(object) {
+            let span_type = ffi::Py_TYPE(object);
+            ffi::PyObject_GC_Del(object.cast());
+            ffi::Py_DECREF(span_type.cast());
+        }
     }
 }
