@@ -189,7 +189,7 @@ pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
     // SAFETY: alive, attached; the reference to `live` ends before the context is restored, which may run Python code.
     unsafe {
@@ -377,7 +377,9 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         if live.is_recording() {
             end_abandoned(live);
         }
-        ptr::drop_in_place(&raw mut (*span).live);
+        if (*span).live.owns_memory() {
+            ptr::drop_in_place(&raw mut (*span).live);
+        }
         let references = [(*span).token, (*span).previous, (*span).exception];
         if references.iter().any(|reference| !reference.is_null()) {
             release_references(span);
