@@ -124,17 +124,16 @@ fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
 #[inline(always)]
 pub(super) unsafe fn allocate() -> *mut SpanObject {
     let span_type = TYPE.load(Ordering::Relaxed);
-    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type, so initialising them again
-    // makes them new ones (`PyObject_Init` takes the type reference that `dealloc` gave up).
+    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type.
     unsafe {
-        let reused = freelist::pop();
-        let span: *mut SpanObject = if reused.is_null() {
-            ffi::PyObject_GC_New(span_type)
+        let mut span: *mut SpanObject = freelist::pop().cast();
+        if !span.is_null() {
+            revive(span.cast());
         } else {
-            ffi::PyObject_Init(reused, span_type).cast()
-        };
-        if span.is_null() {
-            return span;
+            span = ffi::PyObject_GC_New(span_type);
+            if span.is_null() {
+                return span;
+            }
         }
         (&raw mut (*span).token).write(ptr::null_mut());
         (&raw mut (*span).previous).write(ptr::null_mut());
@@ -143,6 +142,21 @@ pub(super) unsafe fn allocate() -> *mut SpanObject {
         (&raw mut (*span).ended).write(AtomicBool::new(false));
         (&raw mut (*span).ended_out_of_order).write(AtomicBool::new(false));
         span
+    }
+}
+
+/// Makes a dead object of the freelist a new one. It kept its type, and the reference to that: all it lacks is its own.
+#[inline(always)]
+unsafe fn revive(object: *mut ffi::PyObject) {
+    // SAFETY: as promised by the caller: a dead object, with no reference.
+    unsafe {
+        if cfg!(py_sys_config = "Py_TRACE_REFS") {
+            // Puts it on the interpreter's list of objects again.
+            ffi::PyObject_Init(object, ffi::Py_TYPE(object));
+            ffi::Py_DECREF(ffi::Py_TYPE(object).cast());
+        } else {
+            ffi::Py_INCREF(object);
+        }
     }
 }
 
@@ -160,7 +174,7 @@ pub(super) unsafe fn track(span: *mut SpanObject) {
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive and not activated.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
     // SAFETY: alive, attached.
     unsafe {
@@ -211,15 +225,15 @@ pub(super) unsafe fn remember(span: *mut SpanObject, exception: *mut ffi::PyObje
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
     // SAFETY: alive, attached; the reference to `live` ends before the context is restored, which may run Python code.
     unsafe {
         let (is_first, is_activated, has_exception) = exclusively(span.cast(), |span: &mut SpanObject| {
             let is_first = !*span.ended.get_mut();
-            if is_first {
-                *span.ended.get_mut() = true;
-                end_live(&mut span.live, end_unix_nano);
+            *span.ended.get_mut() = true;
+            if is_first && span.live.is_recording() {
+                end_recording(&mut span.live, end_unix_nano);
             }
             (is_first, !span.token.is_null(), !span.exception.is_null())
         });
@@ -231,6 +245,13 @@ pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
             drop(exchange(span, |span| &mut span.exception, ptr::null_mut()));
         }
     }
+}
+
+/// By itself, so that a span that nobody wants does not pay for the registers of one that is written.
+#[inline(never)]
+unsafe fn end_recording(live: &mut LiveSpan, end_unix_nano: Option<u64>) {
+    // SAFETY: as promised by the caller.
+    unsafe { end_live(live, end_unix_nano) }
 }
 
 /// Writes the record of what has begun, if anybody wants it.
@@ -258,7 +279,7 @@ fn end_elsewhere(live: &mut LiveSpan) {
     });
 }
 
-#[inline]
+#[inline(always)]
 unsafe fn deactivate(span: *mut SpanObject) {
     // SAFETY: alive, attached. References are taken out of the object before they are dropped.
     unsafe {
@@ -356,12 +377,17 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         if live.is_recording() {
             end_abandoned(live);
         }
-        ptr::drop_in_place(&raw mut (*span).live);
-        release_references(span);
-        let span_type = ffi::Py_TYPE(object);
-        if !freelist::push(object) {
-            ffi::PyObject_GC_Del(object.cast());
+        if (*span).live.owns_memory() {
+            ptr::drop_in_place(&raw mut (*span).live);
         }
-        ffi::Py_DECREF(span_type.cast());
+        let references = [(*span).token, (*span).previous, (*span).exception];
+        if references.iter().any(|reference| !reference.is_null()) {
+            release_references(span);
+        }
+        if !freelist::push(object) {
+            let span_type = ffi::Py_TYPE(object);
+            ffi::PyObject_GC_Del(object.cast());
+            ffi::Py_DECREF(span_type.cast());
+        }
     }
 }

@@ -56,6 +56,7 @@ impl SpanContext {
     /// A new reference to a context whose caller mostly lets go of it at once, as that of `record_span`, and the place of its
     /// value, which is [`SpanContext::INVALID`]: to be written before anybody else has the object. The object is kept, and is
     /// the next one's if nobody else has it then: making and freeing one would be half of what recording a span costs.
+    #[inline(always)]
     pub(super) fn reused(py: Python<'_>) -> PyResult<(*mut ffi::PyObject, *mut Self)> {
         /// Relaxed: changed and looked at under the interpreter's lock only.
         static SPARE: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());

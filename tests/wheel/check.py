@@ -22,9 +22,9 @@ from elftools.elf.elffile import ELFFile
 from packaging.utils import parse_wheel_filename
 
 HERE = Path(__file__).parent
-# Neither may grow; the goals, not reached, are 1.9 and 4 MB.
-MAX_WHEEL_BYTES = 2_200_000
-MAX_EXTENSION_BYTES = 4_300_000
+# Neither may grow; the wheel's goal, not reached, is 1.9 MB.
+MAX_WHEEL_BYTES = 2_080_000
+MAX_EXTENSION_BYTES = 4_000_000
 PLATFORM = "manylinux_2_28"
 
 
