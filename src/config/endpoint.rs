@@ -78,6 +78,11 @@ impl Endpoint {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
         };
+        if scheme.is_none()
+            && ["http:", "https:"].iter().any(|scheme| starts_with_ignoring_case(rest, scheme))
+        {
+            return Err(refuse("must begin with http:// or https://, with both slashes"));
+        }
         if !matches!(scheme.as_deref(), None | Some("http" | "https")) {
             return Err(refuse("must begin with http:// or https:// (or name a host alone)"));
         }
@@ -187,6 +192,10 @@ impl fmt::Debug for Endpoint {
 /// An IPv6 address as it stands in a URL.
 pub(super) fn bracketed(host: &str) -> Cow<'_, str> {
     if host.contains(':') { format!("[{host}]").into() } else { host.into() }
+}
+
+fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {

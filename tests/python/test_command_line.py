@@ -285,6 +285,17 @@ def test_demo_does_not_say_what_is_not_so(
     assert (finished.returncode, finished.stdout) == (1, "OTEL_SDK_DISABLED is set: nothing is recorded\n")
 
 
+def test_demo_refuses_what_is_no_endpoint(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    for arguments, said in [
+        (["--endpoint", "http:/localhost:4318"], "with both slashes"),
+        (["--protocol", "carrier pigeon"], "carrier pigeon"),
+    ]:
+        finished = command("demo", *arguments)
+        assert (finished.returncode, finished.stdout) == (2, "") and said in finished.stderr, finished
+
+
 def test_demo_tells_a_trace_that_was_not_sent(
     collector: OtlpServer, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -62,6 +62,8 @@ fn endpoints_are_refused_in_words_that_hold_no_secret() {
     let table = [
         ("", "endpoint must not be empty"),
         ("ftp://a", "must begin with http:// or https://"),
+        ("http:/a/c4n4ry", "with both slashes"),
+        ("HTTPS:a", "with both slashes"),
         ("http://", "must name a host"),
         ("http:///v1/traces", "must name a host"),
         ("http://:4318", "must name a host"),

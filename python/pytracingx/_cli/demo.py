@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from typing import Any
 
@@ -21,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    config = _config(parsed)
+    try:
+        if parsed.endpoint or parsed.protocol:
+            ptx.TraceSink(parsed.endpoint or "http://localhost:4318", parsed.protocol)
+        config = _config(parsed)
+    except ptx.ConfigError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
     if config.describe()["disabled"]:
         print("OTEL_SDK_DISABLED is set: nothing is recorded")
         return 1
@@ -38,8 +45,8 @@ def run(parsed: argparse.Namespace) -> int:
         print("\nThat was the console. With --endpoint http://localhost:4318 the same goes to a collector.")
         return 0
     lost = [sink for sink in sinks if sink["exported"] < sink["wanted"]]
-    for sink in lost:
-        print(f"{sink['endpoint']}: {sink['last_error']}")
+    for line in dict.fromkeys(f"{sink['endpoint']}: {sink['last_error']}" for sink in lost):
+        print(line)
     print(f"\ntrace {trace_id}: {_outcome(stats, bool(lost))}")
     return 1 if lost else 0
 
