@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::names::{KEYS, Key, MEASURES, METER, METRICS, Measure, Metric, Names, Side};
 use crate::attrs::{self, Items, Text, Value};
-use crate::emit::{LiveSpan, Measurement, SpanIds, Thread};
+use crate::emit::{LiveSpan, Measurement, SpanIds, Thread, Together};
 use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
 use crate::intern::Scope;
@@ -44,6 +44,11 @@ impl Here {
     pub fn of(span: &LiveSpan) -> Self {
         let span = span.context.ids();
         Self { span, ticks: ticks::now() }
+    }
+
+    /// For what is measured here.
+    pub fn together(self) -> Together {
+        Together::at(self.span, self.ticks)
     }
 }
 
@@ -116,6 +121,29 @@ impl Series {
             } else {
                 thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
             }
+        }
+    }
+
+    /// Records a measurement with others, which `together` is of, or alone.
+    #[inline]
+    pub fn measure_with_others(
+        &self,
+        thread: &mut Thread,
+        together: &mut Together,
+        measure: Measure,
+        value: Number,
+        here: Here,
+    ) {
+        for target in self.targets[measure as usize].iter().flatten() {
+            let measurement = target.measurement(value, here);
+            if target.binding == 0 {
+                thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
+                continue;
+            }
+            if together.is_full() {
+                thread.measure_together(together);
+            }
+            together.add(&measurement);
         }
     }
 
