@@ -40,12 +40,19 @@ pub struct CountedBatch<'a> {
 pub struct Inherited {
     trace_id: TraceId,
     span_id: SpanId,
-    mask: u16,
-    flags: u16,
-    has_state: bool,
+    shared: Shared,
 }
 
 const _: () = assert!(size_of::<Inherited>() == 32);
+
+/// What spans of one record have in common beside their batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shared {
+    mask: u16,
+    flags: u16,
+    /// A record of its own is needed, for the parent's tracestate.
+    is_alone: bool,
+}
 
 impl Inherited {
     /// By children that begin and end at given times in this session.
@@ -54,49 +61,32 @@ impl Inherited {
         let sampled = if mask == 0 { 0 } else { FLAG_SAMPLED };
         let remote = if parent.is_remote { flag::PARENT_IS_REMOTE } else { 0 };
         let times = flag::START_IS_UNIX_NANO | flag::END_IS_UNIX_NANO;
-        Self {
-            trace_id: parent.trace_id,
-            span_id: parent.span_id,
-            mask,
-            flags: u16::from(parent.trace_flags & FLAG_RANDOM | sampled) | remote | times,
-            has_state: parent.trace_state.is_some(),
-        }
+        let flags = u16::from(parent.trace_flags & FLAG_RANDOM | sampled) | remote | times;
+        let shared = Shared { mask, flags, is_alone: parent.trace_state.is_some() };
+        Self { trace_id: parent.trace_id, span_id: parent.span_id, shared }
     }
 }
 
 /// Spans that share a record: with their header, half a page.
 const SHARING: usize = 62;
 
-/// Spans that will share a record.
-struct Sharing {
+/// Spans on their way into the lane.
+struct Writing<'a> {
+    intake: &'a Intake,
+    ids: &'a mut IdGenerator,
+    run: Run<'a>,
+    batch: &'a CountedBatch<'a>,
+    /// Of a record; `key` is that of its numbers, or NONE.
     header: Header,
     key: StrId,
+    /// Those that will share the next record, and what they have in common.
     spans: ArrayVec<CountedSpan, SHARING>,
-}
-
-impl Sharing {
-    /// Whether this one may join: all else is the same in a step.
-    #[inline(always)]
-    fn fits(&self, inherited: &Inherited, key: StrId) -> bool {
-        (self.header.mask, self.header.flags) == (inherited.mask, inherited.flags)
-            && self.key == key
-            && !self.spans.is_full()
-    }
-
-    /// Writes the record, if there is anything for it. Returns how many spans are recorded, and how many lost.
-    #[inline]
-    fn write(&mut self, run: &mut Run<'_>, ids: &mut IdGenerator) -> (usize, u64) {
-        let count = self.spans.len();
-        if count == 0 {
-            return (0, 0);
-        }
-        let rows: &[u8] = bytemuck::cast_slice(&self.spans);
-        let mut header = Header { payload_bytes: rows.len() as u32, span_id: ids.span_id(), ..self.header };
-        CountedSpan::set_key(&mut header, self.key);
-        let pushed = run.push(&header, |payload| payload.copy_from_slice(rows));
-        self.spans.clear();
-        if pushed.is_ok() { (count, 0) } else { (0, count as u64) }
-    }
+    shared: Option<Shared>,
+    recorded: usize,
+    unwanted: u64,
+    lost: u64,
+    /// By reasons of their own, and counted as such.
+    dropped: u64,
 }
 
 impl Thread {
@@ -108,67 +98,108 @@ impl Thread {
         batch: &CountedBatch<'_>,
         rows: impl Iterator<Item = (&'p Inherited, &'p Parent, Option<i64>)>,
     ) -> usize {
-        let Self { producer, ids, intake, starts, .. } = self;
-        let (mut recorded, mut wanted, mut unwanted, mut lost) = (0, 0, 0, 0);
-        let name = if let Text::Id(id) = batch.name { id } else { StrId::NONE };
-        let has_constants = batch.constants.is_some_and(|all| !all.items().is_empty() || all.dropped() != 0);
-        let is_plain = !has_constants && name != StrId::NONE && !intake.console_spans;
-        let header = Header {
-            kind: kind::COUNTED_SPANS,
-            detail: Header::span_detail(batch.kind, StatusCode::Unset),
-            name,
-            scope: batch.scope,
-            start: batch.start,
-            end: batch.end,
-            ..Header::zeroed()
+        let mut writing = Writing {
+            intake: &self.intake,
+            ids: &mut self.ids,
+            run: self.producer.run(),
+            batch,
+            header: Header {
+                detail: Header::span_detail(batch.kind, StatusCode::Unset),
+                name: if let Text::Id(id) = batch.name { id } else { StrId::NONE },
+                scope: batch.scope,
+                start: batch.start,
+                end: batch.end,
+                ..Header::zeroed()
+            },
+            key: StrId::NONE,
+            spans: ArrayVec::new(),
+            shared: None,
+            recorded: 0,
+            unwanted: 0,
+            lost: 0,
+            dropped: 0,
         };
-        let mut sharing = Sharing { header, key: StrId::NONE, spans: ArrayVec::new() };
-        let mut run = producer.run();
         for (inherited, parent, number) in rows {
-            let &Inherited { trace_id, span_id, mask, flags, has_state } = inherited;
-            if mask == 0 && !intake.console_spans {
-                unwanted += 1;
-                continue;
-            }
-            wanted += 1;
-            if lost > 0 {
-                lost += 1;
-                continue;
-            }
-            let shares = is_plain && !has_state;
             let (key, value) = batch.key.zip(number).unwrap_or((StrId::NONE, 0));
-            if !shares || !sharing.fits(inherited, key) {
-                let (written, full) = sharing.write(&mut run, ids);
-                (recorded, lost) = (recorded + written, lost + full);
-                (sharing.key, sharing.header) = (key, Header { mask, flags, ..sharing.header });
-            }
-            if shares {
-                sharing.spans.push(CountedSpan { trace_id, parent_span_id: span_id, number: value });
-                continue;
-            }
-            let header = Header {
-                kind: kind::SPAN,
-                trace_id,
-                span_id: ids.span_id(),
-                parent_span_id: span_id,
-                ..sharing.header
-            };
-            let number = batch.key.zip(number);
-            match push_alone(&mut run, header, batch, parent, number, intake.console_spans) {
-                Ok(()) => recorded += 1,
-                Err(DropReason::RingFull) => lost += 1,
-                Err(reason) => intake.counters.spans_dropped.add(reason, 1),
+            let joins = writing.shared == Some(inherited.shared) && writing.key == key;
+            if joins && !writing.spans.is_full() || writing.may_share(inherited, parent, key, value) {
+                let Inherited { trace_id, span_id, .. } = *inherited;
+                writing.spans.push(CountedSpan { trace_id, parent_span_id: span_id, number: value });
             }
         }
-        let (written, full) = sharing.write(&mut run, ids);
-        (recorded, lost) = (recorded + written, lost + full);
+        writing.write();
+        let Writing { recorded, unwanted, lost, dropped, run, .. } = writing;
         drop(run);
-        starts.count(true, wanted);
-        starts.count(false, unwanted);
+        self.starts.count(true, recorded as u64 + lost + dropped);
+        self.starts.count(false, unwanted);
         if lost > 0 {
-            intake.counters.spans_dropped.add(DropReason::RingFull, lost);
+            self.intake.counters.spans_dropped.add(DropReason::RingFull, lost);
         }
         recorded
+    }
+}
+
+impl Writing<'_> {
+    /// Whether a span that does not join the latest ones shall begin a record that others may share. If not it is dealt with.
+    #[inline(never)]
+    fn may_share(&mut self, inherited: &Inherited, parent: &Parent, key: StrId, number: i64) -> bool {
+        let Shared { mask, flags, is_alone } = inherited.shared;
+        let console = self.intake.console_spans;
+        if mask == 0 && !console {
+            self.unwanted += 1;
+            return false;
+        }
+        self.write();
+        if self.lost > 0 {
+            self.lost += 1;
+            return false;
+        }
+        let constants = self.batch.constants;
+        let has_constants = constants.is_some_and(|all| !all.items().is_empty() || all.dropped() != 0);
+        (self.key, self.header.mask, self.header.flags) = (key, mask, flags);
+        if !is_alone && !has_constants && self.header.name != StrId::NONE && !console {
+            self.shared = Some(inherited.shared);
+            return true;
+        }
+        let header = Header {
+            kind: kind::SPAN,
+            trace_id: inherited.trace_id,
+            span_id: self.ids.span_id(),
+            parent_span_id: inherited.span_id,
+            ..self.header
+        };
+        let number = (key != StrId::NONE).then_some((key, number));
+        match push_alone(&mut self.run, header, self.batch, parent, number, console) {
+            Ok(()) => self.recorded += 1,
+            Err(DropReason::RingFull) => self.lost += 1,
+            Err(reason) => {
+                self.dropped += 1;
+                self.intake.counters.spans_dropped.add(reason, 1);
+            }
+        }
+        false
+    }
+
+    /// Writes the record that the latest spans share, if there are any. The next one shares another.
+    fn write(&mut self) {
+        let count = self.spans.len();
+        self.shared = None;
+        if count == 0 {
+            return;
+        }
+        let rows: &[u8] = bytemuck::cast_slice(&self.spans);
+        let mut header = Header {
+            kind: kind::COUNTED_SPANS,
+            payload_bytes: rows.len() as u32,
+            span_id: self.ids.span_id(),
+            ..self.header
+        };
+        CountedSpan::set_key(&mut header, self.key);
+        match self.run.push(&header, |payload| payload.copy_from_slice(rows)) {
+            Ok(()) => self.recorded += count,
+            Err(_) => self.lost += count as u64,
+        }
+        self.spans.clear();
     }
 }
 

@@ -144,15 +144,12 @@ impl Requests {
         // Most have the very same int.
         let (mut latest, mut number) = (std::ptr::null_mut(), None);
         batch.filter_map(move |(name, tokens)| {
-            let is_it = |place: &u32| names[*place as usize].0 == name;
-            let place = match before[next..].iter().take(AHEAD).position(is_it) {
-                Some(passed) => {
-                    next += passed + 1;
-                    before[next - 1]
-                }
+            let place = match before.get(next) {
+                Some(place) if names[*place as usize].0 == name => *place,
                 // SAFETY: attached, alive.
-                None => unsafe { place(names, places, name)? },
+                _ => unsafe { further(&before[next.min(before.len())..], &mut next, names, places, name)? },
             };
+            next += 1;
             following.push(place);
             if tokens != latest {
                 // SAFETY: attached, alive.
@@ -161,6 +158,30 @@ impl Requests {
             Some((&inherited[place as usize], &begun[place as usize].context.context, number))
         })
     }
+}
+
+/// The place of a request that is not the next of the batch before. Moves on to it if it is a few further on there, else so
+/// that the next one stays the next.
+///
+/// # Safety
+/// Attached; `name` is alive.
+#[inline(never)]
+unsafe fn further(
+    before: &[u32],
+    next: &mut usize,
+    names: &[Owned],
+    places: &HashMap<ffi::Py_hash_t, u32>,
+    name: Object,
+) -> Option<u32> {
+    let is_it = |place: &u32| names[*place as usize].0 == name;
+    if let Some(passed) = before.iter().take(AHEAD).position(is_it) {
+        *next += passed;
+        return Some(before[passed]);
+    }
+    // SAFETY: as promised by the caller.
+    let place = unsafe { place(names, places, name)? };
+    *next = next.wrapping_sub(1);
+    Some(place)
 }
 
 /// The place of a request.
