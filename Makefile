@@ -223,13 +223,15 @@ install: tools venv ## build with full optimisation and install into the venv, e
 # Linked by zig against glibc 2.28, whatever this machine has. Panics name source files: not those of this machine. In a
 # folder of its own, for these flags concern every crate.
 wheel_flags = --release --locked --strip --compression-level 9 --out dist $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux_2_28)
+# As .cargo/config.toml has it, whose flags RUSTFLAGS replaces.
+inlining = -Cllvm-args=-inline-threshold=60
 remapped = --remap-path-prefix=$(abspath .)=/pytracingx --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
 .PHONY: wheel
 wheel: wheel-tools tools ## two wheels, in dist/: for CPython 3.9 and later, and for this Python, which is faster there
 	rm -f dist/*.whl
 	for features in "--features abi3-py39" ""; do \
-	  PATH="$(abspath $(bin)):$$PATH" CARGO_TARGET_DIR=target/wheel RUSTFLAGS="$(remapped)" \
+	  PATH="$(abspath $(bin)):$$PATH" CARGO_TARGET_DIR=target/wheel RUSTFLAGS="$(inlining) $(remapped)" \
 	    $(bin)/maturin build $(wheel_flags) $$features --interpreter $(bin)/python; \
 	done
 
@@ -257,10 +259,14 @@ deny: ## licences, advisories and sources of every crate (cargo install cargo-de
 .PHONY: venv
 venv: $(VENV)/.installed
 
+# Free-threaded Pythons have no wheels of gevent and grpcio, whose tests are skipped there; lz4 and zstandard are compiled.
+is_free_threaded = $(PYTHON) -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))'
+requirements = $(if $(shell $(is_free_threaded) && echo yes),--no-binary lz4$(comma)zstandard -r <(sed '/^g\(event\|rpcio\)=/d' $(1)),-r $(1))
+
 $(VENV)/.installed: tests/requirements.txt tests/requirements-sls.txt tests/requirements-rotel.txt
 	@$(need_python)$(need_venv):
 	$(PYTHON) -m venv $(VENV)
-	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(call requirements,tests/requirements.txt)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements-sls.txt
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r tests/requirements-rotel.txt \
 	  || echo "rotel is not installed: test_collectors.py tells whether this platform has none"

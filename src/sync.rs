@@ -26,7 +26,9 @@ pub(crate) mod statics {
 
 /// Between two looks at a lock that is held for moments: spins shortly, then sleeps a millisecond.
 pub(crate) fn pause(looks: u32) {
-    if cfg!(shuttle) {
+    if cfg!(any(loom, shuttle)) {
+        #[cfg(loom)]
+        loom::thread::yield_now();
         #[cfg(shuttle)]
         shuttle::thread::yield_now();
     } else if looks < 100 {

@@ -213,6 +213,45 @@ fn additions_side_by_side_are_counted_once_each() {
     });
 }
 
+/// Two threads add to one tally while a third looks whether nobody does: what it is then shown is whole.
+#[test]
+fn sum_and_count_are_of_the_same_additions() {
+    explore(10, |seen| {
+        let tally = Arc::new(Tally::new(1));
+        let add = || {
+            let tally = tally.clone();
+            thread::spawn(move || assert!(tally.add(3)))
+        };
+        let (first, second) = (add(), add());
+        if let Some((sum, additions)) = tally.read_whole() {
+            seen.while_writing.fetch_add(additions as usize, Ordering::Relaxed);
+            assert_eq!(sum as u64, 3 * additions);
+        }
+        first.join().unwrap();
+        second.join().unwrap();
+        assert_eq!(tally.read_whole(), Some((6, 2)));
+    });
+}
+
+/// Two threads add to one tally while a third closes it: what it shows then is all that was added, whole, and stays so.
+#[test]
+fn a_closed_tally_stays_as_it_is() {
+    explore(10, |seen| {
+        let tally = Arc::new(Tally::new(1));
+        let add = || {
+            let tally = tally.clone();
+            thread::spawn(move || u64::from(tally.add(3)))
+        };
+        let (first, second) = (add(), add());
+        tally.close();
+        let (sum, additions) = tally.read();
+        seen.while_writing.fetch_add(additions as usize, Ordering::Relaxed);
+        assert_eq!(sum as u64, 3 * additions);
+        assert_eq!(first.join().unwrap() + second.join().unwrap(), additions);
+        assert_eq!(tally.read(), (sum, additions));
+    });
+}
+
 /// One thread adds while another looks: no look ever shows what was not added, and the last one all of it.
 #[test]
 fn an_addition_is_seen_whole_or_not_at_all() {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -241,6 +242,9 @@ def main() -> int:
     parser.add_argument("ids", nargs="*", metavar="ID", help="N1, X5, …; all if none")
     parser.set_defaults(python=os.environ.get("BENCH_PYTHON", "python3"), libraries=[RIVAL])
     arguments = parser.parse_args()
+    # A shell without job control starts background jobs with SIGINT ignored, and their children inherit that;
+    # with a handler here, children start with the default.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         pythons = interpreters(
             arguments.python, [OURS, *(name for name in [RIVAL] if name in arguments.libraries)]

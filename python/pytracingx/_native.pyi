@@ -279,6 +279,8 @@ class RawOtlp:
 
     Raises:
         ConfigError: unknown compression.
+
+    Configuration time: costs less than a microsecond.
     """
     def __new__(cls, compression: _Compression | None = None) -> Self: ...
     def __getnewargs__(self) -> tuple[str | None]: ...
@@ -321,6 +323,8 @@ class TraceSink:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Configuration time: about a microsecond, and the reading of the certificate files that it names.
     """
     def __new__(
         cls,
@@ -366,6 +370,8 @@ class MetricSink:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Configuration time: about a microsecond, and the reading of the certificate files that it names.
     """
     def __new__(
         cls,
@@ -404,6 +410,8 @@ class OtlpLogSink:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Configuration time: about a microsecond, and the reading of the certificate files that it names.
     """
     def __new__(
         cls,
@@ -472,6 +480,8 @@ class SlsLogSink:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Costs a few microseconds, once.
     """
     def __new__(
         cls,
@@ -522,6 +532,8 @@ class View:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Configuration time: costs less than a microsecond.
     """
     def __new__(
         cls,
@@ -555,6 +567,8 @@ class Redact:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Configuration time: costs less than a microsecond.
     """
     def __new__(
         cls, key: str, action: Literal["drop", "hash", "truncate"] = "drop", length: int | None = None
@@ -597,6 +611,8 @@ class Config:
 
     Raises:
         ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+
+    Configuration time: costs a microsecond or so.
     """
     def __new__(
         cls,
@@ -629,11 +645,15 @@ class Config:
         ALIBABA_CLOUD_SECURITY_TOKEN; without a key with a role's credentials, as aliyun.from_environment() gets them, where
         ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE are set, or
         ALIBABA_CLOUD_ECS_METADATA.
+
+        Configuration time: costs about ten microseconds, and the reading of the files that variables name.
         """
     def describe(self) -> _Description:
         """The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
         sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and
         no path of an endpoint.
+
+        Costs about ten microseconds.
         """
 
 @final
@@ -650,6 +670,8 @@ class SpanContext:
     Raises:
         ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
             both ids together: the invalid context.
+
+    Costs a quarter of a microsecond.
     """
     def __new__(
         cls,
@@ -690,6 +712,8 @@ class SpanContext:
 
         Returns:
             A remote SpanContext, or None when the traceparent is malformed.
+
+        Costs a quarter of a microsecond.
         """
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -798,11 +822,20 @@ class Span:
         A second call does nothing. Half of what start_span() says a span costs.
         """
     def trace_id(self) -> str | None:
-        """The trace id: 32 lower-case hexadecimal digits, also after the end; None before init()."""
+        """The trace id: 32 lower-case hexadecimal digits, also after the end; None before init().
+
+        Costs tens of nanoseconds.
+        """
     def span_id(self) -> str | None:
-        """The span id: 16 lower-case hexadecimal digits, also after the end; None before init()."""
+        """The span id: 16 lower-case hexadecimal digits, also after the end; None before init().
+
+        Costs tens of nanoseconds.
+        """
     def is_recording(self) -> bool:
-        """Whether what is set on the span is kept: it has not ended, and some sink wants it."""
+        """Whether what is set on the span is kept: it has not ended, and some sink wants it.
+
+        Costs tens of nanoseconds.
+        """
     def __enter__(self) -> Self:
         """The span itself."""
     def __exit__(
@@ -948,6 +981,8 @@ class SpanTemplate:
         ValueError: unknown kind.
 
     Make it once and keep it: works before init(), in every session and in forked children.
+
+    Costs about half a microsecond, once.
     """
     def __new__(
         cls,
@@ -1025,7 +1060,7 @@ class ParentSet:
     A scheduler's batch changes by few requests a step, so the set follows it instead of being made anew: add() when a
     request is admitted, discard() when it leaves. Rows behind one that leaves move up by one, as in the scheduler's own
     list of what runs, which therefore gives the columns their order. Works before init(), in every session and in forked
-    children; a span's end does not change it.
+    children; a span's end does not change it. Making an empty one costs tens of nanoseconds.
     """
     def add(self, parent: _Context | None, /) -> int:
         """Adds a row at the end.
@@ -1050,7 +1085,10 @@ class ParentSet:
         Costs a nanosecond for each row.
         """
     def clear(self) -> None:
-        """Removes all rows."""
+        """Removes all rows.
+
+        Costs tens of nanoseconds.
+        """
     def __len__(self) -> int:
         """Return len(self)."""
     def __delitem__(self, key: int, /) -> None:
@@ -1066,7 +1104,10 @@ class ExtractedContext:
     def is_valid(self) -> bool:
         """Whether the headers named a context."""
     def restore(self) -> None:
-        """Makes current again what was before. A second call does nothing."""
+        """Makes current again what was before. A second call does nothing.
+
+        Costs about half a microsecond.
+        """
     def __enter__(self) -> Self:
         """The context itself."""
     def __exit__(
@@ -1086,6 +1127,8 @@ class use_span(Generic[_Current]):
         span: What spans started in the block get as their parent. `with` gives it back.
 
     May be entered again, also while entered. Never raises.
+
+    Costs about half a microsecond.
     """
     def __new__(cls, span: _Current, /) -> Self: ...
     def __enter__(self) -> _Current:
@@ -1117,6 +1160,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def debug(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1130,6 +1175,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def info(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1143,6 +1190,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def warn(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1156,6 +1205,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def warning(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1169,6 +1220,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def error(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1182,6 +1235,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def fatal(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1195,6 +1250,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def critical(
         self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = None
@@ -1208,6 +1265,8 @@ class Logger:
                 exception.type, exception.message and exception.stacktrace.
 
         Never raises for odd values, never blocks. Below every destination's `log_filter` nothing is looked at.
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def log(
         self,
@@ -1224,6 +1283,8 @@ class Logger:
             message: As for info().
             attributes: As for info().
             exc_info: As for info().
+
+        Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
     def enabled(self, level: _Severity | int) -> bool:
         """Whether a record of this severity goes anywhere: some destination's `log_filter` takes it from this logger.
@@ -1237,6 +1298,8 @@ class Logger:
 
         Raises:
             ValueError: unknown level.
+
+        Costs tens of nanoseconds.
         """
 
 @final
@@ -1250,6 +1313,8 @@ class baggage:
     An entry replaces one of the same key. A value is a str; int, float and bool become text, None is left out. What is
     not like this, or does not fit in 180 entries and 8192 bytes, is left out and counted as `baggage_left_out` in
     stats(). May be entered again, also while entered. Never raises.
+
+    Costs about a microsecond.
     """
     def __new__(
         cls, mapping: Mapping[str, str | float | None] | None = None, /, **entries: str | float | None
@@ -1297,6 +1362,8 @@ def init(config: Config | None = None) -> None:
     A forked child records into a session of its own without calling this; its first init() replaces that session. At
     interpreter exit everything is flushed within `exit_timeout_ms`, in multiprocessing children too; whoever leaves by
     os._exit or is killed by a signal flushes nothing.
+
+    Costs a few milliseconds: the exporter's thread and its sinks are made here.
     """
 
 def shutdown(timeout_ms: int = 5000) -> bool:
@@ -1315,6 +1382,8 @@ def shutdown(timeout_ms: int = 5000) -> bool:
 
     Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
     Releases the GIL; Ctrl-C ends the wait.
+
+    Costs the caller its wait, `timeout_ms` at most.
     """
 
 def force_flush(timeout_ms: int = 5000) -> bool:
@@ -1331,10 +1400,15 @@ def force_flush(timeout_ms: int = 5000) -> bool:
         ConfigError: a negative timeout. TypeError: one that is no int.
 
     Releases the GIL; Ctrl-C ends the wait.
+
+    Costs the caller its wait, `timeout_ms` at most.
     """
 
 def is_initialized() -> bool:
-    """Whether there is a session: between init() and shutdown(), also in a child forked in between."""
+    """Whether there is a session: between init() and shutdown(), also in a child forked in between.
+
+    Costs tens of nanoseconds.
+    """
 
 def stats() -> _Stats:
     """Counters of the current session, by signal and sink.
@@ -1395,6 +1469,8 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
 
     All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
     apply. Releases the GIL; Ctrl-C ends the wait.
+
+    Costs the caller its wait, `timeout_ms` at most.
     """
 
 def get_baggage() -> dict[str, str]:
@@ -1403,6 +1479,8 @@ def get_baggage() -> dict[str, str]:
     Returns:
         A new dict of str to str, percent-decoded. Of several entries with one key the last; their properties are not
         in it, but travel on.
+
+    Costs tens of nanoseconds.
     """
 
 def get_logger(name: str, version: str | None = None) -> Logger:
@@ -1417,6 +1495,8 @@ def get_logger(name: str, version: str | None = None) -> Logger:
 
     Raises:
         TypeError: what is no str.
+
+    Costs a tenth of a microsecond or two: make it once and keep it.
     """
 
 def emit_log_record(
@@ -1456,6 +1536,8 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
 
     Raises:
         TypeError: what is no str.
+
+    Costs a tenth of a microsecond or two: make it once and keep it.
     """
 
 def start_span(
@@ -1567,6 +1649,8 @@ def parent_set(spans: Iterable[_Context | None] | None = None) -> ParentSet:
 
     Raises:
         TypeError: `spans` is not iterable.
+
+    Costs some tens of nanoseconds a row.
     """
 
 def new_context(parent: _Context | None = None) -> SpanContext:
@@ -1577,12 +1661,16 @@ def new_context(parent: _Context | None = None) -> SpanContext:
 
     Returns:
         A SpanContext to propagate now and to give to record_span(span_context=…). Before init() one without ids.
+
+    Costs tens of nanoseconds.
     """
 
 def current_span() -> Span:
     """The current span of this task or thread, never None: without one, a shared span that records nothing.
 
     Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
+
+    Costs tens of nanoseconds.
     """
 
 def current_trace_context() -> _TraceContext:
@@ -1590,6 +1678,8 @@ def current_trace_context() -> _TraceContext:
 
     Returns:
         Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
+
+    Costs a tenth of a microsecond or two.
     """
 
 def extract_context(carrier: _CarrierIn) -> SpanContext | None:
@@ -1600,6 +1690,8 @@ def extract_context(carrier: _CarrierIn) -> SpanContext | None:
 
     Returns:
         A remote SpanContext, or None without exactly one valid `traceparent`.
+
+    Costs about half a microsecond.
     """
 
 def extract_headers(carrier: _CarrierIn) -> ExtractedContext:
@@ -1613,6 +1705,8 @@ def extract_headers(carrier: _CarrierIn) -> ExtractedContext:
 
     W3C Trace Context level 2 and W3C Baggage. Without exactly one valid `traceparent`, what follows starts a new trace.
     Never raises.
+
+    Costs about a microsecond.
     """
 
 def inject_headers(carrier: _CarrierOut, context: _Context | None = None) -> None:
@@ -1623,6 +1717,8 @@ def inject_headers(carrier: _CarrierOut, context: _Context | None = None) -> Non
         context: A Span or SpanContext instead of the current one.
 
     Without a current context it writes nothing. W3C Trace Context level 2 and W3C Baggage. Never raises.
+
+    Costs a quarter of a microsecond.
     """
 
 def restore_context(token: ExtractedContext | Token[Any]) -> None:
@@ -1630,6 +1726,8 @@ def restore_context(token: ExtractedContext | Token[Any]) -> None:
 
     Args:
         token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
+
+    Costs about half a microsecond.
     """
 
 def now() -> int:
@@ -1735,6 +1833,8 @@ class Counter:
             attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
         Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().
+
+        Costs tens of nanoseconds without attributes, about a hundred with one.
         """
     def bind(self, attributes: _Attributes | None) -> BoundCounter:
         """A handle for these attributes, whose calls pay for the value only.
@@ -1746,6 +1846,8 @@ class Counter:
             The handle. Make it once and keep it: what converts the attributes is paid here.
 
         Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
+
+        Costs less than a microsecond, once; what it returns pays for no attributes again.
         """
 
 @final
@@ -1762,6 +1864,8 @@ class UpDownCounter:
             attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
         Never raises, blocks or loses a value: what is no number, NaN or infinite is ignored, and counted in stats().
+
+        Costs tens of nanoseconds without attributes, about a hundred with one.
         """
     def bind(self, attributes: _Attributes | None) -> BoundUpDownCounter:
         """A handle for these attributes, whose calls pay for the value only.
@@ -1773,6 +1877,8 @@ class UpDownCounter:
             The handle. Make it once and keep it: what converts the attributes is paid here.
 
         Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
+
+        Costs less than a microsecond, once; what it returns pays for no attributes again.
         """
 
 @final
@@ -1790,6 +1896,8 @@ class Histogram:
 
         Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().
         Inside a sampled span the value may be exported as an exemplar, with the span's ids.
+
+        Costs tens of nanoseconds without attributes, about a hundred with one.
         """
     def record_many(self, values: _Numbers, attributes: _Attributes | None = None) -> None:
         """Records many values in one call; their attributes are converted once.
@@ -1799,6 +1907,8 @@ class Histogram:
             attributes: As for record().
 
         As that many calls of record(): never raises, blocks or loses a value.
+
+        Costs one call and a nanosecond or two for each value.
         """
     def bind(self, attributes: _Attributes | None) -> BoundHistogram:
         """A handle for these attributes, whose calls pay for the value only.
@@ -1810,6 +1920,8 @@ class Histogram:
             The handle. Make it once and keep it: what converts the attributes is paid here.
 
         Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
+
+        Costs less than a microsecond, once; what it returns pays for no attributes again.
         """
 
 @final
@@ -1826,6 +1938,8 @@ class Gauge:
             attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
         Never raises or blocks: what is no number is ignored, and counted in stats().
+
+        Costs tens of nanoseconds without attributes, about a hundred with one.
         """
     def set(self, value: _Number, attributes: _Attributes | None = None) -> None:
         """As record().
@@ -1834,7 +1948,7 @@ class Gauge:
             value: An int or float, also NaN and infinities.
             attributes: As for record().
 
-        Never raises or blocks, as record().
+        Never raises or blocks, as record(), and costs the same.
         """
     def bind(self, attributes: _Attributes | None) -> BoundGauge:
         """A handle for these attributes, whose calls pay for the value only.
@@ -1846,6 +1960,8 @@ class Gauge:
             The handle. Make it once and keep it: what converts the attributes is paid here.
 
         Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
+
+        Costs less than a microsecond, once; what it returns pays for no attributes again.
         """
 
 @final
@@ -1861,6 +1977,8 @@ class BoundCounter:
 
         Args:
             value: As for Counter.add().
+
+        Costs tens of nanoseconds: no attributes to convert.
         """
 
 @final
@@ -1876,6 +1994,8 @@ class BoundUpDownCounter:
 
         Args:
             value: As for UpDownCounter.add().
+
+        Costs tens of nanoseconds: no attributes to convert.
         """
 
 @final
@@ -1891,12 +2011,16 @@ class BoundHistogram:
 
         Args:
             value: As for Histogram.record().
+
+        Costs tens of nanoseconds: no attributes to convert.
         """
     def record_many(self, values: _Numbers) -> None:
         """Records many values in one call.
 
         Args:
             values: As for Histogram.record_many().
+
+        Costs one call and a nanosecond or two for each value.
         """
 
 @final
@@ -1912,12 +2036,16 @@ class BoundGauge:
 
         Args:
             value: As for Gauge.record().
+
+        Costs tens of nanoseconds: no attributes to convert.
         """
     def set(self, value: _Number) -> None:
         """As record().
 
         Args:
             value: As for Gauge.record().
+
+        Costs tens of nanoseconds: no attributes to convert.
         """
 
 @final
@@ -1939,6 +2067,8 @@ class Observation:
     Args:
         value: An int or float.
         attributes: Mapping, as for start_span(); default none.
+
+    Costs about the creation of two small objects.
     """
     def __new__(cls, value: _Number, attributes: _Attributes | None = None) -> Self: ...
     @property
@@ -1965,6 +2095,8 @@ class Meter:
 
         Raises:
             ConfigError: an empty name.
+
+        Costs a tenth of a microsecond or two: make it once and keep it.
         """
     def up_down_counter(
         self, name: str, *, unit: str | None = None, description: str | None = None
@@ -1978,6 +2110,8 @@ class Meter:
 
         Raises:
             ConfigError: an empty name.
+
+        Costs a tenth of a microsecond or two: make it once and keep it.
         """
     def gauge(self, name: str, *, unit: str | None = None, description: str | None = None) -> Gauge:
         """A value that is set: temperatures, cache use.
@@ -1989,6 +2123,8 @@ class Meter:
 
         Raises:
             ConfigError: an empty name.
+
+        Costs a tenth of a microsecond or two: make it once and keep it.
         """
     def histogram(
         self,
@@ -2014,6 +2150,8 @@ class Meter:
         Raises:
             ConfigError: an empty name, boundaries that do not ascend or are not finite, boundaries of an exponential
                 histogram, an unknown aggregation, max_size out of range. TypeError: boundaries that are no numbers.
+
+        Costs a tenth of a microsecond or two: make it once and keep it.
         """
     def observable_counter(
         self, name: str, callback: _Callback, *, unit: str | None = None, description: str | None = None
@@ -2048,6 +2186,8 @@ class Meter:
 
         Raises:
             ConfigError: an empty name. TypeError: callback is not callable, or needs other arguments.
+
+        Costs a tenth of a microsecond or two: make it once and keep it.
         """
     def observable_gauge(
         self, name: str, callback: _Callback, *, unit: str | None = None, description: str | None = None
@@ -2062,6 +2202,8 @@ class Meter:
 
         Raises:
             ConfigError: an empty name. TypeError: callback is not callable, or needs other arguments.
+
+        Costs a tenth of a microsecond or two: make it once and keep it.
         """
 
 class _HasValue(Protocol):
@@ -2184,6 +2326,8 @@ def get_meter(name: str, version: str | None = None, schema_url: str | None = No
 
     Raises:
         TypeError: what is no str.
+
+    Costs a tenth of a microsecond or two: make it once and keep it.
     """
 
 @final
@@ -2216,6 +2360,8 @@ class Generation:
         Args:
             count: How many, an int. They count as one arrival: percentiles of the time between tokens are those of the time
                 between arrivals. 0 is nothing; what is negative or no int is ignored, and counted in stats().
+
+        Costs tens of nanoseconds.
         """
     def tokens_at(self, times: Iterable[SupportsIndex]) -> None:
         """Output tokens arrived at these times, one each.
@@ -2361,7 +2507,10 @@ class StepRecorder:
         Lasts until now; a step of the wall clock meanwhile counts. Half of what `with` costs.
         """
     def idle(self) -> None:
-        """Nothing to run: what passes until the next step begins is no gap."""
+        """Nothing to run: what passes until the next step begins is no gap.
+
+        Costs tens of nanoseconds.
+        """
 
 @final
 class Step:
@@ -2391,6 +2540,8 @@ class Step:
             prefix_cache_queries: As for StepRecorder.step().
             prefix_cache_hits: As for StepRecorder.step().
             waiting: As for StepRecorder.step().
+
+        Costs a few tens of nanoseconds.
         """
     def __enter__(self) -> Self:
         """Begins the step; gives it back."""
@@ -2485,4 +2636,6 @@ def step_recorder(
                 batch = schedule()
                 s.set(batch_size=len(batch), scheduled_tokens=batch.tokens)
                 run(batch)
+
+    Costs about half a microsecond, once.
     """

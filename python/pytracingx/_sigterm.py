@@ -62,6 +62,8 @@ def install_sigterm_flush(timeout_ms: int = 2000) -> None:
     SIGTERM during the flush ends the wait.
 
     Calling it again changes the timeout. Forked children inherit it.
+
+    Costs nothing until the signal comes.
     """
     if not isinstance(timeout_ms, int) or isinstance(timeout_ms, bool) or timeout_ms < 0:
         raise ConfigError(f"timeout_ms: {timeout_ms!r} is not an integer from 0 on")

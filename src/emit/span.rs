@@ -64,6 +64,12 @@ impl LiveSpan {
         self.recording
     }
 
+    /// Whether dropping it frees anything.
+    #[inline(always)]
+    pub fn owns_memory(&self) -> bool {
+        self.storage.is_some() || self.context.trace_state.is_some()
+    }
+
     /// W3C trace flags.
     #[inline]
     pub fn trace_flags(&self) -> u8 {

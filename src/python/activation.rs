@@ -1,7 +1,8 @@
 //! What makes a context current without a span, and what is current. Nothing here raises an `Exception`.
 #![expect(unsafe_code, reason = "written against the C API")]
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
@@ -9,11 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::current::{SPAN, Variable};
-use super::span::{as_span, is_below};
+use super::span::as_span;
+use super::span_chain::is_below;
 use super::span_context::{SpanContext, context_of};
 
 /// A value made current, and what was current before.
 pub(super) struct Activation {
+    thread: ThreadId,
     variable: &'static Variable,
     value: Py<PyAny>,
     /// Token and previous value; `None` once restored.
@@ -31,7 +34,7 @@ impl Activation {
                 Bound::from_owned_ptr_or_opt(py, std::mem::replace(&mut previous.0, std::ptr::null_mut()));
             Bound::from_owned_ptr_or_opt(py, token).map(|token| (token.unbind(), previous.map(Bound::unbind)))
         };
-        Self { variable, value, before }
+        Self { thread: thread::current().id(), variable, value, before }
     }
 
     /// Restores, if the value is still the current one or below it: what else is current was made so by somebody who
@@ -63,12 +66,37 @@ impl Activation {
     }
 }
 
-/// Restores at the end of a block: the innermost that this thread or task made current. The others of a shared context
-/// manager belong to somebody else.
-pub(super) fn leave(activations: &mut Vec<Activation>) {
-    match activations.iter_mut().rposition(Activation::reset) {
-        Some(at) => drop(activations.remove(at)),
-        None => activations.pop().iter_mut().for_each(Activation::restore),
+/// What a context manager made current, which threads and tasks may share and enter again. Held for moments, never while
+/// anything of the interpreter is called.
+#[derive(Default)]
+pub(super) struct Activations(Mutex<Vec<Activation>>);
+
+impl Activations {
+    fn all(&self) -> MutexGuard<'_, Vec<Activation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// At the beginning of a block.
+    pub(super) fn enter(&self, activation: Activation) {
+        self.all().push(activation);
+    }
+
+    /// Restores at the end of a block: the innermost that this thread or task made current, or one whose context runs here
+    /// now. The others belong to somebody else.
+    pub(super) fn leave(&self) {
+        let here = thread::current().id();
+        for is_here in [true, false] {
+            let mut taken: Vec<_> =
+                self.all().extract_if(.., |activation| (activation.thread == here) == is_here).collect();
+            let found = taken.iter_mut().rposition(Activation::reset).map(|at| taken.remove(at));
+            // Those that were entered meanwhile are further in.
+            self.all().splice(0..0, taken);
+            if found.is_some() {
+                return;
+            }
+        }
+        let last = self.all().pop();
+        last.into_iter().for_each(|mut activation| activation.restore());
     }
 }
 
@@ -102,6 +130,8 @@ impl ExtractedContext {
     }
 
     /// Makes current again what was before. A second call does nothing.
+    ///
+    /// Costs about half a microsecond.
     fn restore(&self) {
         let taken = self.activations.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.into_iter().flatten().for_each(|mut activation| activation.restore());
@@ -129,6 +159,8 @@ impl ExtractedContext {
 ///
 /// Args:
 ///     token: What extract_headers() returned. Anything else is ignored, a second call does nothing.
+///
+/// Costs about half a microsecond.
 #[pyfunction]
 pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
     if let Ok(extracted) = token.cast::<ExtractedContext>() {
@@ -144,10 +176,12 @@ pub(super) fn restore_context(token: &Bound<'_, PyAny>) {
 ///     span: What spans started in the block get as their parent. `with` gives it back.
 ///
 /// May be entered again, also while entered. Never raises.
-#[pyclass(module = "pytracingx", name = "use_span")]
+///
+/// Costs about half a microsecond.
+#[pyclass(module = "pytracingx", name = "use_span", frozen)]
 pub(super) struct UseSpan {
     value: Py<PyAny>,
-    activations: Vec<Activation>,
+    activations: Activations,
 }
 
 #[pymethods]
@@ -155,24 +189,24 @@ impl UseSpan {
     #[new]
     #[pyo3(signature = (span, /))]
     fn new(span: Py<PyAny>) -> Self {
-        Self { value: span, activations: Vec::new() }
+        Self { value: span, activations: Activations::default() }
     }
 
     /// Makes it current; gives it back.
-    fn __enter__(&mut self, py: Python<'_>) -> Py<PyAny> {
-        self.activations.push(Activation::new(&SPAN, self.value.clone_ref(py)));
+    fn __enter__(&self, py: Python<'_>) -> Py<PyAny> {
+        self.activations.enter(Activation::new(&SPAN, self.value.clone_ref(py)));
         self.value.clone_ref(py)
     }
 
     /// Makes current again what was before; lets exceptions pass.
     #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
-        &mut self,
+        &self,
         _exc_type: &Bound<'_, PyAny>,
         _exc_val: &Bound<'_, PyAny>,
         _exc_tb: &Bound<'_, PyAny>,
     ) -> bool {
-        leave(&mut self.activations);
+        self.activations.leave();
         false
     }
 }
@@ -180,6 +214,8 @@ impl UseSpan {
 /// The current span of this task or thread, never None: without one, a shared span that records nothing.
 ///
 /// Under a remote context (extract_headers()) that is this shared one too; current_trace_context() has its ids.
+///
+/// Costs tens of nanoseconds.
 #[pyfunction]
 pub(super) fn current_span(py: Python<'_>) -> Bound<'_, PyAny> {
     // SAFETY: attached; both branches give a new reference.
@@ -198,6 +234,8 @@ pub(super) fn current_span(py: Python<'_>) -> Bound<'_, PyAny> {
 ///
 /// Returns:
 ///     Always a dict with `trace_id` (32 hexadecimal digits) and `span_id` (16), both None when nothing is current.
+///
+/// Costs a tenth of a microsecond or two.
 #[pyfunction]
 pub(super) fn current_trace_context(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     // SAFETY: attached.

@@ -5,7 +5,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyMapping, PyString};
 
-use super::activation::{Activation, leave};
+use super::activation::{Activation, Activations};
 use super::arguments::Text;
 use super::current::BAGGAGE;
 use super::propagation::quiet;
@@ -26,6 +26,8 @@ fn header(py: Python<'_>) -> String {
 /// Returns:
 ///     A new dict of str to str, percent-decoded. Of several entries with one key the last; their properties are not
 ///     in it, but travel on.
+///
+/// Costs tens of nanoseconds.
 #[pyfunction]
 pub(super) fn get_baggage(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
@@ -44,10 +46,12 @@ pub(super) fn get_baggage(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// An entry replaces one of the same key. A value is a str; int, float and bool become text, None is left out. What is
 /// not like this, or does not fit in 180 entries and 8192 bytes, is left out and counted as `baggage_left_out` in
 /// stats(). May be entered again, also while entered. Never raises.
-#[pyclass(module = "pytracingx", name = "baggage")]
+///
+/// Costs about a microsecond.
+#[pyclass(module = "pytracingx", name = "baggage", frozen)]
 pub(super) struct Baggage {
     entries: Vec<BaggageEntry>,
-    activations: Vec<Activation>,
+    activations: Activations,
 }
 
 #[pymethods]
@@ -55,7 +59,7 @@ impl Baggage {
     #[new]
     #[pyo3(signature = (mapping = None, /, **entries))]
     fn new(mapping: Option<&Bound<'_, PyAny>>, entries: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let mut baggage = Self { entries: Vec::new(), activations: Vec::new() };
+        let mut baggage = Self { entries: Vec::new(), activations: Activations::default() };
         let mut unusable = 0;
         for given in mapping.into_iter().chain(entries.map(|entries| entries.as_any())) {
             if let Err(error) = baggage.read(given, &mut unusable) {
@@ -68,23 +72,24 @@ impl Baggage {
     }
 
     /// Sets the entries; gives itself back.
-    fn __enter__<'py>(mut slf: PyRefMut<'py, Self>, py: Python<'py>) -> PyRefMut<'py, Self> {
-        let (text, left_out) = context::merge_baggage(&header(py), slf.entries.iter().cloned());
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        let (this, py) = (slf.get(), slf.py());
+        let (text, left_out) = context::merge_baggage(&header(py), this.entries.iter().cloned());
         count_left_out(left_out);
         let value = if text.is_empty() { py.None() } else { PyString::new(py, &text).into_any().unbind() };
-        slf.activations.push(Activation::new(&BAGGAGE, value));
-        slf
+        this.activations.enter(Activation::new(&BAGGAGE, value));
+        slf.clone()
     }
 
     /// Makes current again what was before; lets exceptions pass.
     #[pyo3(text_signature = "($self, exc_type, exc_val, exc_tb, /)")]
     fn __exit__(
-        &mut self,
+        &self,
         _exc_type: &Bound<'_, PyAny>,
         _exc_val: &Bound<'_, PyAny>,
         _exc_tb: &Bound<'_, PyAny>,
     ) -> bool {
-        leave(&mut self.activations);
+        self.activations.leave();
         false
     }
 }

@@ -49,6 +49,8 @@ use crate::error::Error;
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+///
+/// Configuration time: costs a microsecond or so.
 #[pyclass(frozen, module = "pytracingx", name = "Config")]
 pub(crate) struct PyConfig {
     core: Config,
@@ -141,6 +143,8 @@ impl PyConfig {
     /// ALIBABA_CLOUD_SECURITY_TOKEN; without a key with a role's credentials, as aliyun.from_environment() gets them, where
     /// ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE are set, or
     /// ALIBABA_CLOUD_ECS_METADATA.
+    ///
+    /// Configuration time: costs about ten microseconds, and the reading of the files that variables name.
     #[staticmethod]
     pub(crate) fn from_env(py: Python<'_>) -> PyResult<Self> {
         let core = Config::from_env(variable);
@@ -169,6 +173,8 @@ impl PyConfig {
     /// The settings in force, the environment merged: counts under `traces`, `metrics`, `otlp_logs`, `sls_logs`, each
     /// sink's settings under `sinks`, those of views and redactions, and what was odd under `warnings`. No secret and
     /// no path of an endpoint.
+    ///
+    /// Costs about ten microseconds.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let config = self.resolve(py)?;
         let dict = PyDict::new(py);

@@ -68,7 +68,7 @@ impl Variable {
     ///
     /// # Safety
     /// Attached; `value` is alive.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn set(&self, value: *mut ffi::PyObject) -> *mut ffi::PyObject {
         // SAFETY: attached.
         unsafe {

@@ -8,10 +8,11 @@ use pyo3::types::{PyList, PyString};
 
 use super::convert::Encoder;
 use super::fastcall::Raised;
-use super::objects::{Owned, lossy, text_of};
-use super::span::SpanObject;
+use super::objects::{lossy, text_of};
+use super::span::{self, SpanObject};
+use super::span_parts::Place;
 use crate::attrs::{self, Text, Value};
-use crate::emit::{self, AttributeList, StatusUpdate};
+use crate::emit::{self, AttributeList, LiveSpan, StatusUpdate};
 use crate::record::StatusCode;
 
 /// `span.record_exception(…)`: an `exception` event with type, message, stacktrace and `exception.escaped`, then the
@@ -28,8 +29,9 @@ pub(super) unsafe fn record(
 ) -> Result<(), Raised> {
     // SAFETY: alive, attached; `live` is not referenced while Python code runs.
     unsafe {
-        let session = (*span).live.context.session;
-        if !(*span).live.is_recording() {
+        let place = Place::of(span);
+        let session = place.session();
+        if !place.is_recording() {
             return Ok(());
         }
         let (mut event, message) = describe(exception, None)?;
@@ -45,16 +47,17 @@ pub(super) unsafe fn record(
                 set(attribute.key, attribute.value);
             }
         }
-        let live = &mut (*span).live;
-        emit::with(session, |thread| {
-            let (items, cut) = event.within(limit);
-            let dropped = cut + given.dropped();
-            live.add_event(thread, Text::Inline(b"exception"), time_unix_nano, items, dropped);
-            live.set_status(thread, StatusUpdate { code: StatusCode::Error, description: &message });
-        });
+        let (items, cut) = event.within(limit);
+        let dropped = cut + given.dropped();
+        let put = |live: &mut LiveSpan| {
+            emit::with(session, |thread| {
+                live.add_event(thread, Text::Inline(b"exception"), time_unix_nano, items, dropped);
+                live.set_status(thread, StatusUpdate { code: StatusCode::Error, description: &message });
+            })
+        };
+        place.with(put);
         // The same exception leaving `with` later is not recorded twice.
-        ffi::Py_INCREF(exception.as_ptr());
-        drop(Owned(std::mem::replace(&mut (*span).exception, exception.as_ptr())));
+        span::remember(span, exception.as_ptr());
         Ok(())
     }
 }
@@ -90,20 +93,23 @@ pub(super) unsafe fn describe(
 pub(super) unsafe fn leaving(span: *mut SpanObject, exception: &Bound<'_, PyAny>) -> Result<(), Raised> {
     // SAFETY: alive, attached.
     unsafe {
-        if !(*span).live.is_recording() || (*span).exception == exception.as_ptr() {
+        let place = Place::of(span);
+        if !place.is_recording() || span::has_recorded(span, exception.as_ptr()) {
             return Ok(());
         }
         if is_no_failure(exception) {
             return Ok(());
         }
         if is_cancellation(exception) {
-            let live = &mut (*span).live;
-            emit::with(live.context.session, |thread| {
-                live.add_event(thread, Text::Inline(b"cancelled"), None, &[], 0)
-            });
+            let cancelled = |live: &mut LiveSpan| {
+                emit::with(live.context.session, |thread| {
+                    live.add_event(thread, Text::Inline(b"cancelled"), None, &[], 0)
+                })
+            };
+            place.with(cancelled);
             return Ok(());
         }
-        let explicit = (*span).live.status();
+        let explicit = place.with(|live| live.status());
         if explicit != StatusCode::Unset {
             return record_without_status(span, exception, explicit);
         }
@@ -118,11 +124,11 @@ unsafe fn record_without_status(
 ) -> Result<(), Raised> {
     // SAFETY: alive, attached.
     unsafe {
-        let description = (*span).live.status_description().to_vec();
+        let place = Place::of(span);
+        let description = place.with(|live| live.status_description().to_vec());
         record(span, exception, true, std::ptr::null_mut(), None)?;
-        let live = &mut (*span).live;
         let update = StatusUpdate { code: explicit, description: &description };
-        emit::with(live.context.session, |thread| live.set_status(thread, update));
+        place.with(|live| emit::with(live.context.session, |thread| live.set_status(thread, update)));
     }
     Ok(())
 }

@@ -232,14 +232,15 @@ pub(super) fn given(argument: *mut ffi::PyObject) -> bool {
 /// Runs `body` with an object to itself: attached is enough, except on a free-threaded build.
 ///
 /// # Safety
-/// Attached; `this` is alive and of the layout `T`; `body` runs no Python code.
+/// Attached; `this` is alive and of the layout `T`; `body` runs no Python code, and calls nothing of the interpreter that
+/// could wait: the object would be another thread's meanwhile.
 #[inline(always)]
 pub(super) unsafe fn exclusively<T, R>(this: *mut ffi::PyObject, body: impl FnOnce(&mut T) -> R) -> R {
     // SAFETY: as promised by the caller.
     unsafe {
         #[cfg(Py_GIL_DISABLED)]
         {
-            let object = Bound::from_borrowed_ptr(Python::assume_attached(), this);
+            let object = Borrowed::from_ptr(Python::assume_attached(), this);
             pyo3::sync::critical_section::with_critical_section(&object, || body(&mut *this.cast()))
         }
         #[cfg(not(Py_GIL_DISABLED))]

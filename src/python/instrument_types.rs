@@ -79,7 +79,9 @@ Args:
     value: An int or float, not negative. Ints stay ints until a float is added.
     attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
-Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().";
+Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().
+
+Costs tens of nanoseconds without attributes, about a hundred with one.";
 
 const ADD_ANY: &CStr = c"add($self, /, value, attributes=None)
 --
@@ -90,7 +92,9 @@ Args:
     value: An int or float. Ints stay ints until a float is added.
     attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
-Never raises, blocks or loses a value: what is no number, NaN or infinite is ignored, and counted in stats().";
+Never raises, blocks or loses a value: what is no number, NaN or infinite is ignored, and counted in stats().
+
+Costs tens of nanoseconds without attributes, about a hundred with one.";
 
 const RECORD: &CStr = c"record($self, /, value, attributes=None)
 --
@@ -102,7 +106,9 @@ Args:
     attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
 Never raises, blocks or loses a value: what is no number, negative, NaN or infinite is ignored, and counted in stats().
-Inside a sampled span the value may be exported as an exemplar, with the span's ids.";
+Inside a sampled span the value may be exported as an exemplar, with the span's ids.
+
+Costs tens of nanoseconds without attributes, about a hundred with one.";
 
 const RECORD_MANY: &CStr = c"record_many($self, /, values, attributes=None)
 --
@@ -113,7 +119,9 @@ Args:
     values: A buffer of numbers (array.array, numpy, memoryview), which is fastest, or any iterable of them.
     attributes: As for record().
 
-As that many calls of record(): never raises, blocks or loses a value.";
+As that many calls of record(): never raises, blocks or loses a value.
+
+Costs one call and a nanosecond or two for each value.";
 
 const SET: &CStr = c"record($self, /, value, attributes=None)
 --
@@ -124,7 +132,9 @@ Args:
     value: An int or float, also NaN and infinities.
     attributes: Mapping, as for start_span(); 128 are kept. Each distinct set is a series of its own.
 
-Never raises or blocks: what is no number is ignored, and counted in stats().";
+Never raises or blocks: what is no number is ignored, and counted in stats().
+
+Costs tens of nanoseconds without attributes, about a hundred with one.";
 
 const SET_TOO: &CStr = c"set($self, /, value, attributes=None)
 --
@@ -135,7 +145,7 @@ Args:
     value: An int or float, also NaN and infinities.
     attributes: As for record().
 
-Never raises or blocks, as record().";
+Never raises or blocks, as record(), and costs the same.";
 
 const BIND: &CStr = c"bind($self, /, attributes)
 --
@@ -148,7 +158,9 @@ Args:
 Returns:
     The handle. Make it once and keep it: what converts the attributes is paid here.
 
-Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.";
+Never raises: attributes that cannot be converted are left out, as in the instrument's own calls.
+
+Costs less than a microsecond, once; what it returns pays for no attributes again.";
 
 const BOUND_ADD: &CStr = c"add($self, /, value)
 --
@@ -156,7 +168,9 @@ const BOUND_ADD: &CStr = c"add($self, /, value)
 Adds to the sum.
 
 Args:
-    value: As for Counter.add().";
+    value: As for Counter.add().
+
+Costs tens of nanoseconds: no attributes to convert.";
 
 const BOUND_ADD_ANY: &CStr = c"add($self, /, value)
 --
@@ -164,7 +178,9 @@ const BOUND_ADD_ANY: &CStr = c"add($self, /, value)
 Adds to the sum.
 
 Args:
-    value: As for UpDownCounter.add().";
+    value: As for UpDownCounter.add().
+
+Costs tens of nanoseconds: no attributes to convert.";
 
 const BOUND_RECORD: &CStr = c"record($self, /, value)
 --
@@ -172,7 +188,9 @@ const BOUND_RECORD: &CStr = c"record($self, /, value)
 Records a value of the distribution.
 
 Args:
-    value: As for Histogram.record().";
+    value: As for Histogram.record().
+
+Costs tens of nanoseconds: no attributes to convert.";
 
 const BOUND_RECORD_MANY: &CStr = c"record_many($self, /, values)
 --
@@ -180,7 +198,9 @@ const BOUND_RECORD_MANY: &CStr = c"record_many($self, /, values)
 Records many values in one call.
 
 Args:
-    values: As for Histogram.record_many().";
+    values: As for Histogram.record_many().
+
+Costs one call and a nanosecond or two for each value.";
 
 const BOUND_SET: &CStr = c"record($self, /, value)
 --
@@ -188,7 +208,9 @@ const BOUND_SET: &CStr = c"record($self, /, value)
 Sets the value.
 
 Args:
-    value: As for Gauge.record().";
+    value: As for Gauge.record().
+
+Costs tens of nanoseconds: no attributes to convert.";
 
 const BOUND_SET_TOO: &CStr = c"set($self, /, value)
 --
@@ -196,7 +218,9 @@ const BOUND_SET_TOO: &CStr = c"set($self, /, value)
 As record().
 
 Args:
-    value: As for Gauge.record().";
+    value: As for Gauge.record().
+
+Costs tens of nanoseconds: no attributes to convert.";
 
 /// Makes the types. At import.
 pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {

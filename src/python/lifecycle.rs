@@ -27,6 +27,8 @@ use crate::transport::memory::Memory;
 /// A forked child records into a session of its own without calling this; its first init() replaces that session. At
 /// interpreter exit everything is flushed within `exit_timeout_ms`, in multiprocessing children too; whoever leaves by
 /// os._exit or is killed by a signal flushes nothing.
+///
+/// Costs a few milliseconds: the exporter's thread and its sinks are made here.
 #[pyfunction]
 #[pyo3(signature = (config = None))]
 pub(super) fn init(py: Python<'_>, config: Option<Py<PyConfig>>) -> PyResult<()> {
@@ -77,6 +79,8 @@ fn start(py: Python<'_>, config: Config, providers: Vec<Option<Bound<'_, PyAny>>
 ///
 /// Called again, it waits for the same end and returns the same; init() may follow, with another configuration.
 /// Releases the GIL; Ctrl-C ends the wait.
+///
+/// Costs the caller its wait, `timeout_ms` at most.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = Int(5000)), text_signature = "(timeout_ms=5000)")]
 pub(super) fn shutdown(py: Python<'_>, timeout_ms: Int) -> PyResult<bool> {
@@ -97,6 +101,8 @@ pub(super) fn shutdown(py: Python<'_>, timeout_ms: Int) -> PyResult<bool> {
 ///     ConfigError: a negative timeout. TypeError: one that is no int.
 ///
 /// Releases the GIL; Ctrl-C ends the wait.
+///
+/// Costs the caller its wait, `timeout_ms` at most.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = Int(5000)), text_signature = "(timeout_ms=5000)")]
 pub(super) fn force_flush(py: Python<'_>, timeout_ms: Int) -> PyResult<bool> {
@@ -138,6 +144,8 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 ///
 /// All sinks at once, over connections of their own: the exporter's are not touched. Sampling, views and filters do not
 /// apply. Releases the GIL; Ctrl-C ends the wait.
+///
+/// Costs the caller its wait, `timeout_ms` at most.
 #[pyfunction]
 #[pyo3(signature = (timeout_ms = Int(3000)), text_signature = "(timeout_ms=3000)")]
 pub(super) fn check(py: Python<'_>, timeout_ms: Int) -> PyResult<Bound<'_, PyList>> {
@@ -180,6 +188,8 @@ fn wait<T: Send>(py: Python<'_>, call: impl FnOnce(&mut dyn FnMut() -> bool) -> 
 }
 
 /// Whether there is a session: between init() and shutdown(), also in a child forked in between.
+///
+/// Costs tens of nanoseconds.
 #[pyfunction]
 pub(super) fn is_initialized() -> bool {
     session::is_initialized()

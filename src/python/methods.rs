@@ -15,8 +15,9 @@ use super::given_attributes::GivenAttributes;
 use super::objects::text_of;
 use super::span::{self, SpanObject};
 use super::span_context::SpanContext;
-use super::{activation, exceptions, span_parts, time};
-use crate::emit::{self, LiveSpan, StatusUpdate};
+use super::span_parts::{self, Place};
+use super::{activation, exceptions, time};
+use crate::emit::{self, Parent, StatusUpdate};
 use crate::record::StatusCode;
 
 type Object = *mut ffi::PyObject;
@@ -133,15 +134,21 @@ A second call does nothing. Half of what start_span() says a span costs."),
     MethodDef::no_args(c"trace_id", trace_id, c"trace_id($self, /)
 --
 
-The trace id: 32 lower-case hexadecimal digits, also after the end; None before init()."),
+The trace id: 32 lower-case hexadecimal digits, also after the end; None before init().
+
+Costs tens of nanoseconds."),
     MethodDef::no_args(c"span_id", span_id, c"span_id($self, /)
 --
 
-The span id: 16 lower-case hexadecimal digits, also after the end; None before init()."),
+The span id: 16 lower-case hexadecimal digits, also after the end; None before init().
+
+Costs tens of nanoseconds."),
     MethodDef::no_args(c"is_recording", is_recording, c"is_recording($self, /)
 --
 
-Whether what is set on the span is kept: it has not ended, and some sink wants it."),
+Whether what is set on the span is kept: it has not ended, and some sink wants it.
+
+Costs tens of nanoseconds."),
     MethodDef::END,
 ];
 
@@ -213,9 +220,15 @@ unsafe extern "C" fn async_exit(this: Object, args: Args, count: ffi::Py_ssize_t
 }
 
 /// The span behind a method's object.
-unsafe fn live(this: Object) -> *mut LiveSpan {
-    // SAFETY: the interpreter calls methods with objects of their type.
-    unsafe { &raw mut (*this.cast::<SpanObject>()).live }
+unsafe fn place(this: Object) -> Place {
+    // SAFETY: the interpreter calls methods with live objects of their type.
+    unsafe { Place::of(this.cast()) }
+}
+
+/// What it began with, and keeps.
+unsafe fn inherited<'a>(this: Object) -> &'a Parent {
+    // SAFETY: as above.
+    unsafe { &(*this.cast::<SpanObject>()).live.context }
 }
 
 unsafe extern "C" fn set_attribute(
@@ -229,7 +242,7 @@ unsafe extern "C" fn set_attribute(
         // SAFETY: as called.
         unsafe {
             let [key, value] = SIGNATURE.parse(args, count, names)?;
-            span_parts::set_attribute(live(this), key, value)?;
+            span_parts::set_attribute(place(this), key, value)?;
         }
         Ok(none())
     })
@@ -247,7 +260,7 @@ unsafe extern "C" fn set_attributes(
         unsafe {
             let [attributes] = SIGNATURE.parse(args, count, names)?;
             if given(attributes) {
-                span_parts::set_attributes(live(this), attributes)?;
+                span_parts::set_attributes(place(this), attributes)?;
             }
         }
         Ok(none())
@@ -257,14 +270,14 @@ unsafe extern "C" fn set_attributes(
 unsafe extern "C" fn set_status(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
     static SIGNATURE: Signature<2, 1, 2> = Signature::new("set_status", ["code", "description"]);
     entry(|| {
-        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        // SAFETY: as called; the span is not referenced while arguments are converted.
         unsafe {
             let [code, description] = SIGNATURE.parse(args, count, names)?;
             let code = status_code(code)?;
             let description = if given(description) { text_of(description)? } else { Vec::new() };
-            let live = &mut (*this.cast::<SpanObject>()).live;
             let update = StatusUpdate { code, description: &description };
-            emit::with(live.context.session, |thread| live.set_status(thread, update));
+            place(this)
+                .with(|live| emit::with(live.context.session, |thread| live.set_status(thread, update)));
         }
         Ok(none())
     })
@@ -289,13 +302,15 @@ pub(super) unsafe fn status_code(code: Object) -> Result<StatusCode, Raised> {
 unsafe extern "C" fn update_name(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
     static SIGNATURE: Signature<1, 1, 1> = Signature::new("update_name", ["name"]);
     entry(|| {
-        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        // SAFETY: as called; the span is not referenced while arguments are converted.
         unsafe {
             let [name] = SIGNATURE.parse(args, count, names)?;
-            let session = (*this.cast::<SpanObject>()).live.context.session;
+            let session = inherited(this).session;
             let name = GivenName::of(name, session)?;
-            let live = &mut (*this.cast::<SpanObject>()).live;
-            emit::with(session, |thread| live.update_name(thread, name.resolve(thread)));
+            emit::with(session, |thread| {
+                let name = name.resolve(thread);
+                place(this).with(|live| live.update_name(thread, name));
+            });
         }
         Ok(none())
     })
@@ -304,24 +319,24 @@ unsafe extern "C" fn update_name(this: Object, args: Args, count: ffi::Py_ssize_
 unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
     static SIGNATURE: Signature<3, 1, 3> = Signature::new("add_event", ["name", "attributes", "timestamp"]);
     entry(|| {
-        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        // SAFETY: as called; the span is not referenced while arguments are converted.
         unsafe {
             let [name, attributes, timestamp] = SIGNATURE.parse(args, count, names)?;
-            let span = this.cast::<SpanObject>();
-            if !(*span).live.is_recording() {
+            let place = place(this);
+            if !place.is_recording() {
                 return Ok(none());
             }
-            let session = (*span).live.context.session;
+            let session = place.session();
             let name = GivenName::of(name, session)?;
             let time = time::given_unix_nano(timestamp, session)?;
             let limit = span_parts::limits(session).attributes_per_event;
             let mut given = GivenAttributes::default();
             given.fill(attributes, session, limit)?;
-            let live = &mut (*span).live;
             emit::with(session, |thread| {
                 let mut items = thread.take_items();
                 let dropped = given.put(&mut items, limit, thread);
-                live.add_event(thread, name.resolve(thread), time, &items, dropped);
+                let name = name.resolve(thread);
+                place.with(|live| live.add_event(thread, name, time, &items, dropped));
                 thread.return_items(items);
             });
         }
@@ -332,12 +347,12 @@ unsafe extern "C" fn add_event(this: Object, args: Args, count: ffi::Py_ssize_t,
 unsafe extern "C" fn add_link(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
     static SIGNATURE: Signature<2, 1, 2> = Signature::new("add_link", ["context", "attributes"]);
     entry(|| {
-        // SAFETY: as called; `live` is not referenced while arguments are converted.
+        // SAFETY: as called; the span is not referenced while arguments are converted.
         unsafe {
             let [context, attributes] = SIGNATURE.parse(args, count, names)?;
-            let span = this.cast::<SpanObject>();
-            if (*span).live.is_recording() {
-                span_parts::link(&raw mut (*span).live, context, attributes)?;
+            let place = place(this);
+            if place.is_recording() {
+                span_parts::link(place, context, attributes)?;
             }
         }
         Ok(none())
@@ -356,13 +371,12 @@ unsafe extern "C" fn record_exception(
         // SAFETY: as called.
         unsafe {
             let [exception, escaped, attributes, timestamp] = SIGNATURE.parse(args, count, names)?;
-            let span = this.cast::<SpanObject>();
             let escaped = given(escaped) && ffi::PyObject_IsTrue(escaped) > 0;
             ffi::PyErr_Clear();
-            let time = time::given_unix_nano(timestamp, (*span).live.context.session)?;
+            let time = time::given_unix_nano(timestamp, inherited(this).session)?;
             let attributes = if given(attributes) { attributes } else { ptr::null_mut() };
             let exception = Bound::from_borrowed_ptr(Python::assume_attached(), exception);
-            exceptions::record(span, &exception, escaped, attributes, time)?;
+            exceptions::record(this.cast(), &exception, escaped, attributes, time)?;
         }
         Ok(none())
     })
@@ -374,7 +388,7 @@ unsafe extern "C" fn end(this: Object, args: Args, count: ffi::Py_ssize_t, names
         // SAFETY: as called.
         unsafe {
             let [end_time] = SIGNATURE.parse(args, count, names)?;
-            let time = time::given_unix_nano(end_time, (*this.cast::<SpanObject>()).live.context.session)?;
+            let time = time::given_unix_nano(end_time, inherited(this).session)?;
             span::end(this.cast(), time);
         }
         Ok(none())
@@ -384,7 +398,7 @@ unsafe extern "C" fn end(this: Object, args: Args, count: ffi::Py_ssize_t, names
 unsafe extern "C" fn trace_id(this: Object, _: Object) -> Object {
     entry(|| {
         // SAFETY: alive.
-        let id = unsafe { (*this.cast::<SpanObject>()).live.context.trace_id };
+        let id = unsafe { inherited(this).trace_id };
         Ok(if id.is_valid() { text(&id.to_hex()) } else { none() })
     })
 }
@@ -392,7 +406,7 @@ unsafe extern "C" fn trace_id(this: Object, _: Object) -> Object {
 unsafe extern "C" fn span_id(this: Object, _: Object) -> Object {
     entry(|| {
         // SAFETY: alive.
-        let id = unsafe { (*this.cast::<SpanObject>()).live.context.span_id };
+        let id = unsafe { inherited(this).span_id };
         Ok(if id.is_valid() { text(&id.to_hex()) } else { none() })
     })
 }
@@ -405,30 +419,22 @@ fn text(text: &[u8]) -> Object {
 
 unsafe extern "C" fn is_recording(this: Object, _: Object) -> Object {
     // SAFETY: alive, attached.
-    unsafe {
-        let live = &(*this.cast::<SpanObject>()).live;
-        bool(live.is_recording() && live.context.session == crate::sys::fork::session())
-    }
+    unsafe { bool(place(this).is_recording() && inherited(this).session == crate::sys::fork::session()) }
 }
 
 unsafe extern "C" fn context(this: Object, _: *mut c_void) -> Object {
     entry(|| {
         // SAFETY: alive, attached.
-        unsafe {
-            let live = &(*this.cast::<SpanObject>()).live;
-            Ok(Py::new(Python::assume_attached(), SpanContext::of(live))?.into_ptr())
-        }
+        unsafe { Ok(Py::new(Python::assume_attached(), SpanContext::of(inherited(this)))?.into_ptr()) }
     })
 }
 
 pub(super) unsafe extern "C" fn repr(this: Object) -> Object {
     entry(|| {
-        // SAFETY: alive.
-        let live = unsafe { &(*this.cast::<SpanObject>()).live };
-        let state = if live.is_recording() { "recording" } else { "not recording" };
-        Ok(text(
-            format!("<Span trace_id={:?} span_id={:?} {state}>", live.context.trace_id, live.context.span_id)
-                .as_bytes(),
-        ))
+        // SAFETY: alive, attached.
+        let (is_recording, Parent { trace_id, span_id, .. }) =
+            unsafe { (place(this).is_recording(), inherited(this)) };
+        let state = if is_recording { "recording" } else { "not recording" };
+        Ok(text(format!("<Span trace_id={trace_id:?} span_id={span_id:?} {state}>").as_bytes()))
     })
 }

@@ -4,7 +4,7 @@
 //! Two kinds of code live here. What a user calls once per process or request is written with PyO3. What is called per
 //! record is written against the C API: `capi` (calls outside the limited API), `types`, `fastcall` (arguments), `strings`
 //! (identity cache), `convert`, `objects`, `number` and `given_attributes` (values), `current` (context); for spans
-//! `span`, `methods` (the `Span` type), `tracer`, `span_template` and `span_calls`, for batches of them `record_spans`,
+//! `span`, `methods` (the `Span` type), `span_chain`, `tracer`, `span_template` and `span_calls`, for batches of them `record_spans`,
 //! `parent_set`, `columns`, `column` and `buffer`; for measurements `instrument` and `instrument_types`, for logs
 //! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`; for LLM
 //! requests `generation`, `generation_begin` and `generation_end`, for scheduler steps `step_recorder` and `step`.
@@ -60,6 +60,7 @@ mod sls_sink;
 mod small_int;
 mod span;
 mod span_calls;
+mod span_chain;
 mod span_context;
 mod span_parts;
 mod span_template;

@@ -212,6 +212,48 @@ impl Drop for Owned {
     }
 }
 
+/// What another object refers to, while it is looked at: the interpreter's lock keeps it there, or where there is none a
+/// reference of our own.
+pub(super) struct Held(pub(super) *mut ffi::PyObject);
+
+impl Held {
+    /// # Safety
+    /// Attached; `object` is alive or null.
+    #[inline(always)]
+    pub(super) unsafe fn new(object: *mut ffi::PyObject) -> Self {
+        if cfg!(Py_GIL_DISABLED) {
+            // SAFETY: as promised by the caller.
+            unsafe { ffi::Py_XINCREF(object) };
+        }
+        Self(object)
+    }
+}
+
+impl Drop for Held {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if cfg!(Py_GIL_DISABLED) {
+            // SAFETY: taken in `new`; values never leave the attached thread.
+            unsafe { ffi::Py_XDECREF(self.0) }
+        }
+    }
+}
+
+/// Whether the caller has the only reference to an object.
+///
+/// # Safety
+/// Attached; `object` is alive.
+#[inline(always)]
+pub(super) unsafe fn is_only_ours(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        #[cfg(Py_GIL_DISABLED)]
+        return ffi::PyUnstable_Object_IsUniquelyReferenced(object) != 0;
+        #[cfg(not(Py_GIL_DISABLED))]
+        return ffi::Py_REFCNT(object) == 1;
+    }
+}
+
 /// The first elements of a list or tuple, copied: user code that runs between may change the list. A subclass is read
 /// as what it holds, whatever its `__iter__` says.
 pub(super) struct Elements {

@@ -22,6 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// Args:
 ///     value: An int or float.
 ///     attributes: Mapping, as for start_span(); default none.
+///
+/// Costs about the creation of two small objects.
 #[pyclass(module = "pytracingx", name = "Observation", frozen)]
 pub(super) struct Observation {
     /// The int or float.

@@ -22,7 +22,7 @@ type Object = *mut ffi::PyObject;
 /// A scheduler's batch changes by few requests a step, so the set follows it instead of being made anew: add() when a
 /// request is admitted, discard() when it leaves. Rows behind one that leaves move up by one, as in the scheduler's own
 /// list of what runs, which therefore gives the columns their order. Works before init(), in every session and in forked
-/// children; a span's end does not change it.
+/// children; a span's end does not change it. Making an empty one costs tens of nanoseconds.
 #[pyclass(module = "pytracingx", name = "ParentSet", frozen)]
 pub(super) struct ParentSet(UnsafeCell<Vec<Option<Parent>>>);
 
@@ -85,6 +85,8 @@ impl ParentSet {
     }
 
     /// Removes all rows.
+    ///
+    /// Costs tens of nanoseconds.
     fn clear(slf: &Bound<'_, Self>) {
         Self::with(slf, Vec::clear);
     }
@@ -122,6 +124,8 @@ impl ParentSet {
 ///
 /// Raises:
 ///     TypeError: `spans` is not iterable.
+///
+/// Costs some tens of nanoseconds a row.
 #[pyfunction]
 #[pyo3(signature = (spans = None))]
 pub(super) fn parent_set<'py>(

@@ -24,6 +24,8 @@ use crate::transport;
 ///
 /// Raises:
 ///     ConfigError: unknown compression.
+///
+/// Configuration time: costs less than a microsecond.
 #[pyclass(frozen, module = "pytracingx", name = "RawOtlp")]
 pub(crate) struct PyRawOtlp(Option<Compression>);
 
@@ -81,6 +83,8 @@ impl PyRawOtlp {
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+///
+/// Configuration time: about a microsecond, and the reading of the certificate files that it names.
 #[pyclass(frozen, module = "pytracingx", name = "TraceSink")]
 pub(crate) struct PyTraceSink(pub(crate) TraceSinkConfig);
 
@@ -169,6 +173,8 @@ impl PyTraceSink {
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+///
+/// Configuration time: about a microsecond, and the reading of the certificate files that it names.
 #[pyclass(frozen, module = "pytracingx", name = "MetricSink")]
 pub(crate) struct PyMetricSink(pub(crate) MetricSinkConfig);
 
@@ -237,6 +243,8 @@ impl PyMetricSink {
 ///
 /// Raises:
 ///     ConfigError: a value that is not allowed; the text names the argument, the value and what is allowed.
+///
+/// Configuration time: about a microsecond, and the reading of the certificate files that it names.
 #[pyclass(frozen, module = "pytracingx", name = "OtlpLogSink")]
 pub(crate) struct PyOtlpLogSink(pub(crate) OtlpLogSinkConfig);
 

@@ -3,17 +3,20 @@
 //! come back (an activated, unended span is a cycle through its context token; untracked it would leak).
 //!
 //! A span object is touched only while attached to the interpreter, and none of its storage is held across a call into
-//! Python: arguments are converted first. Any thread may use and end it.
+//! Python: arguments are converted first. Any thread may use and end it, several at once too: what changes after the start
+//! is only touched [`exclusively`].
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::objects::Owned;
+use super::fastcall::exclusively;
+use super::objects::{Owned, is_only_ours};
+use super::span_chain::{as_span_or_null, is_skipped, nearest_open, previous};
 use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
 use crate::stats::DropReason;
@@ -25,18 +28,18 @@ pub(super) struct SpanObject {
     /// Restores the context; null when the span is not activated, or no longer.
     token: *mut ffi::PyObject,
     /// What was current before (a new reference); null for nothing.
-    previous: *mut ffi::PyObject,
+    pub(super) previous: *mut ffi::PyObject,
     /// The exception that was recorded last, so that leaving `with` on it records nothing twice.
-    pub(super) exception: *mut ffi::PyObject,
+    exception: *mut ffi::PyObject,
     /// `previous` is a span that had ended already when this one started (a task that outlives the span it was created
     /// in): it stays current afterwards.
-    previous_had_ended: bool,
-    /// `end()` was called.
-    ended: bool,
+    pub(super) previous_had_ended: bool,
+    /// `end()` was called. Relaxed: says nothing of anything else.
+    ended: AtomicBool,
     /// It ended while something else was current, or in another context than the one it was activated in: whoever is
     /// above it skips it on the way down. One that ended at home may still be what a task inherited, and stays current
-    /// there.
-    ended_out_of_order: bool,
+    /// there. Relaxed: as above.
+    pub(super) ended_out_of_order: AtomicBool,
     /// Initialised before the object is handed out.
     pub(super) live: LiveSpan,
 }
@@ -101,7 +104,7 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: just allocated, nobody else has it.
     unsafe {
         (&raw mut (*shared).live).write(LiveSpan::NONE);
-        (*shared).ended = true;
+        (*shared).ended.store(true, Ordering::Relaxed);
         track(shared);
     }
     NON_RECORDING.store(shared.cast(), Ordering::Relaxed);
@@ -121,25 +124,39 @@ fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
 #[inline(always)]
 pub(super) unsafe fn allocate() -> *mut SpanObject {
     let span_type = TYPE.load(Ordering::Relaxed);
-    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type, so initialising them again
-    // makes them new ones (`PyObject_Init` takes the type reference that `dealloc` gave up).
+    // SAFETY: objects in the freelist are dead, untracked instances of exactly this type.
     unsafe {
-        let reused = freelist::pop();
-        let span: *mut SpanObject = if reused.is_null() {
-            ffi::PyObject_GC_New(span_type)
+        let mut span: *mut SpanObject = freelist::pop().cast();
+        if !span.is_null() {
+            revive(span.cast());
         } else {
-            ffi::PyObject_Init(reused, span_type).cast()
-        };
-        if span.is_null() {
-            return span;
+            span = ffi::PyObject_GC_New(span_type);
+            if span.is_null() {
+                return span;
+            }
         }
         (&raw mut (*span).token).write(ptr::null_mut());
         (&raw mut (*span).previous).write(ptr::null_mut());
         (&raw mut (*span).exception).write(ptr::null_mut());
         (&raw mut (*span).previous_had_ended).write(false);
-        (&raw mut (*span).ended).write(false);
-        (&raw mut (*span).ended_out_of_order).write(false);
+        (&raw mut (*span).ended).write(AtomicBool::new(false));
+        (&raw mut (*span).ended_out_of_order).write(AtomicBool::new(false));
         span
+    }
+}
+
+/// Makes a dead object of the freelist a new one. It kept its type, and the reference to that: all it lacks is its own.
+#[inline(always)]
+unsafe fn revive(object: *mut ffi::PyObject) {
+    // SAFETY: as promised by the caller: a dead object, with no reference.
+    unsafe {
+        if cfg!(py_sys_config = "Py_TRACE_REFS") {
+            // Puts it on the interpreter's list of objects again.
+            ffi::PyObject_Init(object, ffi::Py_TYPE(object));
+            ffi::Py_DECREF(ffi::Py_TYPE(object).cast());
+        } else {
+            ffi::Py_INCREF(object);
+        }
     }
 }
 
@@ -157,12 +174,12 @@ pub(super) unsafe fn track(span: *mut SpanObject) {
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive and not activated.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
     // SAFETY: alive, attached.
     unsafe {
         if !previous.0.is_null() {
-            (*span).previous_had_ended = as_span(previous.0).is_some_and(|previous| (*previous).ended);
+            (*span).previous_had_ended = as_span(previous.0).is_some_and(|previous| has_ended(previous));
             (*span).previous = previous.0;
             std::mem::forget(previous);
         }
@@ -170,31 +187,71 @@ pub(super) unsafe fn activate(span: *mut SpanObject, previous: Owned) {
     }
 }
 
+unsafe fn has_ended(span: *mut SpanObject) -> bool {
+    // SAFETY: alive.
+    unsafe { (*span).ended.load(Ordering::Relaxed) }
+}
+
+/// Takes out one of the references that the object holds, and puts another there.
+unsafe fn exchange(
+    span: *mut SpanObject,
+    place: impl FnOnce(&mut SpanObject) -> &mut *mut ffi::PyObject,
+    other: *mut ffi::PyObject,
+) -> Owned {
+    // SAFETY: alive, attached; the reference that it held is the caller's now.
+    unsafe { exclusively(span.cast(), |span| Owned(std::mem::replace(place(span), other))) }
+}
+
+/// Whether this is the exception that was recorded last.
+///
+/// # Safety
+/// Attached; both are alive.
+pub(super) unsafe fn has_recorded(span: *mut SpanObject, exception: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised by the caller.
+    unsafe { exclusively(span.cast(), |span: &mut SpanObject| span.exception == exception) }
+}
+
+/// Remembers the exception that was recorded last.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; both are alive.
+pub(super) unsafe fn remember(span: *mut SpanObject, exception: *mut ffi::PyObject) {
+    // SAFETY: as promised by the caller.
+    unsafe { drop(exchange(span, |span| &mut span.exception, Owned::new(exception).into_raw())) };
+}
+
 /// Ends the span now or at a given time, and restores the context. A second call does nothing, except that it restores
 /// the context if the first one could not (on another thread or task).
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `span` is alive.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn end(span: *mut SpanObject, end_unix_nano: Option<u64>) {
     // SAFETY: alive, attached; the reference to `live` ends before the context is restored, which may run Python code.
     unsafe {
-        if (*span).ended {
-            if !(*span).token.is_null() {
-                deactivate(span);
+        let (is_first, is_activated, has_exception) = exclusively(span.cast(), |span: &mut SpanObject| {
+            let is_first = !*span.ended.get_mut();
+            *span.ended.get_mut() = true;
+            if is_first && span.live.is_recording() {
+                end_recording(&mut span.live, end_unix_nano);
             }
-            return;
-        }
-        (*span).ended = true;
-        end_live(&mut (*span).live, end_unix_nano);
-        if !(*span).token.is_null() {
+            (is_first, !span.token.is_null(), !span.exception.is_null())
+        });
+        if is_activated {
             deactivate(span);
         }
-        if !(*span).exception.is_null() {
+        if is_first && has_exception {
             // Its traceback may hold a frame that holds the span.
-            drop(Owned(std::mem::replace(&mut (*span).exception, ptr::null_mut())));
+            drop(exchange(span, |span| &mut span.exception, ptr::null_mut()));
         }
     }
+}
+
+/// By itself, so that a span that nobody wants does not pay for the registers of one that is written.
+#[inline(never)]
+unsafe fn end_recording(live: &mut LiveSpan, end_unix_nano: Option<u64>) {
+    // SAFETY: as promised by the caller.
+    unsafe { end_live(live, end_unix_nano) }
 }
 
 /// Writes the record of what has begun, if anybody wants it.
@@ -222,7 +279,7 @@ fn end_elsewhere(live: &mut LiveSpan) {
     });
 }
 
-#[inline]
+#[inline(always)]
 unsafe fn deactivate(span: *mut SpanObject) {
     // SAFETY: alive, attached. References are taken out of the object before they are dropped.
     unsafe {
@@ -230,66 +287,28 @@ unsafe fn deactivate(span: *mut SpanObject) {
         // Not at home: somebody else is current, which we leave alone, or this is a copy of the context that the token
         // belongs to (another task), or another thread. The rest stays for another `end()` there, and for spans above.
         // Resetting may start a collection that runs code which ends this very span again: our own reference.
-        let token = Owned::new((*span).token);
+        let token = exclusively(span.cast(), |span: &mut SpanObject| Owned::new(span.token));
+        if token.0.is_null() {
+            return; // another thread was faster
+        }
         let is_home = is_current && current::SPAN.reset(token.0);
-        if is_current && as_span_or_null((*span).previous).is_some_and(|previous| is_skipped(previous, span))
-        {
-            current::SPAN.replace(nearest_open(span));
-        } else if is_current && !is_home {
-            current::SPAN.replace((*span).previous);
+        if is_current {
+            let previous = previous(span);
+            if as_span_or_null(previous.0).is_some_and(|previous| is_skipped(previous, span)) {
+                current::SPAN.replace(nearest_open(span).0);
+            } else if !is_home {
+                current::SPAN.replace(previous.0);
+            }
         }
-        (*span).ended_out_of_order = !is_home;
         if is_home {
-            drop(Owned(std::mem::replace(&mut (*span).token, ptr::null_mut())));
-            drop(Owned(std::mem::replace(&mut (*span).previous, ptr::null_mut())));
+            (*span).ended_out_of_order.store(false, Ordering::Relaxed);
+            drop(exchange(span, |span| &mut span.token, ptr::null_mut()));
+            drop(exchange(span, |span| &mut span.previous, ptr::null_mut()));
+        } else {
+            exclusively(span.cast(), |span: &mut SpanObject| {
+                *span.ended_out_of_order.get_mut() = !span.token.is_null();
+            });
         }
-    }
-}
-
-unsafe fn as_span_or_null(object: *mut ffi::PyObject) -> Option<*mut SpanObject> {
-    if object.is_null() {
-        return None;
-    }
-    // SAFETY: alive, as it is not null.
-    unsafe { as_span(object) }
-}
-
-/// Whether `previous`, below `span`, is passed over when `span` ends.
-unsafe fn is_skipped(previous: *mut SpanObject, span: *mut SpanObject) -> bool {
-    // SAFETY: both are alive.
-    unsafe { (*previous).ended_out_of_order && !(*span).previous_had_ended }
-}
-
-/// Whether `value` is what was current when `above`, or a span below it, started.
-///
-/// # Safety
-/// Attached; both are alive or null.
-pub(super) unsafe fn is_below(value: *mut ffi::PyObject, above: *mut ffi::PyObject) -> bool {
-    // SAFETY: each object keeps the one below alive.
-    unsafe {
-        let mut above = as_span_or_null(above);
-        while let Some(span) = above {
-            if (*span).previous == value {
-                return true;
-            }
-            above = as_span_or_null((*span).previous);
-        }
-        false
-    }
-}
-
-/// The nearest ancestor that has not ended out of order (or had ended when its child started), borrowed; null for none.
-unsafe fn nearest_open(span: *mut SpanObject) -> *mut ffi::PyObject {
-    // SAFETY: each object keeps the one below alive.
-    unsafe {
-        let mut span = span;
-        while let Some(previous) = as_span_or_null((*span).previous) {
-            if !is_skipped(previous, span) {
-                return previous.cast();
-            }
-            span = previous;
-        }
-        (*span).previous
     }
 }
 
@@ -326,7 +345,7 @@ unsafe fn release_references(span: *mut SpanObject) {
         let mut previous = take(&raw mut (*span).previous);
         drop(take(&raw mut (*span).token));
         drop(take(&raw mut (*span).exception));
-        while let Some(next) = as_span_or_null(previous.0).filter(|next| ffi::Py_REFCNT(next.cast()) == 1) {
+        while let Some(next) = as_span_or_null(previous.0).filter(|next| is_only_ours(next.cast())) {
             let below = take(&raw mut (*next).previous);
             drop(take(&raw mut (*next).token));
             drop(std::mem::replace(&mut previous, below));
@@ -358,12 +377,17 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         if live.is_recording() {
             end_abandoned(live);
         }
-        ptr::drop_in_place(&raw mut (*span).live);
-        release_references(span);
-        let span_type = ffi::Py_TYPE(object);
-        if !freelist::push(object) {
-            ffi::PyObject_GC_Del(object.cast());
+        if (*span).live.owns_memory() {
+            ptr::drop_in_place(&raw mut (*span).live);
         }
-        ffi::Py_DECREF(span_type.cast());
+        let references = [(*span).token, (*span).previous, (*span).exception];
+        if references.iter().any(|reference| !reference.is_null()) {
+            release_references(span);
+        }
+        if !freelist::push(object) {
+            let span_type = ffi::Py_TYPE(object);
+            ffi::PyObject_GC_Del(object.cast());
+            ffi::Py_DECREF(span_type.cast());
+        }
     }
 }

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use super::fastcall::{Raised, given};
 use super::objects::{Owned, text_of};
 use super::span_context::{self, SpanContext};
+use super::span_parts::Place;
 use super::{current, methods, span, span_parts, time, tracer};
 use crate::attrs::Text;
 use crate::emit::{self, Constants, LiveSpan, Parent, Start, StatusUpdate, Thread};
@@ -69,7 +70,7 @@ pub(super) unsafe fn start(
             call.set_attributes(&raw mut (*object).live, attributes)?;
         }
         if given(links) && (*object).live.is_recording() {
-            span_parts::add_links(&raw mut (*object).live, links)?;
+            span_parts::add_links(Place::of_call(&raw mut (*object).live), links)?;
         }
         span::track(object);
         if activate {
@@ -124,7 +125,7 @@ impl<'a> Call<'a> {
         unsafe {
             match self.constants {
                 None => span_parts::set_first_attributes(live, attributes),
-                Some(_) => span_parts::set_attributes(live, attributes),
+                Some(_) => span_parts::set_attributes(Place::of_call(live), attributes),
             }
         }
     }
@@ -215,7 +216,7 @@ unsafe fn give(
             call.set_attributes(live, attributes)?;
         }
         if given(more.links) {
-            span_parts::add_links(live, more.links)?;
+            span_parts::add_links(Place::of_call(live), more.links)?;
         }
         if let Some((code, description)) = &more.status {
             let update = StatusUpdate { code: *code, description };

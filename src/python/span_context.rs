@@ -16,7 +16,7 @@ use super::arguments::Text;
 use super::generation;
 use super::span::as_span;
 use crate::context;
-use crate::emit::{LiveSpan, Parent, Thread};
+use crate::emit::{Parent, Thread};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 
 /// What identifies a span across processes: immutable, hashable, picklable. As in the OpenTelemetry API.
@@ -31,6 +31,8 @@ use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 /// Raises:
 ///     ValueError: an id that is not hexadecimal digits of that length, or flags out of range. All zeros are allowed for
 ///         both ids together: the invalid context.
+///
+/// Costs a quarter of a microsecond.
 #[pyclass(module = "pytracingx", name = "SpanContext", frozen)]
 #[derive(Clone)]
 pub(super) struct SpanContext {
@@ -54,6 +56,7 @@ impl SpanContext {
     /// A new reference to a context whose caller mostly lets go of it at once, as that of `record_span`, and the place of its
     /// value, which is [`SpanContext::INVALID`]: to be written before anybody else has the object. The object is kept, and is
     /// the next one's if nobody else has it then: making and freeing one would be half of what recording a span costs.
+    #[inline(always)]
     pub(super) fn reused(py: Python<'_>) -> PyResult<(*mut ffi::PyObject, *mut Self)> {
         /// Relaxed: changed and looked at under the interpreter's lock only.
         static SPARE: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
@@ -103,8 +106,8 @@ impl SpanContext {
     }
 
     /// Of a span of this process.
-    pub(super) fn of(live: &LiveSpan) -> Self {
-        Self { context: live.context.clone(), ..Self::INVALID.clone() }
+    pub(super) fn of(context: &Parent) -> Self {
+        Self { context: context.clone(), ..Self::INVALID.clone() }
     }
 
     /// Ids and decision of a span to be recorded later.
@@ -260,6 +263,8 @@ impl SpanContext {
     ///
     /// Returns:
     ///     A remote SpanContext, or None when the traceparent is malformed.
+    ///
+    /// Costs a quarter of a microsecond.
     #[staticmethod]
     #[pyo3(signature = (traceparent, trace_state = None))]
     fn from_traceparent(traceparent: Text, trace_state: Option<Text>) -> Option<Self> {

@@ -1,5 +1,5 @@
-//! What a span is given, converted and put on it: attributes and links. On a [`LiveSpan`] by address, of an object or on
-//! the stack of a call: converting may run Python code, so the span is not referenced meanwhile.
+//! What a span is given, converted and put on it: attributes and links. On a [`Place`], of an object or on the stack of a
+//! call: converting may run Python code, so the span is not referenced meanwhile.
 #![expect(unsafe_code, reason = "written against the C API")]
 
 use std::ptr;
@@ -9,9 +9,12 @@ use pyo3::prelude::*;
 
 use super::convert::Encoder;
 use super::fastcall::Raised;
+#[cfg(Py_GIL_DISABLED)]
+use super::fastcall::exclusively;
 use super::given_attributes::GivenAttributes;
 use super::objects::{Entries, swallow};
 use super::simple::{Put, Simple, each_simple, put_simple};
+use super::span::SpanObject;
 use super::span_context;
 use super::strings::name;
 use crate::attrs::{Items, Link, Text, Value};
@@ -20,36 +23,107 @@ use crate::limits::SpanLimits;
 
 type Object = *mut ffi::PyObject;
 
+/// Where a span is.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    live: *mut LiveSpan,
+    /// The `Span`; null while nobody else can reach it.
+    #[cfg(Py_GIL_DISABLED)]
+    object: Object,
+}
+
+impl Place {
+    /// Of an object that others may have.
+    ///
+    /// # Safety
+    /// Attached; the object is alive, also as long as the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn of(object: *mut SpanObject) -> Self {
+        Self {
+            // SAFETY: as promised by the caller.
+            live: unsafe { &raw mut (*object).live },
+            #[cfg(Py_GIL_DISABLED)]
+            object: object.cast(),
+        }
+    }
+
+    /// Of a span that nobody else can reach.
+    #[inline(always)]
+    pub(super) fn of_call(live: *mut LiveSpan) -> Self {
+        Self {
+            live,
+            #[cfg(Py_GIL_DISABLED)]
+            object: ptr::null_mut(),
+        }
+    }
+
+    /// The session that it began in.
+    ///
+    /// # Safety
+    /// Alive.
+    #[inline(always)]
+    pub(super) unsafe fn session(self) -> u64 {
+        // SAFETY: alive; never changes.
+        unsafe { (*self.live).context.session }
+    }
+
+    /// Runs `body` with the span to itself.
+    ///
+    /// # Safety
+    /// Attached, alive; `body` is as [`exclusively`](super::fastcall::exclusively) asks.
+    #[inline(always)]
+    pub(super) unsafe fn with<R>(self, body: impl FnOnce(&mut LiveSpan) -> R) -> R {
+        #[cfg(Py_GIL_DISABLED)]
+        if !self.object.is_null() {
+            // SAFETY: as promised by the caller.
+            return unsafe { exclusively(self.object, |span: &mut SpanObject| body(&mut span.live)) };
+        }
+        // SAFETY: as promised by the caller; attached is enough, or there is nobody else.
+        body(unsafe { &mut *self.live })
+    }
+
+    /// Whether what it is given is kept.
+    ///
+    /// # Safety
+    /// Attached, alive.
+    #[inline(always)]
+    pub(super) unsafe fn is_recording(self) -> bool {
+        // SAFETY: as promised by the caller.
+        unsafe { self.with(|live| live.is_recording()) }
+    }
+}
+
 /// Sets the attributes of a mapping. What is no mapping is counted.
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; both are alive.
 #[inline]
-pub(super) unsafe fn set_attributes(live: *mut LiveSpan, attributes: Object) -> Result<(), Raised> {
-    // SAFETY: attached, alive; `live` is not referenced while values are converted.
+pub(super) unsafe fn set_attributes(place: Place, attributes: Object) -> Result<(), Raised> {
+    // SAFETY: attached, alive; the span is not referenced while values are converted.
     unsafe {
-        let session = (*live).context.session;
-        if !(*live).is_recording() {
+        let session = place.session();
+        if !place.is_recording() {
             return Ok(());
         }
         let mut simple = Simple::default();
         if ffi::PyDict_CheckExact(attributes) != 0 && simple.fill(attributes, session) {
-            let live = &mut *live;
-            emit::with(session, |thread| {
-                for (key, value) in simple.entries() {
-                    live.set_attribute(thread, key.resolve(thread), *value);
-                }
-            });
+            let set = |live: &mut LiveSpan| {
+                emit::with(session, |thread| {
+                    for (key, value) in simple.entries() {
+                        live.set_attribute(thread, key.resolve(thread), *value);
+                    }
+                })
+            };
+            place.with(set);
             return Ok(());
         }
         let Some(entries) = Entries::of(attributes)? else {
-            let live = &mut *live;
-            emit::with(session, |thread| live.drop_attributes(thread, 1));
+            place.with(|live| emit::with(session, |thread| live.drop_attributes(thread, 1)));
             return Ok(());
         };
         // One by one: what the limits do not let in is freed at once.
         for (key, value) in entries.pairs() {
-            set_attribute(live, key, value)?;
+            set_attribute(place, key, value)?;
         }
         Ok(())
     }
@@ -72,18 +146,20 @@ pub(super) unsafe fn set_first_attributes(live: *mut LiveSpan, attributes: Objec
             }
             first.undo();
         }
-        set_attributes(live, attributes)
+        set_attributes(Place::of_call(live), attributes)
     }
 }
 
 /// Takes over what an encoder converted.
-unsafe fn adopt(live: *mut LiveSpan, encoder: &Encoder) {
+unsafe fn adopt(place: Place, encoder: &Encoder) {
+    let adopt = |live: &mut LiveSpan| {
+        emit::with(live.context.session, |thread| {
+            live.set_items(thread, encoder.items());
+            live.drop_attributes(thread, encoder.dropped());
+        })
+    };
     // SAFETY: alive, attached.
-    let live = unsafe { &mut *live };
-    emit::with(live.context.session, |thread| {
-        live.set_items(thread, encoder.items());
-        live.drop_attributes(thread, encoder.dropped());
-    });
+    unsafe { place.with(adopt) };
 }
 
 impl<'v> Put<'v> for FirstAttributes<'_> {
@@ -95,7 +171,7 @@ impl<'v> Put<'v> for FirstAttributes<'_> {
 
 /// A span that nobody references while a value is converted.
 struct OnSpan {
-    live: *mut LiveSpan,
+    place: Place,
     session: u64,
 }
 
@@ -104,7 +180,7 @@ impl<'v> Put<'v> for OnSpan {
     fn put(&mut self, key: Text<'_>, value: Value<'v>) {
         if let Some(thread) = emit::thread(self.session) {
             // SAFETY: both are alive, and this calls nothing that could have another reference.
-            unsafe { (*self.live).set_attribute(&mut *thread, key, value) };
+            unsafe { self.place.with(|live| live.set_attribute(&mut *thread, key, value)) };
         }
     }
 }
@@ -114,24 +190,24 @@ impl<'v> Put<'v> for OnSpan {
 /// # Safety
 /// Attached, not inside `emit::with`; all are alive.
 #[inline]
-pub(super) unsafe fn set_attribute(live: *mut LiveSpan, key: Object, value: Object) -> Result<(), Raised> {
-    // SAFETY: attached, alive; `live` is not referenced while values are converted.
+pub(super) unsafe fn set_attribute(place: Place, key: Object, value: Object) -> Result<(), Raised> {
+    // SAFETY: attached, alive; the span is not referenced while values are converted.
     unsafe {
-        let session = (*live).context.session;
-        if !(*live).is_recording() {
+        let session = place.session();
+        if !place.is_recording() {
             return Ok(());
         }
         if let Some(key) = name(key, session)
             && !key.is_empty()
         {
             let key = key.resolve_in(session);
-            if put_simple(&mut OnSpan { live, session }, key, value) {
+            if put_simple(&mut OnSpan { place, session }, key, value) {
                 return Ok(());
             }
         }
         let mut encoder = Encoder::default();
         let raised = encoder.attribute(key, value);
-        adopt(live, &encoder);
+        adopt(place, &encoder);
         raised
     }
 }
@@ -142,31 +218,27 @@ pub(super) fn limits(session: u64) -> SpanLimits {
 }
 
 /// Adds a link to a `SpanContext` or a `Span`; anything else, and an invalid context, is ignored.
-pub(super) unsafe fn link(live: *mut LiveSpan, context: Object, attributes: Object) -> Result<(), Raised> {
-    // SAFETY: attached, alive; `live` is not referenced while arguments are converted.
+pub(super) unsafe fn link(place: Place, context: Object, attributes: Object) -> Result<(), Raised> {
+    // SAFETY: attached, alive; the span is not referenced while arguments are converted.
     unsafe {
-        let session = (*live).context.session;
+        let session = place.session();
         let limit = limits(session).attributes_per_link;
         let mut given = GivenAttributes::default();
         given.fill(attributes, session, limit)?;
         let Some(context) = span_context::context_of(context) else {
             return Ok(());
         };
-        let live = &mut *live;
         emit::with(session, |thread| {
             let mut items = thread.take_items();
-            let dropped = given.put(&mut items, limit, thread);
-            live.add_link(
-                thread,
-                &Link {
-                    trace_id: context.context.trace_id,
-                    span_id: context.context.span_id,
-                    flags: context.otlp_flags(),
-                    dropped_attributes: dropped,
-                    trace_state: context.state_text().as_bytes(),
-                    attributes: Items::new(&items),
-                },
-            );
+            let link = Link {
+                dropped_attributes: given.put(&mut items, limit, thread),
+                trace_id: context.context.trace_id,
+                span_id: context.context.span_id,
+                flags: context.otlp_flags(),
+                trace_state: context.state_text().as_bytes(),
+                attributes: Items::new(&items),
+            };
+            place.with(|live| live.add_link(thread, &link));
             thread.return_items(items);
         });
         Ok(())
@@ -178,7 +250,7 @@ pub(super) unsafe fn link(live: *mut LiveSpan, context: Object, attributes: Obje
 /// # Safety
 /// Attached, not inside `emit::with`; both are alive.
 #[cold]
-pub(super) unsafe fn add_links(live: *mut LiveSpan, links: Object) -> Result<(), Raised> {
+pub(super) unsafe fn add_links(place: Place, links: Object) -> Result<(), Raised> {
     // SAFETY: attached, alive.
     unsafe {
         let py = Python::assume_attached();
@@ -195,8 +267,8 @@ pub(super) unsafe fn add_links(live: *mut LiveSpan, links: Object) -> Result<(),
                 }
             };
             match entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
-                Ok((context, attributes)) => link(live, context.as_ptr(), attributes.as_ptr())?,
-                Err(_) => link(live, entry.as_ptr(), ptr::null_mut())?,
+                Ok((context, attributes)) => link(place, context.as_ptr(), attributes.as_ptr())?,
+                Err(_) => link(place, entry.as_ptr(), ptr::null_mut())?,
             }
         }
     }

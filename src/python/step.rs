@@ -55,7 +55,9 @@ Args:
     preemptions: As for StepRecorder.step().
     prefix_cache_queries: As for StepRecorder.step().
     prefix_cache_hits: As for StepRecorder.step().
-    waiting: As for StepRecorder.step().";
+    waiting: As for StepRecorder.step().
+
+Costs a few tens of nanoseconds.";
 
 static METHODS: [MethodDef; 4] = [
     MethodDef::fast(c"set", set, SET_DOC),

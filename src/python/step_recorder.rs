@@ -75,7 +75,9 @@ Raises:
         with step(waiting=len(queue)) as s:
             batch = schedule()
             s.set(batch_size=len(batch), scheduled_tokens=batch.tokens)
-            run(batch)");
+            run(batch)
+
+Costs about half a microsecond, once.");
 
 const DOC: &CStr = c"Records the steps of one scheduler loop. Made by step_recorder(); works before init() and in every session.
 
@@ -133,7 +135,7 @@ static METHODS: [MethodDef; 5] = [
     MethodDef::no_args(
         c"idle",
         idle,
-        c"idle($self, /)\n--\n\nNothing to run: what passes until the next step begins is no gap.",
+        c"idle($self, /)\n--\n\nNothing to run: what passes until the next step begins is no gap.\n\nCosts tens of nanoseconds.",
     ),
     MethodDef::END,
 ];

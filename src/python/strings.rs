@@ -4,6 +4,7 @@
 //! interner has given an id enter it, so it is bounded in entries and bytes. Nothing here runs Python code.
 #![expect(unsafe_code, reason = "written against the C API")]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::ffi;
@@ -26,6 +27,11 @@ const ALIGNMENT_BITS: u32 = 3;
 static CACHE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 /// The session whose ids the cache holds. SeqCst to change it, Relaxed to look whether it is another's.
 static CACHED_SESSION: AtomicU64 = AtomicU64::new(0);
+
+/// Without Python's global lock other threads change the cache while one looks into it.
+const SIDE_BY_SIDE: bool = cfg!(Py_GIL_DISABLED);
+/// Held while the cache is changed, there. Nobody waits for it.
+static CHANGING: Mutex<()> = Mutex::new(());
 
 /// A name or key on its way into a record.
 #[derive(Clone, Copy)]
@@ -103,8 +109,10 @@ pub(super) fn known(object: *mut ffi::PyObject, session: u64) -> Option<StrId> {
     if CACHED_SESSION.load(Ordering::Relaxed) != session {
         return None;
     }
-    let entry = CACHE[slot(object)].load(Ordering::Relaxed);
-    let is_it = entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS;
+    // Acquire: a later session's entry shows that session, too.
+    let entry = CACHE[slot(object)].load(if SIDE_BY_SIDE { Ordering::Acquire } else { Ordering::Relaxed });
+    let is_it = entry >> ID_BITS == object as u64 >> ALIGNMENT_BITS
+        && (!SIDE_BY_SIDE || CACHED_SESSION.load(Ordering::Relaxed) == session);
     is_it.then_some(StrId(entry as u32 & ((1 << ID_BITS) - 1)))
 }
 
@@ -153,19 +161,34 @@ fn remember(object: *mut ffi::PyObject, id: StrId, session: u64) {
     if id.0 >> ID_BITS != 0 {
         return;
     }
-    if CACHED_SESSION.load(Ordering::Relaxed) != session {
-        // Nobody may find an old id under the new session: empty first. (Relaxed: between two SeqCst stores.)
-        CACHED_SESSION.store(0, Ordering::SeqCst);
-        for entry in &CACHE {
-            forget(entry.swap(0, Ordering::Relaxed));
-        }
-        CACHED_SESSION.store(session, Ordering::SeqCst);
+    let changing = SIDE_BY_SIDE.then(|| CHANGING.try_lock());
+    if matches!(changing, Some(Err(_))) {
+        return; // some other time
     }
     // SAFETY: attached (callers convert arguments), and the object is alive.
     unsafe { ffi::Py_INCREF(object) };
     let entry = (object as u64 >> ALIGNMENT_BITS) << ID_BITS | u64::from(id.0);
-    // Relaxed: the word carries all there is.
-    forget(CACHE[slot(object)].swap(entry, Ordering::Relaxed));
+    let (replaced, emptied) = exchange(object, entry, session);
+    drop(changing);
+    forget(replaced);
+    emptied.into_iter().for_each(forget);
+}
+
+/// Puts an entry into the cache. What it replaces (itself: it came too late), and what a new session put an end to.
+fn exchange(object: *mut ffi::PyObject, entry: u64, session: u64) -> (u64, Vec<u64>) {
+    let mut emptied = Vec::new();
+    let cached = CACHED_SESSION.load(Ordering::Relaxed);
+    if cached > session {
+        return (entry, emptied);
+    }
+    if cached != session {
+        // Nobody may find an old id under the new session: empty first. (Relaxed: between two SeqCst stores.)
+        CACHED_SESSION.store(0, Ordering::SeqCst);
+        emptied.extend(CACHE.iter().map(|entry| entry.swap(0, Ordering::Relaxed)));
+        CACHED_SESSION.store(session, Ordering::SeqCst);
+    }
+    // Release: pairs with the look in `known`.
+    (CACHE[slot(object)].swap(entry, Ordering::Release), emptied)
 }
 
 /// Releases the reference that an entry held. Freeing an exact `str` runs no Python code.

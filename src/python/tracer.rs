@@ -162,6 +162,8 @@ fn new_tracer(py: Python<'_>, scope: Scope) -> PyResult<Bound<'_, PyAny>> {
 ///
 /// Raises:
 ///     TypeError: what is no str.
+///
+/// Costs a tenth of a microsecond or two: make it once and keep it.
 #[pyfunction]
 #[pyo3(signature = (name, version = None))]
 pub(super) fn get_tracer<'py>(
@@ -396,6 +398,8 @@ unsafe extern "C" fn record_spans(this: Object, args: Args, count: ffi::Py_ssize
 ///
 /// Returns:
 ///     A SpanContext to propagate now and to give to record_span(span_context=…). Before init() one without ids.
+///
+/// Costs tens of nanoseconds.
 #[pyfunction]
 #[pyo3(signature = (parent = None))]
 pub(super) fn new_context(parent: Option<&Bound<'_, PyAny>>) -> SpanContext {

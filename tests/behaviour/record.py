@@ -50,7 +50,12 @@ def observe(python: str, name: str) -> dict[str, Any]:
         try:
             done = subprocess.run(
                 [python, str(HERE / "run_case.py"), name, str(notes)],
-                env={**environment, **CASES[name].env, "ENDPOINT": server.endpoint + "/v1/traces"},
+                env={
+                    **environment,
+                    **CASES[name].env,
+                    "ENDPOINT": server.endpoint + "/v1/traces",
+                    "PYTHON_THREAD_INHERIT_CONTEXT": "0",  # free-threaded Python would, otherwise
+                },
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

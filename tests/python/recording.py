@@ -12,6 +12,7 @@ with nothing current.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,9 @@ REMOTE_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 REMOTE_SPAN = "00f067aa0ba902b7"
 REMOTE = f"00-{REMOTE_TRACE}-{REMOTE_SPAN}-01"
 NOTHING = {"trace_id": None, "span_id": None}
+
+# Free-threaded Python starts threads with what is current where they are started; others where they are told to.
+THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))
 
 Decoded = dict[str, Any]
 

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
@@ -42,6 +41,8 @@ ENDS = [
 
 # Exits that one server is asked about: it keeps what arrives, and threads that never stop record thousands of spans.
 ROUND = 200
+# What a span ends with, its attribute's "x" and its name: decoding all takes minutes where protobuf is Python alone.
+OP = b"x\x2a\x02op"
 
 
 def exits(count: int) -> int:
@@ -63,7 +64,7 @@ def exits(count: int) -> int:
             numbers = range(first, min(first + ROUND, count))
             problems = [problem for problem in pool.map(end, numbers, repeat(server.endpoint)) if problem]
             bad += len(problems)
-            delivered += Counter(span["name"] for span in server.spans)["op"]
+            delivered += sum(request.body.count(OP) for request in server.accepted(server.paths["traces"]))
             server.close()
             print(*problems, f"{numbers.stop} exits, {bad} bad, {delivered} delivered", sep="\n", flush=True)
     return bad + abs(count - delivered)

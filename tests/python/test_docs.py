@@ -84,6 +84,14 @@ def test_every_argument_is_documented(name: str) -> None:
     assert not missing, f"{name} says nothing about {missing}"
 
 
+@pytest.mark.parametrize("name", sorted({*PUBLIC, *MEMBERS} - set(NOT_CONSTRUCTED)))
+def test_every_call_says_what_it_costs(name: str) -> None:
+    """Entering and leaving `with` aside, which cost what the call before them says."""
+    value = find(name)
+    if callable(value) and not name.endswith("__"):
+        assert re.search(r"\bcosts?\b|(nano|micro)second", inspect.getdoc(value) or "", re.IGNORECASE)
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_help_shows_the_signature(name: str) -> None:
     text = pydoc.plain(pydoc.render_doc(getattr(ptx, name)))

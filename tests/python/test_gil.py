@@ -38,7 +38,8 @@ threading.Thread(target=other, daemon=True).start()
 print("recorded", flush=True)
 before = turns
 assert read(0, one, 1) == 1
-assert turns <= before + 2, "the other thread runs: the GIL is free"
+locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+assert turns <= before + 2 or not locked, "the other thread runs: the GIL is free"
 print("released", flush=True)
 assert ptx.shutdown()
 """

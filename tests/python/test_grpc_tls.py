@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from conftest import RunPython
-from grpc_server import GrpcServer, tls
 from one_sink import FLUSH_MS, begin, books, spans
 from otlp_server import OtlpServer
 from test_https import Authority
 
 import pytracingx as ptx
+
+pytest.importorskip("grpc", reason="no wheel of grpcio for this interpreter")
+from grpc_server import GrpcServer, tls
 
 pytestmark = pytest.mark.usefixtures("session_ends")
 

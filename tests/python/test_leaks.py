@@ -63,12 +63,13 @@ def test_references_return(recording: Recording) -> None:
 
 def test_cached_names_are_let_go(recording: Recording) -> None:
     """The identity cache holds a reference to each of its strings, and gives it back with the entry."""
-    names = [f"name {n}" for n in range(20_000)]
+    names, others = ([f"{kind} {n}" for n in range(20_000)] for kind in ("name", "other"))
     for _ in range(3):
         for name in names:
             ptx.start_span(name, {name: 1}).end()
     del name
-    held = sum(sys.getrefcount(name) - 3 for name in names)
+    # What a look itself holds differs from version to version.
+    held = sum(sys.getrefcount(name) for name in names) - sum(sys.getrefcount(other) for other in others)
     assert 0 <= held <= 2048
 
 

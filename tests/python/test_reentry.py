@@ -132,6 +132,7 @@ def test_whatever_is_asked_of_an_object(
             lambda given: span.update_name("outer") or span.set_status("ok", given),
             lambda given: ptx.start_span("asked", {"k": given}).end(),
             lambda given: ptx.start_span("asked", given).end(),
+            lambda given: ptx.start_span("asked", activate=given).end(),
             lambda given: log.info("asked", attributes={"k": given}),
             lambda given: log.info("asked", attributes=given),
             lambda given: log.info({"k": [given]}),

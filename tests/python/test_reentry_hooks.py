@@ -15,6 +15,8 @@ def test_text_that_ends_the_session(collector: OtlpServer, run_python: RunPython
     """`__str__` shuts down, begins another session, forks, or starts a thread that records: the call goes on, or does nothing."""
     done = run_python(
         """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork of a process with threads
         def init(): ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http"), ptx.OtlpLogSink(endpoint, "http"),
             ptx.MetricSink(endpoint, "http", export_interval_ms=60_000)], console_output=False, diagnostics="off"))
         class Text:
@@ -97,7 +99,7 @@ HOOKS = """
         return hook
     class Handler(logging.Handler):
         def emit(self, record): hook()
-    if where == "gc callback": gc.callbacks.append(hook); gc.set_threshold(5)
+    if where == "gc callback": gc.callbacks.append(hook); gc.set_threshold(5, 0)
     if where == "profile": sys.setprofile(hook)
     if where == "trace": sys.settrace(hook)
     if where == "audit": sys.addaudithook(hook)
@@ -122,6 +124,7 @@ HOOKS = """
             span.add_event("e", {"k": Text()})
             tokens.add(1, {"k": Text()})
             log.info("outer", attributes={"k": Text()})
+            if where == "gc callback": kept = [[] for _ in range(600)]  # free-threaded Python counts by 512
             if where == "warning": warnings.warn("w")
             if where == "logging": logging.warning("w")
             if where == "audit": sys.audit("test.event")

@@ -224,6 +224,9 @@ INIT = (
 UVICORN = ["uvicorn", "served:app", "--host", "127.0.0.1", "--port"]
 GUNICORN = ["gunicorn", "served:wsgi", "--workers", "2", "--graceful-timeout", "5", "--bind"]
 HYPERCORN = ["hypercorn", "served:app", "--bind"]
+with_gevent = pytest.mark.skipif(
+    importlib.util.find_spec("gevent") is None, reason="no wheel of gevent for this interpreter"
+)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +240,9 @@ HYPERCORN = ["hypercorn", "served:app", "--bind"]
         ),
         pytest.param("", GUNICORN, id="gunicorn"),
         pytest.param("", [*GUNICORN[:-1], "--preload", "--bind"], id="gunicorn, preloaded"),
-        pytest.param("", [*GUNICORN[:-1], "-k", "gevent", "--bind"], id="gunicorn, gevent"),
+        pytest.param(
+            "", [*GUNICORN[:-1], "-k", "gevent", "--bind"], id="gunicorn, gevent", marks=with_gevent
+        ),
         pytest.param("ptx.install_sigterm_flush()\n", HYPERCORN, id="hypercorn"),
     ],
 )

@@ -29,7 +29,7 @@ TELLING = {
     "OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or another port",
     "InvalidContentType": "no TLS on this port: http:// instead of https://, or another port",
     "CaUsedAsEndEntity": "an authority's own certificate cannot serve a server: make it one with "
-    "basicConstraints=CA:FALSE",
+    "basicConstraints=CA:FALSE, and name it (or its authority) by ca_file or OTEL_EXPORTER_OTLP_CERTIFICATE",
     "certificate not valid for name": "the certificate is for other names: use one of these, or add this one",
     "certificate expired": "a new certificate for the server, or the right time for this machine",
     "HTTP 30": "configure the address that it redirects to: often https://, or another path",
@@ -71,6 +71,20 @@ def run(parsed: argparse.Namespace) -> int:
         ptx.shutdown(0)
     if not checks:
         print("no sinks: records go to the console only")
+    named = any(
+        value
+        for key, value in os.environ.items()
+        if key.startswith("OTEL_EXPORTER_OTLP_") and "ENDPOINT" in key
+    )
+    defaults = ("http://localhost:4318", "http://localhost:4317")
+    if (
+        parsed.config is None
+        and not named
+        and any(check["endpoint"].startswith(defaults) for check in checks)
+    ):
+        print(
+            "no OTLP endpoint is configured, so the default is tried: OTEL_EXPORTER_OTLP_ENDPOINT names yours"
+        )
     for check in checks:
         print("\n".join(report(check)))
     failed = sum(not check["ok"] for check in checks)

@@ -3,7 +3,7 @@
 //! counts.
 
 use super::records::{Quota, Records, put_count};
-use super::{Attributes, VALUE_LEVELS, common, envelope};
+use super::{Attributes, VALUE_LEVELS, common, envelope, two_heads};
 use crate::attrs::{Attribute, Item, Items, Value};
 use crate::batch::{Batch, RecordRef};
 use crate::encode::Lookup;
@@ -45,16 +45,22 @@ impl LogEncoder {
         lookup: Lookup<'_>,
     ) -> Chunk {
         let wanted = batch.logs().enumerate().filter(|(index, _)| wanted(*index)).map(|(_, log)| log);
+        let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
         self.records.encode(wanted, batch.log_count(), 2 * batch.byte_len(), lookup, |out, log| {
-            put_log(out, log, limits, lookup)
+            put_log(out, log, limits, &attributes, lookup)
         })
     }
 }
 
 #[inline(always)]
-fn put_log(out: &mut Vec<u8>, record: RecordRef<'_>, limits: &LogLimits, lookup: Lookup<'_>) {
+fn put_log<'a>(
+    out: &mut Vec<u8>,
+    record: RecordRef<'a>,
+    limits: &LogLimits,
+    attributes: &Attributes<'a>,
+    lookup: Lookup<'_>,
+) {
     let header = record.header;
-    let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
     let part = put_fixed(out, header, record.payload.len(), lookup);
     let mut items = Items::new(record.payload);
     // Recorded first.
@@ -78,7 +84,7 @@ fn put_rest<'a>(
     items: Items<'a>,
     mut body: Option<Value<'a>>,
     mut quota: Quota,
-    attributes: Attributes<'a>,
+    attributes: &Attributes<'a>,
 ) {
     let mut severity_text = None;
     for item in items {
@@ -109,20 +115,19 @@ fn put_body_and_severity<'a>(
     body: Option<Value<'a>>,
     severity: &[u8; SEVERITY_ROOM],
     severity_len: usize,
-    attributes: Attributes<'a>,
+    attributes: &Attributes<'a>,
 ) {
     let mut room = Room::<{ 4 + SHORT_BYTES + SEVERITY_ROOM }>::new(out);
     match body {
         None => {}
         Some(Value::Str(text)) if text.len() <= SHORT_BYTES => {
-            let len = text.len() as u8;
-            room.put([log_record::BODY, 2 + len, common::STRING_VALUE, len]);
+            room.put(two_heads(log_record::BODY, 2, common::STRING_VALUE, text));
             room.put_short(text);
         }
         Some(body) => {
             room.end();
             // The limit on values is one on attributes.
-            let whole = Attributes { value_length: u32::MAX, ..attributes };
+            let whole = Attributes { value_length: u32::MAX, ..*attributes };
             whole.put_value(out, log_record::BODY, body, VALUE_LEVELS);
             room = Room::new(out);
         }

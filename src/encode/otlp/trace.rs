@@ -83,17 +83,23 @@ impl TraceEncoder {
         lookup: Lookup<'_>,
     ) -> Chunk {
         let wanted = batch.spans().filter(|span| wanted(span.header.mask));
+        let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
         // Interned names and keys are what encoding adds.
         self.records.encode(wanted, batch.span_count(), 2 * batch.byte_len(), lookup, |out, span| {
-            put_span(out, span, limits, lookup);
+            put_span(out, span, limits, &attributes, lookup);
         })
     }
 }
 
 #[inline(always)]
-fn put_span(out: &mut Vec<u8>, record: RecordRef<'_>, limits: &SpanLimits, lookup: Lookup<'_>) {
+fn put_span<'a>(
+    out: &mut Vec<u8>,
+    record: RecordRef<'a>,
+    limits: &SpanLimits,
+    attributes: &Attributes<'a>,
+    lookup: Lookup<'_>,
+) {
     let header = record.header;
-    let attributes = Attributes { strings: lookup.strings, value_length: limits.value_length };
     let name = lookup.strings.resolve(header.name);
     let part = put_fixed(out, header, name, record.payload.len(), lookup);
     let mut items = Items::new(record.payload);
@@ -115,7 +121,7 @@ fn put_rest<'a>(
     items: Items<'a>,
     mut kept_attributes: Quota,
     limits: &SpanLimits,
-    attributes: Attributes<'a>,
+    attributes: &Attributes<'a>,
     lookup: Lookup<'_>,
 ) -> &'a [u8] {
     let (mut name, mut trace_state, mut message) = (&[][..], &[][..], &[][..]);
@@ -216,7 +222,7 @@ fn put_event(
     event: &Event<'_>,
     header: &Header,
     limits: &SpanLimits,
-    attributes: Attributes<'_>,
+    attributes: &Attributes<'_>,
     lookup: Lookup<'_>,
 ) {
     let time = event_time(event, header, lookup);
@@ -240,7 +246,7 @@ fn event_time(event: &Event<'_>, header: &Header, lookup: Lookup<'_>) -> u64 {
     }
 }
 
-fn put_link(out: &mut Vec<u8>, link: &Link<'_>, limits: &SpanLimits, attributes: Attributes<'_>) {
+fn put_link(out: &mut Vec<u8>, link: &Link<'_>, limits: &SpanLimits, attributes: &Attributes<'_>) {
     let items = link.attributes.as_bytes().len();
     let part = wire::open(out, span::LINKS, 40 + link.trace_state.len() + 2 * items);
     wire::put_bytes_field(out, link::TRACE_ID, &link.trace_id.0);
