@@ -6,11 +6,11 @@ use std::mem;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::attrs::{self, tag};
+use crate::attrs;
 use crate::clock::Timeline;
 use crate::intern::Interner;
 use crate::record::shared::{CountedSpan, Measured};
-use crate::record::{Header, SLOT_BYTES, StrId, flag, kind};
+use crate::record::{Header, Number, SLOT_BYTES, StrId, flag, kind};
 
 /// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
 /// belong to records that were lost with a panic of the exporter.
@@ -28,7 +28,7 @@ const MEASURED: usize = kind::MEASUREMENTS as usize;
 #[repr(C, align(64))]
 struct Slot([u8; SLOT_BYTES]);
 
-/// Records of one drain, in each lane's order.
+/// Records of one drain, in each lane's order; those that shared a record are behind all others.
 #[derive(Debug, Default)]
 pub struct Batch {
     slots: Vec<Slot>,
@@ -151,13 +151,14 @@ impl Batch {
     fn part_spans(&mut self, at: usize) {
         let shared = *self.in_place(at).header;
         let key = CountedSpan::key(&shared);
-        let mut item = [0; 12];
-        item[..4].copy_from_slice(&attrs::item_word(tag::INT, key));
         for index in 0..shared.count() {
             let span: CountedSpan = self.row(at, index);
-            item[4..].copy_from_slice(&span.number.to_ne_bytes());
-            let items = if key == StrId::NONE { &[][..] } else { &item };
-            self.append(span.header(&shared, index), items);
+            let header = span.header(&shared, index);
+            if key == StrId::NONE {
+                self.append(header, &[]);
+            } else {
+                self.append(header, &attrs::number_item(key, Number::Int(span.number)));
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::attrs::{self, Text, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, IdGenerator, SpanId, TraceId};
 use crate::lane::Run;
 use crate::record::shared::CountedSpan;
-use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
+use crate::record::{Header, Number, SpanKind, StatusCode, StrId, flag, kind};
 use crate::stats::DropReason;
 
 /// What the spans of one step have in common.
@@ -45,13 +45,40 @@ pub struct Inherited {
 
 const _: () = assert!(size_of::<Inherited>() == 32);
 
-/// What spans of one record have in common beside their batch.
+/// What spans of one record have in common beside their batch, in one word: compared for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shared {
-    mask: u16,
-    flags: u16,
-    /// A record of its own is needed, for the parent's tracestate.
-    is_alone: bool,
+struct Shared(u64);
+
+impl Shared {
+    /// Of spans that have a number.
+    const NUMBER: Self = Self(1 << 32);
+    /// Of spans that need a record of their own, for the parent's tracestate.
+    const ALONE: Self = Self(1 << 33);
+
+    /// Never [`Shared::NOBODY`]: there are flags.
+    fn new(mask: u16, flags: u16) -> Self {
+        Self(u64::from(mask) | u64::from(flags) << 16)
+    }
+
+    /// Of no span.
+    const NOBODY: Self = Self(0);
+
+    fn mask(self) -> u16 {
+        self.0 as u16
+    }
+
+    fn flags(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    fn has(self, bit: Self) -> bool {
+        self.0 & bit.0 != 0
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl Inherited {
@@ -62,7 +89,8 @@ impl Inherited {
         let remote = if parent.is_remote { flag::PARENT_IS_REMOTE } else { 0 };
         let times = flag::START_IS_UNIX_NANO | flag::END_IS_UNIX_NANO;
         let flags = u16::from(parent.trace_flags & FLAG_RANDOM | sampled) | remote | times;
-        let shared = Shared { mask, flags, is_alone: parent.trace_state.is_some() };
+        let alone = if parent.trace_state.is_some() { Shared::ALONE } else { Shared::NOBODY };
+        let shared = Shared::new(mask, flags).and(alone);
         Self { trace_id: parent.trace_id, span_id: parent.span_id, shared }
     }
 }
@@ -76,12 +104,11 @@ struct Writing<'a> {
     ids: &'a mut IdGenerator,
     run: Run<'a>,
     batch: &'a CountedBatch<'a>,
-    /// Of a record; `key` is that of its numbers, or NONE.
+    /// Of the next record.
     header: Header,
-    key: StrId,
-    /// Those that will share the next record, and what they have in common.
+    /// Those that will share it, and what they have in common.
     spans: ArrayVec<CountedSpan, SHARING>,
-    shared: Option<Shared>,
+    shared: Shared,
     recorded: usize,
     unwanted: u64,
     lost: u64,
@@ -111,22 +138,22 @@ impl Thread {
                 end: batch.end,
                 ..Header::zeroed()
             },
-            key: StrId::NONE,
             spans: ArrayVec::new(),
-            shared: None,
+            shared: Shared::NOBODY,
             recorded: 0,
             unwanted: 0,
             lost: 0,
             dropped: 0,
         };
-        for (inherited, parent, number) in rows {
-            let (key, value) = batch.key.zip(number).unwrap_or((StrId::NONE, 0));
-            let joins = writing.shared == Some(inherited.shared) && writing.key == key;
-            if joins && !writing.spans.is_full() || writing.may_share(inherited, parent, key, value) {
-                let Inherited { trace_id, span_id, .. } = *inherited;
-                writing.spans.push(CountedSpan { trace_id, parent_span_id: span_id, number: value });
+        let counted = if batch.key.is_some() { Shared::NUMBER } else { Shared::NOBODY };
+        rows.for_each(|(inherited, parent, number)| {
+            let &Inherited { trace_id, span_id: parent_span_id, shared } = inherited;
+            let shared = if number.is_some() { shared.and(counted) } else { shared };
+            let span = CountedSpan { trace_id, parent_span_id, number: number.unwrap_or(0) };
+            if writing.shared != shared || writing.spans.try_push(span).is_err() {
+                writing.begin(shared, &span, parent);
             }
-        }
+        });
         writing.write();
         let Writing { recorded, unwanted, lost, dropped, run, .. } = writing;
         drop(run);
@@ -140,35 +167,37 @@ impl Thread {
 }
 
 impl Writing<'_> {
-    /// Whether a span that does not join the latest ones shall begin a record that others may share. If not it is dealt with.
+    /// A span that does not join the latest ones: it begins a record that others may share, or has one of its own.
     #[inline(never)]
-    fn may_share(&mut self, inherited: &Inherited, parent: &Parent, key: StrId, number: i64) -> bool {
-        let Shared { mask, flags, is_alone } = inherited.shared;
+    fn begin(&mut self, shared: Shared, span: &CountedSpan, parent: &Parent) {
         let console = self.intake.console_spans;
-        if mask == 0 && !console {
+        if shared.mask() == 0 && !console {
             self.unwanted += 1;
-            return false;
+            return;
         }
         self.write();
         if self.lost > 0 {
             self.lost += 1;
-            return false;
+            return;
         }
         let constants = self.batch.constants;
         let has_constants = constants.is_some_and(|all| !all.items().is_empty() || all.dropped() != 0);
-        (self.key, self.header.mask, self.header.flags) = (key, mask, flags);
-        if !is_alone && !has_constants && self.header.name != StrId::NONE && !console {
-            self.shared = Some(inherited.shared);
-            return true;
+        (self.header.mask, self.header.flags) = (shared.mask(), shared.flags());
+        let is_alone = shared.has(Shared::ALONE) || has_constants || console;
+        if !is_alone && self.header.name != StrId::NONE {
+            self.shared = shared;
+            self.spans.push(*span);
+            return;
         }
         let header = Header {
             kind: kind::SPAN,
-            trace_id: inherited.trace_id,
+            trace_id: span.trace_id,
             span_id: self.ids.span_id(),
-            parent_span_id: inherited.span_id,
+            parent_span_id: span.parent_span_id,
             ..self.header
         };
-        let number = (key != StrId::NONE).then_some((key, number));
+        let key = self.batch.key.filter(|_| shared.has(Shared::NUMBER));
+        let number = key.map(|key| (key, span.number));
         match push_alone(&mut self.run, header, self.batch, parent, number, console) {
             Ok(()) => self.recorded += 1,
             Err(DropReason::RingFull) => self.lost += 1,
@@ -177,13 +206,12 @@ impl Writing<'_> {
                 self.intake.counters.spans_dropped.add(reason, 1);
             }
         }
-        false
     }
 
     /// Writes the record that the latest spans share, if there are any. The next one shares another.
     fn write(&mut self) {
         let count = self.spans.len();
-        self.shared = None;
+        let shared = std::mem::replace(&mut self.shared, Shared::NOBODY);
         if count == 0 {
             return;
         }
@@ -194,7 +222,8 @@ impl Writing<'_> {
             span_id: self.ids.span_id(),
             ..self.header
         };
-        CountedSpan::set_key(&mut header, self.key);
+        let key = self.batch.key.filter(|_| shared.has(Shared::NUMBER));
+        CountedSpan::set_key(&mut header, key.unwrap_or(StrId::NONE));
         match self.run.push(&header, |payload| payload.copy_from_slice(rows)) {
             Ok(()) => self.recorded += count,
             Err(_) => self.lost += count as u64,
@@ -215,8 +244,7 @@ fn push_alone(
 ) -> Result<(), DropReason> {
     let mut items = batch.constants.map_or(&[][..], Constants::items).to_vec();
     if let Some((key, number)) = number {
-        items.extend_from_slice(&attrs::item_word(tag::INT, key));
-        items.extend_from_slice(&number.to_ne_bytes());
+        items.extend_from_slice(&attrs::number_item(key, Number::Int(number)));
     }
     if console {
         push_begin(run, &header, batch.name);

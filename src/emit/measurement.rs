@@ -1,5 +1,5 @@
-//! Measurements: one record each, or one for those of a moment. While the thread's lane is full they are folded into cells under a short lock that the
-//! exporter takes too, so none is lost.
+//! Measurements: one record each, or one for those of a moment. While the thread's lane is full they are folded into cells
+//! under a short lock that the exporter takes too, so none is lost.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 
 use super::{SpanIds, Thread};
 use crate::accumulate::Fold;
-use crate::ids::SpanId;
+use crate::ids::{FLAG_SAMPLED, SpanId};
 use crate::record::shared::{MEASURED_MAX, Measured};
 use crate::record::{Header, Number, StrId, kind};
 
@@ -44,22 +44,31 @@ impl Together {
         Self { span, ticks, rows: ArrayVec::new(), doubles: 0, timed: 0, in_span: 0 }
     }
 
-    /// There is no room for another.
+    /// Those of this moment know their span: it is sampled.
     #[inline(always)]
-    pub fn is_full(&self) -> bool {
-        self.rows.is_full()
+    pub fn is_sampled(&self) -> bool {
+        self.span.flags & FLAG_SAMPLED != 0
     }
 
-    /// Adds one, whose span and time are those of all or none. Only while there is room, and it has a binding.
+    /// Adds one that knows the time, or not, and the span, or not. False if there is no room for it.
     #[inline(always)]
-    pub fn add(&mut self, measurement: &Measurement) {
-        debug_assert!(measurement.binding != 0);
-        let (detail, bits) = measurement.value.to_bits();
+    pub fn add(
+        &mut self,
+        (instrument, binding): (u32, u32),
+        value: Number,
+        timed: bool,
+        in_span: bool,
+    ) -> bool {
+        debug_assert!(binding != 0);
+        let (detail, bits) = value.to_bits();
         let place = self.rows.len();
-        self.doubles |= u16::from(detail) << place;
-        self.timed |= u16::from(measurement.ticks != 0) << place;
-        self.in_span |= u16::from(measurement.span.span_id.is_valid()) << place;
-        self.rows.push(Measured { instrument: measurement.instrument, binding: measurement.binding, bits });
+        let added = self.rows.try_push(Measured { instrument, binding, bits }).is_ok();
+        if added {
+            self.doubles |= u16::from(detail) << place;
+            self.timed |= u16::from(timed) << place;
+            self.in_span |= u16::from(in_span) << place;
+        }
+        added
     }
 }
 

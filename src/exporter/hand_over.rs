@@ -190,7 +190,8 @@ impl Exporter<'_> {
         let [traces, metrics] = self.ends;
         match stage {
             Stage::Record => {
-                let (kind, count) = batch.skip().map_or((0, 0), |header| (header.kind, header.count() as u64));
+                let (kind, count) =
+                    batch.skip().map_or((0, 0), |header| (header.kind, header.count() as u64));
                 match kind {
                     kind::SPAN | kind::COUNTED_SPANS => {
                         self.counters.spans_dropped.add(DropReason::Internal, count);

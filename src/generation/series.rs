@@ -115,16 +115,11 @@ impl Series {
     #[inline]
     pub fn measure(&self, thread: &mut Thread, measure: Measure, value: Number, here: Here) {
         for target in self.targets[measure as usize].iter().flatten() {
-            let measurement = target.measurement(value, here);
-            if target.binding != 0 {
-                thread.measure(&measurement, &[]);
-            } else {
-                thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
-            }
+            self.measure_alone(thread, target, value, here);
         }
     }
 
-    /// Records a measurement with others, which `together` is of, or alone.
+    /// Records a measurement with others, in the record that `together` begins, or alone if that has no room for it.
     #[inline]
     pub fn measure_with_others(
         &self,
@@ -134,16 +129,28 @@ impl Series {
         value: Number,
         here: Here,
     ) {
-        for target in self.targets[measure as usize].iter().flatten() {
-            let measurement = target.measurement(value, here);
-            if target.binding == 0 {
-                thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
-                continue;
+        for target in &self.targets[measure as usize] {
+            let Some(target) = target else { break };
+            let in_span = match target.exemplars {
+                Exemplars::Off => false,
+                Exemplars::Sampled => together.is_sampled(),
+                Exemplars::All => true,
+            };
+            let series = (target.instrument, target.binding);
+            let timed = in_span || target.is_gauge;
+            if target.binding == 0 || !together.add(series, value, timed, in_span) {
+                self.measure_alone(thread, target, value, here);
             }
-            if together.is_full() {
-                thread.measure_together(together);
-            }
-            together.add(&measurement);
+        }
+    }
+
+    /// Records what one metric gets of a measurement.
+    fn measure_alone(&self, thread: &mut Thread, target: &Target, value: Number, here: Here) {
+        let measurement = target.measurement(value, here);
+        if target.binding != 0 {
+            thread.measure(&measurement, &[]);
+        } else {
+            thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use super::names::{Key, Measure, Names, Side};
 use super::series::{Here, Series};
 use super::{scope, seconds};
@@ -121,7 +123,13 @@ impl Step {
         Self { span: LiveSpan::NONE, fields: [None; FIELDS.len()], started: 0, gap: None, known: None };
 
     /// Begins, or began then.
-    pub fn begin(&mut self, thread: &mut Thread, turn: Turn, known: Arc<Known>, start_unix_nano: Option<u64>) {
+    pub fn begin(
+        &mut self,
+        thread: &mut Thread,
+        turn: Turn,
+        known: Arc<Known>,
+        start_unix_nano: Option<u64>,
+    ) {
         if turn.has_span {
             self.span = LiveSpan::start(thread, &known.start(start_unix_nano));
         }
@@ -159,26 +167,25 @@ impl Step {
         }
         thread.measure_together(&mut together);
         if self.span.is_recording() {
-            self.describe(thread, series, error);
-            self.span.end(thread, None);
+            self.end_span(thread, series, error);
         }
         true
     }
 
-    fn describe(&mut self, thread: &mut Thread, series: &Series, error: Option<(&[u8], &[u8])>) {
-        let Some(mut attributes) = self.span.first_attributes(thread) else { return };
-        let mut set = |key, value| series.key(key).for_each(|name| attributes.add(name, value));
+    fn end_span(&mut self, thread: &mut Thread, series: &Series, error: Option<(&[u8], &[u8])>) {
+        let mut numbers = ArrayVec::<_, { 2 * FIELDS.len() }>::new();
         for (value, (_, key, _)) in self.fields.iter().zip(FIELDS) {
-            match value {
-                Some(Number::Int(value)) => set(key, Value::Int(*value)),
-                Some(Number::Double(value)) => set(key, Value::Double(*value)),
-                None => {}
+            if let Some(value) = value {
+                numbers.extend(series.key(key).map(|name| (name, *value)));
             }
         }
         if let Some((class, message)) = error {
-            set(Key::ErrorType, Value::Str(class));
+            series
+                .key(Key::ErrorType)
+                .for_each(|name| self.span.set_attribute(thread, name, Value::Str(class)));
             self.span.set_status(thread, StatusUpdate { code: StatusCode::Error, description: message });
         }
+        self.span.end_with_numbers(thread, &numbers);
     }
 
     /// Ends without a session.

@@ -30,7 +30,7 @@ type Object = *mut ffi::PyObject;
 static STEP: MethodDef = MethodDef::fast(c"step", step, c"step($self, batch, start_time, end_time=None, tokens=None, scheduled_tokens=None, waiting=None, kv_cache_usage=None, preemptions=None, /)
 --
 
-A step of these requests is over: a span under each that is known, until end_time, and that of the recorder, until now.
+A step of these requests is over: each that is known gets a span, until end_time, and the recorder a step, until now.
 
 Args:
     batch: Dict of names to numbers of tokens, or a list of names.
@@ -46,7 +46,8 @@ Returns:
     How many spans of requests were recorded.");
 
 /// Places in [`FIELDS`] of what follows `tokens`, and of the batch's size.
-const GIVEN: [usize; 4] = [place("scheduled_tokens"), place("waiting"), place("kv_cache_usage"), place("preemptions")];
+const GIVEN: [usize; 4] =
+    [place("scheduled_tokens"), place("waiting"), place("kv_cache_usage"), place("preemptions")];
 const BATCH_SIZE: usize = place("batch_size");
 
 const fn place(name: &str) -> usize {
@@ -88,7 +89,12 @@ pub(super) fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     class.setattr("step", method)
 }
 
-unsafe extern "C" fn step(this: Object, args: *const Object, count: ffi::Py_ssize_t, names: Object) -> Object {
+unsafe extern "C" fn step(
+    this: Object,
+    args: *const Object,
+    count: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
     static SIGNATURE: Signature<8, 2, 8> = Signature::new(
         "step",
         [

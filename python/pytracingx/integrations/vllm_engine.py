@@ -30,35 +30,43 @@ class _VllmTrace(Trace):
 
     def __init__(self, model: str) -> None:
         super().__init__("vllm", model, "vllm.preemptions")
-        # While a step's output is taken: the requests that it ends, which are part of the step.
-        self.freed: list[Any] | None = None
+        # While a step's output is taken: what is said of the requests that it ends, which are part of the step.
+        self.freed: list[tuple[tuple[Any, ...], Any, float]] | None = None
 
-    def begun(self, request: Any) -> bool:
-        headers = request.trace_headers
-        parent = ptx.extract_context(headers) if headers else None
-        return self.begin(request.request_id, parent, int(request.arrival_time * 1e9))
+    def begun(self, name: str, headers: Any, arrived: float) -> bool:
+        return self.begin(name, ptx.extract_context(headers) if headers else None, int(arrived * 1e9))
 
     def ended(self, request: Any) -> None:
-        name, status, parameters = request.request_id, request.status, request.sampling_params
+        """It ends now, or with the step under way. What is said of it is asked now, and the request not held on
+        to: it shall be freed when vLLM does."""
+        name, status, temperature, top_p = request.request_id, request.status, None, None
+        if (parameters := request.sampling_params) is not None:
+            temperature, top_p = parameters.temperature, parameters.top_p
         known = _reasons.get(id(status))
         if known is None:
             known = _reasons[id(status)] = str(request.get_finished_reason()), status
         reason = known[0]
-        ended = (
+        said = (
             name,
             reason == "error",
             name,
             request.num_prompt_tokens,
             request.num_output_tokens,
             request.max_tokens,
-            getattr(parameters, "temperature", None),
-            getattr(parameters, "top_p", None),
+            temperature,
+            top_p,
             (reason,),
             request.num_preemptions,
         )
+        if self.freed is None:
+            self.over(said, request.trace_headers, request.arrival_time)
+        else:
+            self.freed.append((said, request.trace_headers, request.arrival_time))
+
+    def over(self, said: tuple[Any, ...], headers: Any, arrived: float) -> None:
         # One that was never scheduled has not begun.
-        if not self.end(*ended) and self.begun(request):
-            self.end(*ended)
+        if not self.end(*said) and self.begun(said[0], headers, arrived):
+            self.end(*said)
 
 
 def _make(scheduler: Any) -> _VllmTrace:
@@ -78,7 +86,8 @@ def _schedule(original: Method) -> Method:
             try:
                 output._pytracingx = started
                 for new in output.scheduled_new_reqs:
-                    trace.begun(self.requests[new.req_id])
+                    request = self.requests[new.req_id]
+                    trace.begun(new.req_id, request.trace_headers, request.arrival_time)
             except Exception as error:
                 trace.failed(error)
         return output
@@ -102,8 +111,8 @@ def _update_from_output(original: Method) -> Method:
             trace.freed = None
             try:
                 _record(trace, self, output, ended, result)
-                for request in freed:
-                    trace.ended(request)
+                for ended_with_it in freed:
+                    trace.over(*ended_with_it)
                 if not self.requests:
                     trace.idle()
             except Exception as error:
@@ -141,10 +150,7 @@ def _free_request(original: Method) -> Method:
         trace = self._pytracingx or attach(self, _make)
         if trace.is_on:
             try:
-                if trace.freed is None:
-                    trace.ended(request)
-                else:
-                    trace.freed.append(request)
+                trace.ended(request)
             except Exception as error:
                 trace.failed(error)
         return original(self, request, *args, **kwargs)
