@@ -152,8 +152,9 @@ impl Requests {
             next += 1;
             following.push(place);
             if tokens != latest {
+                latest = tokens;
                 // SAFETY: attached, alive.
-                (latest, number) = (tokens, unsafe { count(tokens) });
+                number = unsafe { count(tokens) };
             }
             Some((&inherited[place as usize], &begun[place as usize].context.context, number))
         })

@@ -123,6 +123,27 @@ def test_what_a_step_says(requests: Any, collector: OtlpServer) -> None:
     assert all(span["end_time_unix_nano"] - span["start_time_unix_nano"] >= 5_000_000 for span in said)
 
 
+def test_full_lanes(collector: OtlpServer) -> None:
+    """Spans that find no room are counted, one by one; measurements are folded, every one."""
+    running, steps = [f"r{index}" for index in range(200)], 300
+    sinks = [ptx.TraceSink(collector.endpoint, "http"), ptx.MetricSink(collector.endpoint, "http")]
+    room = {"ring_capacity": 262_144, "lane_budget_bytes": 262_144}
+    ptx.init(ptx.Config("svc", sinks=sinks, console_output=False, diagnostics="off", **room))
+    template, recorder = ptx.SpanTemplate("request"), ptx.step_recorder("loop")
+    requests = _native._RequestSteps(template, ptx.SpanTemplate("step"), "tokens", KEYS, recorder)
+    assert all([requests.begin(name, None, ptx.now()) for name in running])
+    recorded = sum(requests.step(dict.fromkeys(running, 3), ptx.now()) for _ in range(steps))
+    assert ptx.force_flush()
+    stats = ptx.stats()
+    arrived = Counter(span["name"] for span in collector.spans)
+    ptx.shutdown()
+    assert arrived["step"] == recorded < len(running) * steps
+    lost = len(running) * steps - arrived["step"] + steps - arrived["loop"]
+    assert stats["spans"]["dropped"] == {"ring_full": lost}
+    (sizes,) = collector.points("llm.engine.batch_size")
+    assert (sizes["count"], sizes["sum"]) == (steps, steps * len(running))
+
+
 def test_what_is_refused(requests: Any) -> None:
     assert not requests.begin(5, None, ptx.now())
     assert not requests.end(5, False)

@@ -30,15 +30,14 @@ class _VllmTrace(Trace):
 
     def __init__(self, model: str) -> None:
         super().__init__("vllm", model, "vllm.preemptions")
-        # While a step's output is taken: what is said of the requests that it ends, which are part of the step.
+        # While a step's output is taken: `over`'s arguments for the requests that it ends, which are in the step.
         self.freed: list[tuple[tuple[Any, ...], Any, float]] | None = None
 
     def begun(self, name: str, headers: Any, arrived: float) -> bool:
         return self.begin(name, ptx.extract_context(headers) if headers else None, int(arrived * 1e9))
 
     def ended(self, request: Any) -> None:
-        """It ends now, or with the step under way. What is said of it is asked now, and the request not held on
-        to: it shall be freed when vLLM does."""
+        """It ends now, or with the step under way. Nothing holds on to it: vLLM frees it when it means to."""
         name, status, temperature, top_p = request.request_id, request.status, None, None
         if (parameters := request.sampling_params) is not None:
             temperature, top_p = parameters.temperature, parameters.top_p
@@ -64,6 +63,7 @@ class _VllmTrace(Trace):
             self.freed.append((said, request.trace_headers, request.arrival_time))
 
     def over(self, said: tuple[Any, ...], headers: Any, arrived: float) -> None:
+        """A request has ended: what is said of it, and what it would have begun with."""
         # One that was never scheduled has not begun.
         if not self.end(*said) and self.begun(said[0], headers, arrived):
             self.end(*said)
@@ -103,12 +103,12 @@ def _update_from_output(original: Method) -> Method:
         if not trace.is_on:
             return original(self, output, *args, **kwargs)
         ended = now()
-        trace.freed = freed = []
+        trace.freed = []
         result: Any = {}
         try:
             result = original(self, output, *args, **kwargs)
         finally:
-            trace.freed = None
+            freed, trace.freed = trace.freed, None
             try:
                 _record(trace, self, output, ended, result)
                 for ended_with_it in freed:
