@@ -6,9 +6,11 @@ use std::mem;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::attrs;
 use crate::clock::Timeline;
 use crate::intern::Interner;
-use crate::record::{Header, SLOT_BYTES, flag, kind};
+use crate::record::shared::{CountedSpan, Measured};
+use crate::record::{Header, Number, SLOT_BYTES, StrId, flag, kind};
 
 /// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
 /// belong to records that were lost with a panic of the exporter.
@@ -18,13 +20,15 @@ const SPANS: usize = kind::SPAN as usize;
 const BEGINS: usize = kind::SPAN_BEGIN as usize;
 const LOGS: usize = kind::LOG as usize;
 const MEASUREMENTS: usize = kind::MEASUREMENT as usize;
+const COUNTED: usize = kind::COUNTED_SPANS as usize;
+const MEASURED: usize = kind::MEASUREMENTS as usize;
 
 /// Where a header may stand: it is read in place then.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Slot([u8; SLOT_BYTES]);
 
-/// Records of one drain, in each lane's order.
+/// Records of one drain, in each lane's order; those that shared a record are behind all others.
 #[derive(Debug, Default)]
 pub struct Batch {
     slots: Vec<Slot>,
@@ -119,11 +123,13 @@ impl Batch {
     #[inline]
     pub fn find_next(&mut self) {
         let at = self.found;
-        let header: &Header = bytemuck::must_cast_ref(&self.slots[at]);
+        let header: Header = bytemuck::must_cast(self.slots[at]);
         let end = at + Header::slots_for(header.payload_bytes as usize);
         assert!(end <= self.slots.len(), "a record of {} bytes", header.payload_bytes);
         match usize::from(header.kind) {
             kind @ SPANS..=MEASUREMENTS => self.headers[kind].push(at),
+            COUNTED => self.part_spans(at),
+            MEASURED => self.part_measurements(at),
             other => panic!("a record of kind {other}"),
         }
         if header.flags & flag::OVERSIZE != 0 {
@@ -132,15 +138,41 @@ impl Batch {
         self.found = end;
     }
 
-    /// Leaves out the record that [`Batch::find_next`] panicked at, and returns its kind, which may be none that there is.
-    /// Behind one with no end nothing can be found: the rest of the batch goes with it, uncounted.
-    pub fn skip(&mut self) -> Option<u8> {
+    /// Leaves out the record that [`Batch::find_next`] panicked at, and returns its header, whose kind may be none that there
+    /// is. Behind one with no end nothing can be found: the rest of the batch goes with it, uncounted.
+    pub fn skip(&mut self) -> Option<Header> {
         let rest = &self.slots[self.found..];
-        let header: Option<&Header> = rest.first().map(bytemuck::must_cast_ref);
-        let slots = header.map_or(0, |header| Header::slots_for(header.payload_bytes as usize));
-        let kind = header.map(|header| header.kind);
-        self.found += rest.len().min(slots);
-        kind
+        let header: Header = bytemuck::must_cast(*rest.first()?);
+        self.found += rest.len().min(Header::slots_for(header.payload_bytes as usize));
+        Some(header)
+    }
+
+    /// Makes the spans that share a record records of their own, behind all that there are: they are found there.
+    fn part_spans(&mut self, at: usize) {
+        let shared = *self.in_place(at).header;
+        let key = CountedSpan::key(&shared);
+        for index in 0..shared.count() {
+            let span: CountedSpan = self.row(at, index);
+            let header = span.header(&shared, index);
+            if key == StrId::NONE {
+                self.append(header, &[]);
+            } else {
+                self.append(header, &attrs::number_item(key, Number::Int(span.number)));
+            }
+        }
+    }
+
+    /// [`Batch::part_spans`] for measurements.
+    fn part_measurements(&mut self, at: usize) {
+        let shared = *self.in_place(at).header;
+        for index in 0..shared.count() {
+            let measured: Measured = self.row(at, index);
+            self.append(measured.header(&shared, index), &[]);
+        }
+    }
+
+    fn row<T: Pod>(&self, at: usize, index: usize) -> T {
+        bytemuck::pod_read_unaligned(&self.in_place(at).payload[index * size_of::<T>()..][..size_of::<T>()])
     }
 
     /// Adds one record; for tests, benchmarks and oversize hand-over.

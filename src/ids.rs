@@ -58,6 +58,18 @@ impl SpanId {
         self.0 != [0; 8]
     }
 
+    /// The id at an index of those that follow from this one, which is random: a splitmix64 of it, so they are as random,
+    /// and distinct.
+    #[inline]
+    pub fn nth(self, index: u64) -> Self {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut bits = u64::from_ne_bytes(self.0).wrapping_add(index.wrapping_add(1).wrapping_mul(STEP));
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        Self((if bits == 0 { STEP } else { bits }).to_ne_bytes())
+    }
+
     /// 16 lower-case hexadecimal digits.
     pub fn to_hex(self) -> [u8; 16] {
         let mut out = [0; 16];

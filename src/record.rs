@@ -5,6 +5,8 @@
 //! without attributes fit one line; a span with three attributes takes three. Reserving two lines for every record
 //! would double what measurements write and read and save a span nothing.
 
+pub mod shared;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::ids::{SpanId, TraceId};
@@ -32,6 +34,10 @@ pub mod kind {
     pub const LOG: u8 = 3;
     /// A measurement of an instrument.
     pub const MEASUREMENT: u8 = 4;
+    /// Spans that share a record; the payload is no items but an array of [`super::shared::CountedSpan`].
+    pub const COUNTED_SPANS: u8 = 5;
+    /// Measurements that share a record; the payload is an array of [`super::shared::Measured`].
+    pub const MEASUREMENTS: u8 = 6;
 }
 
 /// Bits of `Header::flags` above the W3C trace flags in its low byte.
@@ -217,6 +223,16 @@ impl Header {
             5 => SpanKind::Consumer,
             _ => SpanKind::Internal,
         }
+    }
+
+    /// How many spans, logs or measurements the record is: more than one where they share it.
+    pub const fn count(&self) -> usize {
+        let row_bytes = match self.kind {
+            kind::COUNTED_SPANS => size_of::<shared::CountedSpan>(),
+            kind::MEASUREMENTS => size_of::<shared::Measured>(),
+            _ => return 1,
+        };
+        self.payload_bytes as usize / row_bytes
     }
 
     /// Status code of a span record; unknown bits read as unset.

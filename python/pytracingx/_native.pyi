@@ -2219,8 +2219,16 @@ class _RequestSteps:
         step: SpanTemplate of the span of a request in a step.
         column: Attribute of the latter that says how many tokens.
         keys: Attributes that a request's span gets at its end, beside those of the template.
+        recorder: StepRecorder of the steps themselves.
     """
-    def __new__(cls, request: SpanTemplate, step: SpanTemplate, column: str, keys: Sequence[str]) -> Self: ...
+    def __new__(
+        cls,
+        request: SpanTemplate,
+        step: SpanTemplate,
+        column: str,
+        keys: Sequence[str],
+        recorder: StepRecorder,
+    ) -> Self: ...
     def __len__(self) -> int:
         """Return len(self)."""
     def begin(self, name: str, parent: _Context | None, start_time: int) -> bool:
@@ -2234,18 +2242,32 @@ class _RequestSteps:
         Returns:
             Whether it is traced: there is a session, and no request of the name.
         """
-    def record(
-        self, batch: dict[str, int] | list[str], start_time: int, tokens: int | list[int] | None = None, /
+    def step(
+        self,
+        batch: dict[str, int] | list[str],
+        start_time: int,
+        end_time: int | None = None,
+        tokens: int | list[int] | None = None,
+        scheduled_tokens: int | None = None,
+        waiting: int | None = None,
+        kv_cache_usage: float | None = None,
+        preemptions: int | None = None,
+        /,
     ) -> int:
-        """A step of these requests, until now. Those that are not known have no span.
+        """A step of these requests is over: each that is known gets a span, until end_time, and the recorder a step, until now.
 
         Args:
             batch: Dict of names to numbers of tokens, or a list of names.
             start_time: Integer Unix nanoseconds.
+            end_time: As start_time; None is now.
             tokens: With a list: of all, a list of each, or None.
+            scheduled_tokens: As for StepRecorder.step(), and so are those that follow.
+            waiting: As scheduled_tokens.
+            kv_cache_usage: As scheduled_tokens.
+            preemptions: As scheduled_tokens.
 
         Returns:
-            How many spans were recorded.
+            How many spans of requests were recorded.
         """
     def end(self, name: str, error: bool, /, *values: object) -> bool:
         """A request has ended: records its span.

@@ -24,14 +24,15 @@ mod write;
 
 pub use read::{Items, Values, key_of};
 pub use write::{
-    Open, close, item_word, open_array, open_element, open_map, put_attribute, put_body, put_body_element,
-    put_dropped, put_element, put_event, put_link, put_text_item, short_body_bytes, write_short_body,
+    NUMBER_ITEM_BYTES, Open, close, item_word, number_item, open_array, open_element, open_map,
+    put_attribute, put_body, put_body_element, put_dropped, put_element, put_event, put_link, put_text_item,
+    short_body_bytes, write_short_body,
 };
 
 pub use crate::room::SHORT_BYTES;
 
 use crate::ids::{SpanId, TraceId};
-use crate::record::StrId;
+use crate::record::{Number, StrId};
 
 /// Values nest at most this deep (OpenTelemetry's limit for attribute values).
 pub const MAX_DEPTH: usize = 64;
@@ -159,6 +160,15 @@ pub enum Item<'a> {
     SeverityText(&'a [u8]),
     /// A log record's body.
     Body(Value<'a>),
+}
+
+impl From<Number> for Value<'_> {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Int(value) => Value::Int(value),
+            Number::Double(value) => Value::Double(value),
+        }
+    }
 }
 
 impl Value<'_> {

@@ -1,7 +1,7 @@
 //! Writing items. Appends to a `Vec<u8>`, and allocates only when that grows.
 
 use super::{Link, Text, Value, tag};
-use crate::record::StrId;
+use crate::record::{Number, StrId};
 use crate::room::SHORT_BYTES;
 
 #[inline]
@@ -16,6 +16,16 @@ pub fn item_word(tag: u8, key: StrId) -> [u8; 4] {
     debug_assert!(key != StrId::NONE && key.0 < 1 << 24);
     (u32::from(tag) | key.0 << 8).to_ne_bytes()
 }
+
+/// The whole attribute item of a number with an interned key.
+#[inline]
+pub fn number_item(key: StrId, value: Number) -> [u8; NUMBER_ITEM_BYTES] {
+    let (is_double, bits) = value.to_bits();
+    joined(item_word(if is_double != 0 { tag::DOUBLE } else { tag::INT }, key), bits.to_ne_bytes())
+}
+
+/// Of a [`number_item`].
+pub const NUMBER_ITEM_BYTES: usize = 12;
 
 #[inline]
 fn put_u32(out: &mut Vec<u8>, value: u32) {

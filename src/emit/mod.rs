@@ -27,9 +27,9 @@ mod start;
 mod storage;
 
 pub use attributes::{AttributeList, Constants};
-pub use counted::CountedBatch;
+pub use counted::{CountedBatch, Inherited};
 pub use log::LogRecord;
-pub use measurement::Measurement;
+pub use measurement::{Measurement, Together};
 pub use parent::Parent;
 pub use rows::{ItemColumn, SpanBatch, SpanRows, Times};
 pub use span::{LiveSpan, StatusUpdate};

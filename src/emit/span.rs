@@ -5,14 +5,19 @@
 //! What every span does is `inline(always)`: a span is then made where it stays, in the object or on the stack, and its
 //! record in the lane. Handed on by value it would be copied twice, 120 bytes each.
 
+use arrayvec::ArrayVec;
+
 use super::attributes::MAX_BYTES;
 use super::storage::{FirstAttributes, Storage};
 use super::{Constants, Parent, Thread};
 use crate::attrs::{self, Items, Link, Text, Value};
 use crate::ids::SpanId;
-use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
+use crate::record::{Header, Number, SpanKind, StatusCode, StrId, flag, kind};
 use crate::stats::DropReason;
 use crate::sys::ticks;
+
+/// As many numbers as a span is ended with without storage.
+const NUMBERS_MAX: usize = 16;
 
 /// A change of status, by OpenTelemetry's rules: `ok` is final, a description counts with `error` only.
 #[derive(Debug, Clone, Copy)]
@@ -234,6 +239,30 @@ impl LiveSpan {
             None if self.context.trace_state.is_none() => thread.push(&mut self.header(kind::SPAN, end), &[]),
             storage => self.push_with(thread, end, storage),
         }
+    }
+
+    /// Ends, now, a span that has no attributes, events or links yet, with some numbers as its attributes, whose keys are
+    /// distinct. Takes no storage where it needs none.
+    pub fn end_with_numbers(&mut self, thread: &mut Thread, numbers: &[(Text<'_>, Number)]) {
+        let mut items = ArrayVec::<_, NUMBERS_MAX>::new();
+        let mut put = |&(key, number): &(Text<'_>, Number)| match key {
+            Text::Id(key) => items.try_push(attrs::number_item(key, number)).is_ok(),
+            Text::Inline(_) => false,
+        };
+        let intake = &thread.intake;
+        if self.recording
+            && self.context.session == intake.session
+            && !self.owns_memory()
+            && numbers.len() <= intake.limits.attributes as usize
+            && numbers.iter().all(&mut put)
+        {
+            self.recording = false;
+            return thread.push(&mut self.header(kind::SPAN, ticks::now()), items.as_flattened());
+        }
+        for (key, number) in numbers {
+            self.set_attribute(thread, *key, Value::from(*number));
+        }
+        self.end(thread, None);
     }
 
     #[inline(never)]

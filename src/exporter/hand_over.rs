@@ -189,13 +189,19 @@ impl Exporter<'_> {
         let lookup = Lookup { strings: &self.strings, timeline: &self.timeline };
         let [traces, metrics] = self.ends;
         match stage {
-            Stage::Record => match batch.skip() {
-                Some(kind::SPAN) => self.counters.spans_dropped.add(DropReason::Internal, 1),
-                Some(kind::LOG) => self.counters.logs_dropped.add(DropReason::Internal, 1),
-                Some(kind::MEASUREMENT) => self.metrics.lose(1),
-                // The begin of a span, for the console. Or what was none of ours.
-                _ => {}
-            },
+            Stage::Record => {
+                let (kind, count) =
+                    batch.skip().map_or((0, 0), |header| (header.kind, header.count() as u64));
+                match kind {
+                    kind::SPAN | kind::COUNTED_SPANS => {
+                        self.counters.spans_dropped.add(DropReason::Internal, count);
+                    }
+                    kind::LOG => self.counters.logs_dropped.add(DropReason::Internal, count),
+                    kind::MEASUREMENT | kind::MEASUREMENTS => self.metrics.lose(count),
+                    // The begin of a span, for the console. Or what was none of ours.
+                    _ => {}
+                }
+            }
             Stage::Redaction => {
                 self.traces.expect(batch, &mut self.sinks[..traces]);
                 self.logs.expect(batch, lookup, &mut self.sinks[metrics..]);

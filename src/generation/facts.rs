@@ -31,7 +31,9 @@ impl Facts {
 
     /// Latencies of what succeeded, duration and tokens of everything.
     pub(super) fn feed(&self, thread: &mut Thread, series: &Series, here: Here, error_type: &[u8]) {
-        let mut measure = |measure, value| series.measure(thread, measure, value, here);
+        let mut together = here.together();
+        let mut measure =
+            |measure, value| series.measure_with_others(thread, &mut together, measure, value, here);
         if error_type.is_empty() {
             if let Some(nanos) = self.time_to_first_token() {
                 measure(Measure::FirstToken, seconds(nanos));
@@ -47,6 +49,7 @@ impl Facts {
         if self.output_tokens_known {
             measure(Measure::OutputTokens, tokens(self.output_tokens));
         }
+        thread.measure_together(&mut together);
         if !error_type.is_empty() {
             let label = (Key::ErrorType.name(Names::Latest), error_type);
             series.measure_with(thread, Measure::Duration, seconds(self.duration), here, label);

@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use crate::attrs::{self, Text, Value, Values};
 use crate::emit::{self, LiveSpan, Start, StatusUpdate, Thread};
+use crate::intern::Scope;
 use crate::record::{Number, SpanKind, StatusCode};
 use crate::sys::ticks::{self, Sample};
 use arrivals::{Arrivals, Clock, Thinned};
 use facts::Facts;
-use names::{CANCELLED_EVENT, Key, Measure, Names, Side};
+use names::{CANCELLED_EVENT, Key, METER, Measure, Names, Side};
 use series::{Here, Series, put_sorted};
 
 /// How the times of single tokens are kept.
@@ -314,6 +315,12 @@ fn set(span: &mut LiveSpan, thread: &mut Thread, series: &Series, key: Key, valu
 
 fn text_or_none(text: &[u8]) -> Value<'_> {
     if text.is_empty() { Value::Empty } else { Value::Str(text) }
+}
+
+/// The index of the scope of all generations and steps, in the thread's session.
+pub fn scope(thread: &Thread) -> u16 {
+    let version = env!("CARGO_PKG_VERSION").into();
+    thread.intake.strings.scope_index(&Scope { name: METER.into(), version, schema_url: String::new() })
 }
 
 fn seconds(nanos: u64) -> Number {

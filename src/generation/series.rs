@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::names::{KEYS, Key, MEASURES, METER, METRICS, Measure, Metric, Names, Side};
 use crate::attrs::{self, Items, Text, Value};
-use crate::emit::{LiveSpan, Measurement, SpanIds, Thread};
+use crate::emit::{LiveSpan, Measurement, SpanIds, Thread, Together};
 use crate::ids::FLAG_SAMPLED;
 use crate::instruments::{Definition, Exemplars};
 use crate::intern::Scope;
@@ -44,6 +44,11 @@ impl Here {
     pub fn of(span: &LiveSpan) -> Self {
         let span = span.context.ids();
         Self { span, ticks: ticks::now() }
+    }
+
+    /// For what is measured here.
+    pub fn together(self) -> Together {
+        Together::at(self.span, self.ticks)
     }
 }
 
@@ -110,12 +115,42 @@ impl Series {
     #[inline]
     pub fn measure(&self, thread: &mut Thread, measure: Measure, value: Number, here: Here) {
         for target in self.targets[measure as usize].iter().flatten() {
-            let measurement = target.measurement(value, here);
-            if target.binding != 0 {
-                thread.measure(&measurement, &[]);
-            } else {
-                thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
+            self.measure_alone(thread, target, value, here);
+        }
+    }
+
+    /// Records a measurement with others, in the record that `together` begins, or alone if that has no room for it.
+    #[inline]
+    pub fn measure_with_others(
+        &self,
+        thread: &mut Thread,
+        together: &mut Together,
+        measure: Measure,
+        value: Number,
+        here: Here,
+    ) {
+        for target in &self.targets[measure as usize] {
+            let Some(target) = target else { break };
+            let in_span = match target.exemplars {
+                Exemplars::Off => false,
+                Exemplars::Sampled => together.is_sampled(),
+                Exemplars::All => true,
+            };
+            let series = (target.instrument, target.binding);
+            let timed = in_span || target.is_gauge;
+            if target.binding == 0 || !together.add(series, value, timed, in_span) {
+                self.measure_alone(thread, target, value, here);
             }
+        }
+    }
+
+    /// Records what one metric gets of a measurement.
+    fn measure_alone(&self, thread: &mut Thread, target: &Target, value: Number, here: Here) {
+        let measurement = target.measurement(value, here);
+        if target.binding != 0 {
+            thread.measure(&measurement, &[]);
+        } else {
+            thread.measure(&measurement, &with_label(&self.attributes, target.row.label));
         }
     }
 

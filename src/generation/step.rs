@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use super::names::{Key, Measure};
+use arrayvec::ArrayVec;
+
+use super::names::{Key, Measure, Names, Side};
 use super::series::{Here, Series};
-use super::{seconds, set};
-use crate::attrs::Value;
+use super::{scope, seconds};
+use crate::attrs::{Text, Value};
 use crate::emit::{LiveSpan, Start, StatusUpdate, Thread};
-use crate::record::{Number, StatusCode};
-use crate::sys::ticks;
+use crate::record::{Number, SpanKind, StatusCode, StrId};
 
 /// What a scheduler may know of a step: argument, attribute, measure.
 pub const FIELDS: [(&str, Key, Measure); 7] = [
@@ -65,7 +66,43 @@ pub struct Turn {
     /// Since the step before ended.
     gap: Option<u64>,
     /// It has a span.
-    pub has_span: bool,
+    has_span: bool,
+}
+
+/// What one session says of a loop, looked up once.
+#[derive(Debug)]
+pub struct Known {
+    /// That session.
+    pub session: u64,
+    series: Arc<Series>,
+    /// NONE: there was no room for it.
+    name: StrId,
+    text: Box<[u8]>,
+    scope: u16,
+}
+
+impl Known {
+    /// Of a loop whose steps have this name, and its metrics these attributes, as bindings want them.
+    pub fn of(thread: &mut Thread, name: &[u8], names: Names, attributes: &[u8]) -> Arc<Self> {
+        Arc::new(Self {
+            session: thread.intake.session,
+            series: Series::of(thread, Side::Step, names, attributes),
+            name: thread.intake.strings.intern_now(name).unwrap_or(StrId::NONE),
+            text: name.into(),
+            scope: scope(thread),
+        })
+    }
+
+    fn start(&self, start_unix_nano: Option<u64>) -> Start<'_> {
+        Start {
+            name: if self.name == StrId::NONE { Text::Inline(&self.text) } else { Text::Id(self.name) },
+            kind: SpanKind::Internal,
+            scope: self.scope,
+            parent: None,
+            start_unix_nano,
+            ids: None,
+        }
+    }
 }
 
 /// A step under way.
@@ -77,35 +114,43 @@ pub struct Step {
     pub fields: Fields,
     started: u64,
     gap: Option<u64>,
-    series: Option<Arc<Series>>,
+    known: Option<Arc<Known>>,
 }
 
 impl Step {
     /// Not begun.
     pub const NONE: Self =
-        Self { span: LiveSpan::NONE, fields: [None; FIELDS.len()], started: 0, gap: None, series: None };
+        Self { span: LiveSpan::NONE, fields: [None; FIELDS.len()], started: 0, gap: None, known: None };
 
-    /// Begins, with a span if there is a `start` for it.
-    pub fn begin(&mut self, thread: &mut Thread, turn: Turn, series: Arc<Series>, start: Option<&Start<'_>>) {
-        if let Some(start) = start {
-            self.span = LiveSpan::start(thread, start);
+    /// Begins, or began then.
+    pub fn begin(
+        &mut self,
+        thread: &mut Thread,
+        turn: Turn,
+        known: Arc<Known>,
+        start_unix_nano: Option<u64>,
+    ) {
+        if turn.has_span {
+            self.span = LiveSpan::start(thread, &known.start(start_unix_nano));
         }
-        self.series = Some(series);
+        self.known = Some(known);
         (self.started, self.gap) = (turn.started, turn.gap);
     }
 
     /// It has begun and not ended.
     #[inline]
     pub fn is_open(&self) -> bool {
-        self.series.is_some()
+        self.known.is_some()
     }
 
-    /// Ends: feeds the metrics, completes and ends the span. When, in monotonic nanoseconds; `None` if it was not open.
-    pub fn end(&mut self, thread: &mut Thread, error: Option<(&[u8], &[u8])>) -> Option<u64> {
-        let series = self.series.take()?;
-        let now = ticks::monotonic_nano();
+    /// Ends at this monotonic time, which is now: feeds the metrics, completes and ends the span. False if it was not open.
+    pub fn end(&mut self, thread: &mut Thread, now: u64, error: Option<(&[u8], &[u8])>) -> bool {
+        let Some(known) = self.known.take() else { return false };
+        let series = &*known.series;
         let here = Here::of(&self.span);
-        let mut measure = |measure, value| series.measure(thread, measure, value, here);
+        let mut together = here.together();
+        let mut measure =
+            |measure, value| series.measure_with_others(thread, &mut together, measure, value, here);
         measure(Measure::StepDuration, seconds(now.saturating_sub(self.started)));
         if let Some(gap) = self.gap {
             measure(Measure::StepGap, seconds(gap));
@@ -120,31 +165,32 @@ impl Step {
         {
             measure(Measure::PrefixCacheHitRate, Number::Double(hits.as_f64() / queries.as_f64()));
         }
+        thread.measure_together(&mut together);
         if self.span.is_recording() {
-            self.describe(thread, &series, error);
-            self.span.end(thread, None);
+            self.end_span(thread, series, error);
         }
-        Some(now)
+        true
     }
 
-    fn describe(&mut self, thread: &mut Thread, series: &Series, error: Option<(&[u8], &[u8])>) {
+    fn end_span(&mut self, thread: &mut Thread, series: &Series, error: Option<(&[u8], &[u8])>) {
+        let mut numbers = ArrayVec::<_, { 2 * FIELDS.len() }>::new();
         for (value, (_, key, _)) in self.fields.iter().zip(FIELDS) {
-            let value = match value {
-                Some(Number::Int(value)) => Value::Int(*value),
-                Some(Number::Double(value)) => Value::Double(*value),
-                None => continue,
-            };
-            set(&mut self.span, thread, series, key, value);
+            if let Some(value) = value {
+                numbers.extend(series.key(key).map(|name| (name, *value)));
+            }
         }
         if let Some((class, message)) = error {
-            set(&mut self.span, thread, series, Key::ErrorType, Value::Str(class));
+            series
+                .key(Key::ErrorType)
+                .for_each(|name| self.span.set_attribute(thread, name, Value::Str(class)));
             self.span.set_status(thread, StatusUpdate { code: StatusCode::Error, description: message });
         }
+        self.span.end_with_numbers(thread, &numbers);
     }
 
     /// Ends without a session.
     pub fn discard(&mut self) {
-        self.series = None;
+        self.known = None;
         self.span.discard();
     }
 }

@@ -23,10 +23,9 @@ use super::tracer::span_kind;
 use crate::attrs::Text;
 use crate::config::check::Choice;
 use crate::emit::{self, Start};
-use crate::generation::names::{METER, NAMES};
+use crate::generation::names::NAMES;
 use crate::generation::settings::{Content, Settings};
-use crate::generation::{Begin, Detail, Generation};
-use crate::intern::Scope;
+use crate::generation::{Begin, Detail, Generation, scope};
 use crate::record::{Number, SpanKind};
 
 type Object = *mut ffi::PyObject;
@@ -159,9 +158,7 @@ pub(super) fn scope_index(session: u64) -> u16 {
     if known >> 16 == session & 0xffff_ffff_ffff {
         return known as u16;
     }
-    let version = env!("CARGO_PKG_VERSION").into();
-    let scope = Scope { name: METER.into(), version, schema_url: String::new() };
-    let index = emit::with(session, |thread| thread.intake.strings.scope_index(&scope)).unwrap_or(0);
+    let index = emit::with(session, |thread| scope(thread)).unwrap_or(0);
     INDEX.store(session << 16 | u64::from(index), Ordering::Relaxed);
     index
 }

@@ -53,6 +53,7 @@ mod record_spans;
 mod reentry;
 mod request_steps;
 mod request_table;
+mod scheduler_step;
 mod simple;
 mod sinks;
 mod sls_sink;
@@ -142,6 +143,7 @@ mod _native {
         instrument_types::prepare(module)?;
         generation::prepare(module)?;
         step_recorder::prepare(module)?;
+        scheduler_step::prepare(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ConfigError", error::config_error(module.py())?)
     }

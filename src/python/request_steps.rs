@@ -1,6 +1,5 @@
-//! `_RequestSteps`: the requests that an engine's scheduler has under way, by the engine's own names for them, and one call
-//! that records a step of its batch from the engine's own table of it. What the integrations do per step is this: no
-//! column is built, no span looked at, and a batch that changed by few requests costs those few.
+//! `_RequestSteps`: the requests that an engine's scheduler has under way, by the engine's own names for them. Its method
+//! `step` is in [`super::scheduler_step`].
 //!
 //! A request has no span object: its ids are drawn when it arrives, its one record is written when it ends. Names are exact
 //! `str`, so nothing here runs Python code but the conversion of attributes.
@@ -13,17 +12,17 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
-use super::convert::{Encoder, GivenName};
-use super::fastcall::Raised;
+use super::convert::Encoder;
 use super::request_table::{Begun, KEYS_MAX, Requests};
 use super::simple::simple;
 use super::span_context::SpanContext;
 use super::span_template::template;
-use super::{current, layout, time};
+use super::step_recorder::is_recorder;
+use super::{current, time};
 use crate::attrs::{self, Text, Value};
-use crate::emit::{self, CountedBatch, LiveSpan, Start, StatusUpdate};
+use crate::emit::{self, Inherited, LiveSpan, Start, StatusUpdate};
 use crate::record::{StatusCode, StrId};
 use crate::sys::ticks;
 
@@ -36,12 +35,14 @@ type Object = *mut ffi::PyObject;
 ///     step: SpanTemplate of the span of a request in a step.
 ///     column: Attribute of the latter that says how many tokens.
 ///     keys: Attributes that a request's span gets at its end, beside those of the template.
+///     recorder: StepRecorder of the steps themselves.
 #[pyclass(module = "pytracingx._native", name = "_RequestSteps", frozen)]
 pub(super) struct RequestSteps {
     request: Py<PyAny>,
-    step: Py<PyAny>,
-    column: Py<PyString>,
+    pub(super) step: Py<PyAny>,
+    pub(super) column: Py<PyString>,
     keys: Vec<Vec<u8>>,
+    pub(super) recorder: Py<PyAny>,
     known: UnsafeCell<Requests>,
 }
 
@@ -67,7 +68,7 @@ unsafe fn only_text<'a>(object: Object) -> Option<Value<'a>> {
 impl RequestSteps {
     /// `access` runs no Python code.
     #[inline]
-    fn with<R>(slf: &Bound<'_, Self>, access: impl FnOnce(&mut Requests) -> R) -> R {
+    pub(super) fn with<R>(slf: &Bound<'_, Self>, access: impl FnOnce(&mut Requests) -> R) -> R {
         with_critical_section(slf.as_any(), || {
             // SAFETY: see `Sync` above.
             access(unsafe { &mut *slf.get().known.get() })
@@ -146,18 +147,28 @@ impl RequestSteps {
 #[pymethods]
 impl RequestSteps {
     #[new]
-    fn new(request: Py<PyAny>, step: Py<PyAny>, column: Py<PyString>, keys: Vec<String>) -> PyResult<Self> {
+    fn new(
+        request: Py<PyAny>,
+        step: Py<PyAny>,
+        column: Py<PyString>,
+        keys: Vec<String>,
+        recorder: Py<PyAny>,
+    ) -> PyResult<Self> {
         for given in [&request, &step] {
             // SAFETY: attached, alive.
             if unsafe { template(given.as_ptr()) }.is_none() {
                 return Err(PyTypeError::new_err("request and step must be SpanTemplates"));
             }
         }
+        // SAFETY: alive.
+        if !unsafe { is_recorder(recorder.as_ptr()) } {
+            return Err(PyTypeError::new_err("recorder must be a StepRecorder"));
+        }
         if keys.len() > KEYS_MAX {
             return Err(PyValueError::new_err(format!("at most {KEYS_MAX} keys")));
         }
         let keys = keys.into_iter().map(String::into_bytes).collect();
-        Ok(Self { request, step, column, keys, known: UnsafeCell::default() })
+        Ok(Self { request, step, column, keys, recorder, known: UnsafeCell::default() })
     }
 
     fn __len__(slf: &Bound<'_, Self>) -> usize {
@@ -187,71 +198,13 @@ impl RequestSteps {
             };
             (current::as_parent(parent.as_ptr()), start.unwrap_or_else(ticks::unix_nano))
         };
-        let drawn = emit::with(session, |thread| SpanContext::drawn(thread, parent));
-        let Some(context) = drawn else { return Ok(false) };
+        let drawn = emit::with(session, |thread| {
+            let context = SpanContext::drawn(thread, parent);
+            (Inherited::of(&context.context, &thread.intake), Begun { context, start_unix_nano: start })
+        });
+        let Some((inherited, begun)) = drawn else { return Ok(false) };
         // SAFETY: attached, alive.
-        Ok(Self::with(slf, |known| unsafe { known.add(name.as_ptr(), context, start) }))
-    }
-
-    /// A step of these requests, until now. Those that are not known have no span.
-    ///
-    /// Args:
-    ///     batch: Dict of names to numbers of tokens, or a list of names.
-    ///     start_time: Integer Unix nanoseconds.
-    ///     tokens: With a list: of all, a list of each, or None.
-    ///
-    /// Returns:
-    ///     How many spans were recorded.
-    #[pyo3(signature = (batch, start_time, tokens = None, /))]
-    fn record(
-        slf: &Bound<'_, Self>,
-        batch: &Bound<'_, PyAny>,
-        start_time: &Bound<'_, PyAny>,
-        tokens: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<usize> {
-        let this = slf.get();
-        let session = emit::session();
-        // SAFETY: attached, alive, not inside `emit::with`. Inside of it nothing runs Python code, so neither dict nor lists
-        // change; on a build without the interpreter's lock they are copies.
-        unsafe {
-            let Some(call) = template(this.step.as_ptr()).and_then(|source| source.call(session)) else {
-                return Ok(0);
-            };
-            let raised = |_: Raised| PyErr::fetch(slf.py());
-            let start = time::given_unix_nano(start_time.as_ptr(), session).map_err(raised)?;
-            let start = start.unwrap_or_else(ticks::unix_nano);
-            let column = GivenName::of(this.column.as_ptr(), session).map_err(raised)?;
-            let names = names_of(batch, tokens)?;
-            let recorded = emit::with(session, |thread| {
-                let key = match column.resolve(thread) {
-                    Text::Id(id) => Some(id),
-                    Text::Inline(text) => thread.intake.strings.intern_now(text),
-                };
-                let batch = CountedBatch {
-                    name: call.name,
-                    kind: call.kind,
-                    scope: call.scope,
-                    start,
-                    end: ticks::unix_nano(),
-                    constants: call.constants,
-                    key,
-                };
-                Self::with(slf, |known| match &names {
-                    Names::Dict(dict) => thread.record_counted(&batch, known.parents(entries(dict.as_ptr()))),
-                    Names::List(list, tokens) => {
-                        let each = tokens.as_ref().filter(|tokens| tokens.is_instance_of::<PyList>());
-                        let all = tokens.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
-                        let pair = |index| {
-                            let tokens = each.map_or(all, |each| layout::list_item(each.as_ptr(), index));
-                            (layout::list_item(list.as_ptr(), index), tokens)
-                        };
-                        let batch_of = (0..list.len() as ffi::Py_ssize_t).map(pair);
-                        thread.record_counted(&batch, known.parents(batch_of))
-                    }
-                })
-            });
-            Ok(recorded.unwrap_or(0))
-        }
+        Ok(Self::with(slf, |known| unsafe { known.add(name.as_ptr(), begun, inherited) }))
     }
 
     /// A request has ended: records its span.
@@ -286,47 +239,4 @@ impl RequestSteps {
         }
         Ok(())
     }
-}
-
-/// A batch as the engine has it.
-enum Names<'py> {
-    Dict(Bound<'py, PyDict>),
-    /// With the tokens of all, of each, or of none.
-    List(Bound<'py, PyList>, Option<Bound<'py, PyAny>>),
-}
-
-/// # Errors
-/// `TypeError`: another type. `ValueError`: lists of different lengths.
-fn names_of<'py>(batch: &Bound<'py, PyAny>, tokens: Option<&Bound<'py, PyAny>>) -> PyResult<Names<'py>> {
-    if let Ok(dict) = batch.cast_exact::<PyDict>() {
-        return Ok(Names::Dict(if cfg!(Py_GIL_DISABLED) { dict.copy()? } else { dict.clone() }));
-    }
-    let mine = |list: &Bound<'py, PyList>| {
-        if cfg!(Py_GIL_DISABLED) { list.as_sequence().to_list() } else { Ok(list.clone()) }
-    };
-    let list = mine(batch.cast_exact::<PyList>()?)?;
-    let tokens = match tokens {
-        Some(tokens) => match tokens.cast_exact::<PyList>() {
-            Ok(each) if each.len() != list.len() => {
-                return Err(PyValueError::new_err("batch and tokens are not of one length"));
-            }
-            Ok(each) => Some(mine(each)?.into_any()),
-            Err(_) => Some(tokens.clone()),
-        },
-        None => None,
-    };
-    Ok(Names::List(list, tokens))
-}
-
-/// Keys and values of a dict that does not change meanwhile, borrowed.
-///
-/// # Safety
-/// Attached; a dict that outlives the iterator.
-unsafe fn entries(dict: Object) -> impl Iterator<Item = (Object, Object)> {
-    let mut position = 0;
-    std::iter::from_fn(move || {
-        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: as promised by the caller.
-        (unsafe { ffi::PyDict_Next(dict, &mut position, &mut key, &mut value) } != 0).then_some((key, value))
-    })
 }

@@ -10,9 +10,10 @@ use arrayvec::ArrayVec;
 use pyo3::ffi;
 
 use super::objects::Owned;
+use super::scheduler_step::Known;
 use super::small_int::small_int;
 use super::span_context::SpanContext;
-use crate::emit::Parent;
+use crate::emit::{Inherited, Intake, Parent};
 use crate::record::StrId;
 
 type Object = *mut ffi::PyObject;
@@ -20,9 +21,13 @@ type Object = *mut ffi::PyObject;
 /// The requests.
 #[derive(Default)]
 pub(super) struct Requests {
-    all: Vec<Request>,
-    /// What a step need not look at, by the same places.
+    /// By place: a reference of its own to a `str`; null at places that nobody has. What follows is by the same places.
+    names: Vec<Owned>,
+    /// What their steps inherit in `session`.
+    inherited: Vec<Inherited>,
+    /// What a step need not look at.
     begun: Vec<Begun>,
+    session: u64,
     /// Places that nobody has.
     free: Vec<u32>,
     /// Places by hash of the name. Of two names with one hash the later is not traced.
@@ -31,15 +36,10 @@ pub(super) struct Requests {
     batch: Vec<u32>,
     /// Those of the batch before it.
     before: Vec<u32>,
+    /// What the latest step's session says of the steps' spans.
+    pub(super) known: Known,
     /// What a session calls the keys; none where it has no more room for names.
     pub(super) key_ids: (u64, ArrayVec<Option<StrId>, KEYS_MAX>),
-}
-
-struct Request {
-    /// Its own reference to a `str`; null at places that nobody has.
-    name: Owned,
-    /// What its steps inherit.
-    parent: Parent,
 }
 
 pub(super) struct Begun {
@@ -63,14 +63,14 @@ impl Requests {
 
     /// All, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Object, &Begun)> {
-        self.places.values().map(|place| (self.all[*place as usize].name.0, &self.begun[*place as usize]))
+        self.places.values().map(|place| (self.names[*place as usize].0, &self.begun[*place as usize]))
     }
 
     /// Adds a request that is not known. False: its name is no `str`, or has another's hash.
     ///
     /// # Safety
     /// Attached; `name` is alive.
-    pub(super) unsafe fn add(&mut self, name: Object, context: SpanContext, start_unix_nano: u64) -> bool {
+    pub(super) unsafe fn add(&mut self, name: Object, begun: Begun, inherited: Inherited) -> bool {
         // SAFETY: as promised by the caller; an exact `str` hashes without Python code.
         unsafe {
             if ffi::PyUnicode_CheckExact(name) == 0 {
@@ -81,13 +81,14 @@ impl Requests {
             else {
                 return false;
             };
-            let request = Request { name: Owned::new(name), parent: context.context.clone() };
-            let begun = Begun { context, start_unix_nano };
-            let place = self.free.pop().unwrap_or(self.all.len() as u32);
-            if let Some(at) = self.all.get_mut(place as usize) {
-                (*at, self.begun[place as usize]) = (request, begun);
+            let name = Owned::new(name);
+            let place = self.free.pop().unwrap_or(self.names.len() as u32);
+            if let Some(at) = self.names.get_mut(place as usize) {
+                *at = name;
+                (self.inherited[place as usize], self.begun[place as usize]) = (inherited, begun);
             } else {
-                self.all.push(request);
+                self.names.push(name);
+                self.inherited.push(inherited);
                 self.begun.push(begun);
             }
             vacant.insert(place);
@@ -101,16 +102,32 @@ impl Requests {
     /// Attached; `name` is alive.
     pub(super) unsafe fn remove(&mut self, name: Object) -> Option<Begun> {
         // SAFETY: as promised by the caller.
-        let place = unsafe { place(&self.all, &self.places, name)? };
+        let place = unsafe { place(&self.names, &self.places, name)? };
         // SAFETY: attached; a `str`, whose hash it keeps.
         self.places.remove(&unsafe { ffi::PyObject_Hash(name) });
-        self.all[place as usize].name = Owned(std::ptr::null_mut());
+        self.names[place as usize] = Owned(std::ptr::null_mut());
         self.free.push(place);
         let nothing = Begun { context: SpanContext::INVALID.clone(), start_unix_nano: 0 };
         Some(std::mem::replace(&mut self.begun[place as usize], nothing))
     }
 
-    /// What the requests of a batch that are known give their steps, in order, with their tokens.
+    /// What steps inherit in this session: another has other sinks.
+    #[inline]
+    pub(super) fn inherit(&mut self, intake: &Intake) {
+        if self.session != intake.session {
+            self.inherit_anew(intake);
+        }
+    }
+
+    #[cold]
+    fn inherit_anew(&mut self, intake: &Intake) {
+        for (inherited, begun) in self.inherited.iter_mut().zip(&self.begun) {
+            *inherited = Inherited::of(&begun.context.context, intake);
+        }
+        self.session = intake.session;
+    }
+
+    /// What the requests of a batch that are known give their steps, in order, with their tokens. After `inherit`.
     ///
     /// # Safety
     /// Attached, inside `emit::with`; what `batch` yields is alive: names, and their tokens or null.
@@ -118,41 +135,68 @@ impl Requests {
     pub(super) unsafe fn parents(
         &mut self,
         batch: impl Iterator<Item = (Object, Object)>,
-    ) -> impl Iterator<Item = (&Parent, Option<i64>)> {
+    ) -> impl Iterator<Item = (&Inherited, &Parent, Option<i64>)> {
         std::mem::swap(&mut self.batch, &mut self.before);
         self.batch.clear();
-        let Self { all: requests, places, batch: following, before, .. } = self;
-        let (requests, before) = (&*requests, &*before);
+        let Self { names, inherited, begun, places, batch: following, before, .. } = self;
+        let (names, inherited, begun, before) = (&*names, &*inherited, &*begun, &*before);
         let mut next = 0;
+        // Most have the very same int.
+        let (mut latest, mut number) = (std::ptr::null_mut(), None);
         batch.filter_map(move |(name, tokens)| {
-            let is_it = |place: &u32| requests[*place as usize].name.0 == name;
-            let place = match before[next..].iter().take(AHEAD).position(is_it) {
-                Some(passed) => {
-                    next += passed + 1;
-                    before[next - 1]
-                }
+            let place = match before.get(next) {
+                Some(place) if names[*place as usize].0 == name => *place,
                 // SAFETY: attached, alive.
-                None => unsafe { place(requests, places, name)? },
+                _ => unsafe { further(&before[next.min(before.len())..], &mut next, names, places, name)? },
             };
+            next += 1;
             following.push(place);
-            // SAFETY: attached, alive or null.
-            Some((&requests[place as usize].parent, unsafe { count(tokens) }))
+            if tokens != latest {
+                latest = tokens;
+                // SAFETY: attached, alive.
+                number = unsafe { count(tokens) };
+            }
+            Some((&inherited[place as usize], &begun[place as usize].context.context, number))
         })
     }
+}
+
+/// The place of a request that is not the next of the batch before. Moves on to it if it is a few further on there, else so
+/// that the next one stays the next.
+///
+/// # Safety
+/// Attached; `name` is alive.
+#[inline(never)]
+unsafe fn further(
+    before: &[u32],
+    next: &mut usize,
+    names: &[Owned],
+    places: &HashMap<ffi::Py_hash_t, u32>,
+    name: Object,
+) -> Option<u32> {
+    let is_it = |place: &u32| names[*place as usize].0 == name;
+    if let Some(passed) = before.iter().take(AHEAD).position(is_it) {
+        *next += passed;
+        return Some(before[passed]);
+    }
+    // SAFETY: as promised by the caller.
+    let place = unsafe { place(names, places, name)? };
+    *next = next.wrapping_sub(1);
+    Some(place)
 }
 
 /// The place of a request.
 ///
 /// # Safety
 /// Attached; `name` is alive.
-unsafe fn place(requests: &[Request], places: &HashMap<ffi::Py_hash_t, u32>, name: Object) -> Option<u32> {
+unsafe fn place(names: &[Owned], places: &HashMap<ffi::Py_hash_t, u32>, name: Object) -> Option<u32> {
     // SAFETY: attached; exact `str` hash and compare without Python code.
     unsafe {
         if ffi::PyUnicode_CheckExact(name) == 0 {
             return None;
         }
         let place = *places.get(&ffi::PyObject_Hash(name))?;
-        let same = requests[place as usize].name.0;
+        let same = names[place as usize].0;
         (same == name || ffi::PyUnicode_Compare(same, name) == 0).then_some(place)
     }
 }

@@ -11,16 +11,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::{self, MethodDef};
-use super::convert::GivenName;
 use super::fastcall::{Raised, Signature, bool, entry, exclusively, given, none};
-use super::generation_begin::scope_index;
 use super::instrument::{HISTOGRAM, is_allowed, refuse};
 use super::objects::{Owned, text_of};
 use super::step_recorder::RecorderObject;
 use super::{exceptions, number, time, types};
-use crate::emit::{self, Start};
+use crate::emit;
 use crate::generation::step::{FIELDS, Fields, Step};
-use crate::record::SpanKind;
 use crate::stats::DropReason;
 use crate::sys::ticks;
 
@@ -126,37 +123,21 @@ pub(super) unsafe fn record(
     }
     // SAFETY: as promised by the caller; no Python code runs while the recorder is borrowed.
     unsafe {
-        let mut step = Step::NONE;
-        read(&mut step.fields, arguments)?;
-        let given = time::given_unix_nano(start_time, session)?;
-        let name = GivenName::of((*recorder.cast::<RecorderObject>()).name, session)?;
-        let scope = scope_index(session);
+        let mut fields = Fields::default();
+        read(&mut fields, arguments)?;
+        let began = time::given_unix_nano(start_time, session)?;
         exclusively(recorder, |recorder: &mut RecorderObject| {
-            emit::with(session, |thread| {
-                let now = ticks::unix_nano();
-                let began = given.unwrap_or(now);
-                let started = ticks::monotonic_nano().saturating_sub(now.saturating_sub(began));
-                let (turn, series) = recorder.state.begin(thread, started);
-                let start = Start {
-                    name: name.resolve(thread),
-                    kind: SpanKind::Internal,
-                    scope,
-                    parent: None,
-                    start_unix_nano: Some(began),
-                    ids: None,
-                };
-                step.begin(thread, turn, series, turn.has_span.then_some(&start));
-                if let Some(ended) = step.end(thread, None) {
-                    recorder.state.turn.end(ended);
-                }
-            });
+            emit::with(session, |thread| recorder.state.record(thread, began, fields));
         });
     }
     Ok(())
 }
 
 /// Reads [`FIELDS`] over what is there; what is no such number is ignored and counted.
-unsafe fn read(fields: &mut Fields, arguments: [Object; FIELDS.len()]) -> Result<(), Raised> {
+///
+/// # Safety
+/// Attached, not inside `emit::with`; the arguments are null or alive.
+pub(super) unsafe fn read(fields: &mut Fields, arguments: [Object; FIELDS.len()]) -> Result<(), Raised> {
     for (field, argument) in fields.iter_mut().zip(arguments) {
         if !given(argument) {
             continue;
@@ -204,7 +185,7 @@ unsafe extern "C" fn enter(this: Object, _: Object) -> Object {
         unsafe {
             let session = emit::session();
             if session != 0 && !exclusively(this, |step: &mut StepObject| step.core.is_open()) {
-                begin(this, session)?;
+                begin(this, session);
             }
             ffi::Py_INCREF(this);
         }
@@ -212,32 +193,19 @@ unsafe extern "C" fn enter(this: Object, _: Object) -> Object {
     })
 }
 
-unsafe fn begin(this: Object, session: u64) -> Result<(), Raised> {
+unsafe fn begin(this: Object, session: u64) {
     // SAFETY: attached, not inside `emit::with`, alive; one after the other, neither borrowed while the other is.
     unsafe {
         let recorder = (*this.cast::<StepObject>()).recorder;
-        let name = GivenName::of((*recorder.cast::<RecorderObject>()).name, session)?;
-        let scope = scope_index(session);
         let begun = exclusively(recorder, |recorder: &mut RecorderObject| {
             emit::with(session, |thread| recorder.state.begin(thread, ticks::monotonic_nano()))
         });
-        let Some((turn, series)) = begun else { return Ok(()) };
+        let Some((turn, known)) = begun else { return };
         exclusively(this, |step: &mut StepObject| {
             step.session = session;
-            emit::with(session, |thread| {
-                let start = Start {
-                    name: name.resolve(thread),
-                    kind: SpanKind::Internal,
-                    scope,
-                    parent: None,
-                    start_unix_nano: None,
-                    ids: None,
-                };
-                step.core.begin(thread, turn, series, turn.has_span.then_some(&start));
-            });
+            emit::with(session, |thread| step.core.begin(thread, turn, known, None));
         });
     }
-    Ok(())
 }
 
 unsafe extern "C" fn exit(this: Object, args: Args, count: ffi::Py_ssize_t, _: Object) -> Object {
@@ -251,11 +219,12 @@ unsafe extern "C" fn exit(this: Object, args: Args, count: ffi::Py_ssize_t, _: O
             };
             let ended = exclusively(this, |step: &mut StepObject| {
                 let error = error.as_ref().map(|(class, message)| (class.as_bytes(), message.as_slice()));
-                let ended = emit::with(step.session, |thread| step.core.end(thread, error));
+                let now = ticks::monotonic_nano();
+                let ended = emit::with(step.session, |thread| step.core.end(thread, now, error));
                 if ended.is_none() && step.core.is_open() {
                     end_elsewhere(&mut step.core);
                 }
-                ended.flatten().map(|now| (step.recorder, now))
+                (ended == Some(true)).then_some((step.recorder, now))
             });
             if let Some((recorder, now)) = ended {
                 exclusively(recorder, |recorder: &mut RecorderObject| recorder.state.turn.end(now));

@@ -17,13 +17,12 @@ use super::fastcall::{Raised, Signature, entry, exclusively, from_tuple_and_dict
 use super::generation_begin::{self, given_choice, given_count, given_text};
 use super::instrument::MAX_ATTRIBUTES;
 use super::instrument_types::canonical;
-use super::objects::Owned;
 use super::{step, types};
 use crate::attrs::{self, Text, Value};
 use crate::emit;
-use crate::generation::names::{Key, NAMES, Names, Side};
-use crate::generation::series::Series;
-use crate::generation::step::{FIELDS, Loop, Turn};
+use crate::generation::names::{Key, NAMES, Names};
+use crate::generation::step::{FIELDS, Fields, Known, Loop, Step, Turn};
+use crate::sys::ticks;
 
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
@@ -34,20 +33,20 @@ pub(super) struct RecorderObject {
     base: ffi::PyObject,
     /// [`call`]: the interpreter finds it through `__vectorcalloffset__`.
     call: types::VectorCall,
-    /// Of every span: a `str`. Never null once constructed.
-    pub(super) name: Object,
     pub(super) state: Recorder,
 }
 
 pub(super) struct Recorder {
     pub(super) turn: Loop,
+    /// Of every span.
+    name: Vec<u8>,
     /// Every so many steps have a span.
     spans: u64,
     /// Of the metrics, as bindings want them.
     attributes: Box<[u8]>,
     names: Names,
-    /// What the session says of them.
-    series: Option<(u64, Arc<Series>)>,
+    /// What the latest session says of them.
+    known: Option<Arc<Known>>,
 }
 
 /// `StepRecorder`. Relaxed: stored at import, before anybody has the module.
@@ -182,21 +181,18 @@ unsafe extern "C" fn step_recorder(
             let mut items = encoder.items().to_vec();
             let key = Text::Inline(Key::StepName.name(names).as_bytes());
             attrs::put_attribute(&mut items, key, Value::Str(&name));
-            let text = String::from_utf8_lossy(&name).into_owned();
-            let text = text.into_pyobject(Python::assume_attached()).map_err(PyErr::from)?.into_ptr();
             let object = ffi::PyType_GenericAlloc(TYPE.load(Ordering::Relaxed), 0).cast::<RecorderObject>();
             if object.is_null() {
-                drop(Owned(text));
                 return Err(Raised);
             }
             (&raw mut (*object).call).write(call);
-            (&raw mut (*object).name).write(text);
             (&raw mut (*object).state).write(Recorder {
                 turn: Loop::default(),
+                name: name.into_owned(),
                 spans,
                 attributes: canonical(&items),
                 names,
-                series: None,
+                known: None,
             });
             Ok(object.cast())
         }
@@ -207,7 +203,6 @@ unsafe extern "C" fn dealloc_recorder(object: Object) {
     // SAFETY: called once with the last reference gone.
     unsafe {
         let recorder = object.cast::<RecorderObject>();
-        drop(Owned((*recorder).name));
         ptr::drop_in_place(&raw mut (*recorder).state);
         types::free(object);
     }
@@ -258,18 +253,38 @@ unsafe extern "C" fn idle(this: Object, _: Object) -> Object {
     none()
 }
 
+/// The recorder of an object, if it is a `StepRecorder`. To be accessed by [`exclusively`] only.
+///
+/// # Safety
+/// `object` is alive.
+pub(super) unsafe fn is_recorder(object: Object) -> bool {
+    // SAFETY: as promised by the caller; nobody can derive from the type.
+    unsafe { ffi::Py_TYPE(object) == TYPE.load(Ordering::Relaxed) }
+}
+
 impl Recorder {
-    /// A step that began at this monotonic time: its turn, and what the session says of the loop's metrics.
-    pub(super) fn begin(&mut self, thread: &mut emit::Thread, started: u64) -> (Turn, Arc<Series>) {
-        let session = thread.intake.session;
-        let series = match &self.series {
-            Some((known, series)) if *known == session => series.clone(),
+    /// A step that began at this monotonic time: its turn, and what the session says of the loop.
+    pub(super) fn begin(&mut self, thread: &mut emit::Thread, started: u64) -> (Turn, Arc<Known>) {
+        let known = match &self.known {
+            Some(known) if known.session == thread.intake.session => known.clone(),
             _ => {
                 self.turn = Loop::default();
-                let series = Series::of(thread, Side::Step, self.names, &self.attributes);
-                self.series.insert((session, series)).1.clone()
+                let known = Known::of(thread, &self.name, self.names, &self.attributes);
+                self.known.insert(known).clone()
             }
         };
-        (self.turn.begin(self.spans, started), series)
+        (self.turn.begin(self.spans, started), known)
+    }
+
+    /// A step that began then and ends now.
+    pub(super) fn record(&mut self, thread: &mut emit::Thread, began_unix_nano: Option<u64>, fields: Fields) {
+        let (now_unix_nano, now) = (ticks::unix_nano(), ticks::monotonic_nano());
+        let began = began_unix_nano.unwrap_or(now_unix_nano);
+        let (turn, known) = self.begin(thread, now.saturating_sub(now_unix_nano.saturating_sub(began)));
+        let mut step = Step::NONE;
+        step.fields = fields;
+        step.begin(thread, turn, known, Some(began));
+        step.end(thread, now, None);
+        self.turn.end(now);
     }
 }

@@ -3,6 +3,7 @@ them. Every span of every step arrives under its request, whatever the batch doe
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ def requests(collector: OtlpServer) -> Iterator[Any]:
     sink = ptx.TraceSink(collector.endpoint, "http")
     ptx.init(ptx.Config("svc", sinks=[sink], console_output=False))
     template = ptx.SpanTemplate("request", "server", {"engine": "toy"})
-    yield _native._RequestSteps(template, ptx.SpanTemplate("step"), "tokens", KEYS)
+    recorder = ptx.step_recorder("loop")
+    yield _native._RequestSteps(template, ptx.SpanTemplate("step"), "tokens", KEYS, recorder)
     ptx.shutdown()
 
 
@@ -57,9 +59,9 @@ def test_every_row_whatever_the_batch_does(requests: Any, collector: OtlpServer,
         batch = {name: chance.choice((1, 1, 7, 2**40)) for name in running if chance.random() < 0.95}
         given = {f"{name[:1]}{name[1:]}": count for name, count in batch.items()}
         if chance.random() < 0.5:
-            assert requests.record({**given, "unknown": 5}, ptx.now()) == len(batch)
+            assert requests.step({**given, "unknown": 5}, ptx.now()) == len(batch)
         else:
-            assert requests.record([*batch, "unknown"], ptx.now(), [*batch.values(), 5]) == len(batch)
+            assert requests.step([*batch, "unknown"], ptx.now(), None, [*batch.values(), 5]) == len(batch)
         expected.update(batch.items())
         for name in [name for name in running if chance.random() < 0.15]:
             running.remove(name)
@@ -76,12 +78,12 @@ def test_what_a_request_gets_at_its_end(requests: Any, collector: OtlpServer) ->
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b"
     )
     assert requests.begin("r", parent, began)
-    assert requests.record(["r"], began, None) == 1
-    assert requests.record(["r"], began, 3) == 1
+    assert requests.step(["r"], began) == 1
+    assert requests.step(["r"], began, began + 7, 3) == 1
     assert requests.end("r", True, "r", 7, ("length",), {"a": [1]}, "beyond the keys")
     assert requests.begin("s", None, began) and requests.end("s", False, "s", None, ["a", 1])
     assert ptx.force_flush()
-    unknown, three, request, other = collector.spans
+    unknown, three, request, other = (span for span in collector.spans if span["name"] != "loop")
     assert request["start_time_unix_nano"] == began
     assert request["attributes"] == {
         "engine": "toy",
@@ -96,25 +98,71 @@ def test_what_a_request_gets_at_its_end(requests: Any, collector: OtlpServer) ->
     assert {span["parent_span_id"] for span in (unknown, three)} == {request["span_id"]}
     assert unknown["attributes"] == {} and three["attributes"] == {"tokens": 3}
     assert other["attributes"] == {"engine": "toy", "id": "s", "reasons": ["a", 1]}
+    assert three["end_time_unix_nano"] - three["start_time_unix_nano"] == 7
+
+
+def test_what_a_step_says(requests: Any, collector: OtlpServer) -> None:
+    """The recorder's span and metrics, of the whole batch and until now."""
+    began = ptx.now() - 5_000_000
+    assert requests.begin("r", None, began)
+    assert requests.step({"r": 5, "s": 1}, began, began + 1, None, 6, 3, 0.25, 2) == 1
+    assert requests.step(["r"], began, None, None, None, None, math.nan, "2") == 1
+    assert ptx.force_flush()
+    said = [span for span in collector.spans if span["name"] == "loop"]
+    whole, little = (
+        {key.removeprefix("llm.engine."): value for key, value in span["attributes"].items()} for span in said
+    )
+    assert whole == {
+        "batch_size": 2,
+        "scheduled_tokens": 6,
+        "requests_waiting": 3,
+        "kv_cache_usage": 0.25,
+        "preemptions": 2,
+    }
+    assert little == {"batch_size": 1}
+    assert all(span["end_time_unix_nano"] - span["start_time_unix_nano"] >= 5_000_000 for span in said)
+
+
+def test_full_lanes(collector: OtlpServer) -> None:
+    """Spans that find no room are counted, one by one; measurements are folded, every one."""
+    running, steps = [f"r{index}" for index in range(200)], 300
+    sinks = [ptx.TraceSink(collector.endpoint, "http"), ptx.MetricSink(collector.endpoint, "http")]
+    room = {"ring_capacity": 262_144, "lane_budget_bytes": 262_144}
+    ptx.init(ptx.Config("svc", sinks=sinks, console_output=False, diagnostics="off", **room))
+    template, recorder = ptx.SpanTemplate("request"), ptx.step_recorder("loop")
+    requests = _native._RequestSteps(template, ptx.SpanTemplate("step"), "tokens", KEYS, recorder)
+    assert all([requests.begin(name, None, ptx.now()) for name in running])
+    recorded = sum(requests.step(dict.fromkeys(running, 3), ptx.now()) for _ in range(steps))
+    assert ptx.force_flush()
+    stats = ptx.stats()
+    arrived = Counter(span["name"] for span in collector.spans)
+    ptx.shutdown()
+    assert arrived["step"] == recorded < len(running) * steps
+    lost = len(running) * steps - arrived["step"] + steps - arrived["loop"]
+    assert stats["spans"]["dropped"] == {"ring_full": lost}
+    (sizes,) = collector.points("llm.engine.batch_size")
+    assert (sizes["count"], sizes["sum"]) == (steps, steps * len(running))
 
 
 def test_what_is_refused(requests: Any) -> None:
     assert not requests.begin(5, None, ptx.now())
     assert not requests.end(5, False)
     with pytest.raises(TypeError):
-        requests.record("text", ptx.now())
+        requests.step("text", ptx.now())
     with pytest.raises(ValueError, match="not of one length"):
-        requests.record(["a"], ptx.now(), [1, 2])
-    template = ptx.SpanTemplate("step")
+        requests.step(["a"], ptx.now(), None, [1, 2])
+    template, recorder = ptx.SpanTemplate("step"), ptx.step_recorder("loop")
     with pytest.raises(TypeError, match="SpanTemplates"):
-        _native._RequestSteps(template, "step", "tokens", KEYS)  # type: ignore[arg-type]
+        _native._RequestSteps(template, "step", "tokens", KEYS, recorder)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="StepRecorder"):
+        _native._RequestSteps(template, template, "tokens", KEYS, template)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at most 16 keys"):
-        _native._RequestSteps(template, template, "tokens", ["k"] * 17)
+        _native._RequestSteps(template, template, "tokens", ["k"] * 17, recorder)
 
 
 def test_without_a_session() -> None:
     template = ptx.SpanTemplate("step")
-    requests = _native._RequestSteps(template, template, "tokens", KEYS)
+    requests = _native._RequestSteps(template, template, "tokens", KEYS, ptx.step_recorder("loop"))
     assert not requests.begin("r", None, ptx.now())
-    assert requests.record({"r": 1}, ptx.now()) == 0
+    assert requests.step({"r": 1}, ptx.now()) == 0
     assert not requests.end("r", False)

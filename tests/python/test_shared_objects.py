@@ -172,7 +172,7 @@ def test_one_table_of_requests(collector: OtlpServer, run_python: RunPython) -> 
         + f"""
     from pytracingx import _native
     template = ptx.SpanTemplate("request")
-    table = _native._RequestSteps(template, ptx.SpanTemplate("step"), "tokens", ["id"])
+    table = _native._RequestSteps(template, ptx.SpanTemplate("step"), "tokens", ["id"], ptx.step_recorder("loop"))
     parents, root = ptx.parent_set(), ptx.start_span("root", activate=False)
     steps = []
     def work(number):
@@ -180,8 +180,8 @@ def test_one_table_of_requests(collector: OtlpServer, run_python: RunPython) -> 
         for call in range({calls}):
             name = f"{{number}}.{{call}}"
             assert table.begin(name, None, ptx.now()) and not table.begin(name, None, ptx.now())
-            steps.append(table.record({{name: 3, "unknown": 1}}, ptx.now()))
-            steps.append(table.record([name], ptx.now(), [call]))
+            steps.append(table.step({{name: 3, "unknown": 1}}, ptx.now()))
+            steps.append(table.step([name], ptx.now(), None, [call]))
             assert table.end(name, False, name) and not table.end(name, False, name)
             parents.add(mine)
             ptx.record_spans("row", parents, 1, 2)
@@ -193,7 +193,7 @@ def test_one_table_of_requests(collector: OtlpServer, run_python: RunPython) -> 
     )
     none_lost(done.answer[0])
     names = Counter(span["name"] for span in collector.spans)
-    assert names["request"] == THREADS * calls and names["step"] == 2 * THREADS * calls
+    assert names["request"] == THREADS * calls and names["step"] == names["loop"] == 2 * THREADS * calls
     assert names["row"] >= THREADS * calls
 
 

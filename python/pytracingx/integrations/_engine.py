@@ -39,7 +39,7 @@ Hooks = Mapping[str, Callable[[Method], Method]]
 class Trace:
     """Of one scheduler, for the thread that runs it."""
 
-    __slots__ = ("_requests", "begin", "end", "idle", "is_on", "record", "record_step")
+    __slots__ = ("_requests", "begin", "end", "idle", "is_on", "step")
 
     def __init__(self, engine: str, model: str | None, *keys: str) -> None:
         constants = {"gen_ai.provider.name": engine, "gen_ai.request.model": model}
@@ -47,9 +47,9 @@ class Trace:
         step = ptx.SpanTemplate(f"{engine}.request.step")
         recorder = ptx.step_recorder(f"{engine}.step")
         keys = (*REQUEST_KEYS, *keys)
-        self._requests = _native._RequestSteps(request, step, "scheduled_tokens", keys)
-        self.begin, self.record, self.end = self._requests.begin, self._requests.record, self._requests.end
-        self.record_step, self.idle = recorder.record, recorder.idle
+        self._requests = _native._RequestSteps(request, step, "scheduled_tokens", keys, recorder)
+        self.begin, self.step, self.end = self._requests.begin, self._requests.step, self._requests.end
+        self.idle = recorder.idle
         self.is_on = ensure_session()
 
     def failed(self, error: Exception) -> None:

@@ -109,24 +109,22 @@ def _process_batch_result(original: Method) -> Method:
         trace = self._pytracingx or attach(self, _make)
         if not trace.is_on:
             return original(self, batch, *args, **kwargs)
-        started = None
+        ended, started = ptx.now(), None
         try:
             started = trace.begun.pop(batch.forward_iter, None)
-            requests = batch.reqs
-            size = len(requests)
+            # It takes requests out of the batch.
+            names = [request.rid for request in batch.reqs]
             lengths = batch.extend_lens if batch.forward_mode.is_extend() else None
             waiting = len(self.waiting_queue)
-            if started is not None and size:
-                tokens = 1 if lengths is None else lengths if len(lengths) == size else None
-                trace.record([request.rid for request in requests], started, tokens)
         except Exception as error:
             trace.failed(error)
         result = original(self, batch, *args, **kwargs)
         if trace.is_on:
             try:
                 if started is not None:
-                    total = size if lengths is None else sum(lengths)
-                    trace.record_step(started, batch_size=size, scheduled_tokens=total, waiting=waiting)
+                    total = len(names) if lengths is None else sum(lengths)
+                    tokens = 1 if lengths is None else lengths if len(lengths) == len(names) else None
+                    trace.step(names, started, ended, tokens, total, waiting)
                 for request in batch.reqs:
                     if request.finished_reason is not None:
                         trace.finished(request, str(request.finished_reason.to_json()["type"]))

@@ -3,7 +3,8 @@ its entry point in `vllm.general_plugins`.
 
 Spans, where `PYTRACINGX_ENGINE=1` is set:
 
-- `vllm.request`, from arrival to the scheduler's letting go of it, in the trace of the request's headers
+- `vllm.request`, from arrival to the end of the step in which the scheduler lets go of it, in the trace of
+  the request's headers
 - `vllm.request.step` under it for each step that it was in, from the beginning of `schedule()` until the
   model's output is there; `scheduled_tokens` tells prefill from decode. None for output that comes after the
   request's end, which vLLM throws away
@@ -20,29 +21,58 @@ import pytracingx as ptx
 
 from ._engine import Hooks, Method, Trace, attach, install
 
-# What vLLM's enumeration says in several calls of Python functions, by its members.
-_reasons: dict[Any, str] = {}
+# What a member of vLLM's enumeration says in several calls of Python functions: by its identity, and with it.
+_reasons: dict[int, tuple[str, Any]] = {}
 
 
-def _make(scheduler: Any) -> Trace:
+class _VllmTrace(Trace):
+    __slots__ = ("freed",)
+
+    def __init__(self, model: str) -> None:
+        super().__init__("vllm", model, "vllm.preemptions")
+        # While a step's output is taken: `over`'s arguments for the requests that it ends, which are in the step.
+        self.freed: list[tuple[tuple[Any, ...], Any, float]] | None = None
+
+    def begun(self, name: str, headers: Any, arrived: float) -> bool:
+        return self.begin(name, ptx.extract_context(headers) if headers else None, int(arrived * 1e9))
+
+    def ended(self, request: Any) -> None:
+        """It ends now, or with the step under way. Nothing holds on to it: vLLM frees it when it means to."""
+        name, status, temperature, top_p = request.request_id, request.status, None, None
+        if (parameters := request.sampling_params) is not None:
+            temperature, top_p = parameters.temperature, parameters.top_p
+        known = _reasons.get(id(status))
+        if known is None:
+            known = _reasons[id(status)] = str(request.get_finished_reason()), status
+        reason = known[0]
+        said = (
+            name,
+            reason == "error",
+            name,
+            request.num_prompt_tokens,
+            request.num_output_tokens,
+            request.max_tokens,
+            temperature,
+            top_p,
+            (reason,),
+            request.num_preemptions,
+        )
+        if self.freed is None:
+            self.over(said, request.trace_headers, request.arrival_time)
+        else:
+            self.freed.append((said, request.trace_headers, request.arrival_time))
+
+    def over(self, said: tuple[Any, ...], headers: Any, arrived: float) -> None:
+        """A request has ended: what is said of it, and what it would have begun with."""
+        # One that was never scheduled has not begun.
+        if not self.end(*said) and self.begun(said[0], headers, arrived):
+            self.end(*said)
+
+
+def _make(scheduler: Any) -> _VllmTrace:
     config = scheduler.vllm_config.model_config
     served = getattr(config, "served_model_name", None)
-    return Trace("vllm", served if isinstance(served, str) else str(config.model), "vllm.preemptions")
-
-
-def _add_request(original: Method) -> Method:
-    def add_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        trace = self._pytracingx or attach(self, _make)
-        if trace.is_on:
-            try:
-                headers = request.trace_headers
-                parent = ptx.extract_context(headers) if headers else None
-                trace.begin(request.request_id, parent, int(request.arrival_time * 1e9))
-            except Exception as error:
-                trace.failed(error)
-        return original(self, request, *args, **kwargs)
-
-    return add_request
+    return _VllmTrace(served if isinstance(served, str) else str(config.model))
 
 
 def _schedule(original: Method) -> Method:
@@ -55,6 +85,9 @@ def _schedule(original: Method) -> Method:
         if trace.is_on:
             try:
                 output._pytracingx = started
+                for new in output.scheduled_new_reqs:
+                    request = self.requests[new.req_id]
+                    trace.begun(new.req_id, request.trace_headers, request.arrival_time)
             except Exception as error:
                 trace.failed(error)
         return output
@@ -63,28 +96,23 @@ def _schedule(original: Method) -> Method:
 
 
 def _update_from_output(original: Method) -> Method:
+    now = ptx.now
+
     def update_from_output(self: Any, output: Any, *args: Any, **kwargs: Any) -> Any:
         trace = self._pytracingx or attach(self, _make)
         if not trace.is_on:
             return original(self, output, *args, **kwargs)
+        ended = now()
+        trace.freed = []
+        result: Any = {}
         try:
-            started = output._pytracingx
-            scheduled = output.num_scheduled_tokens
-            trace.record(scheduled, started)
-        except Exception as error:
-            trace.failed(error)
-        result = original(self, output, *args, **kwargs)
-        if trace.is_on:
+            result = original(self, output, *args, **kwargs)
+        finally:
+            freed, trace.freed = trace.freed, None
             try:
-                preempted = output.preempted_req_ids
-                trace.record_step(
-                    started,
-                    batch_size=len(scheduled),
-                    scheduled_tokens=output.total_num_scheduled_tokens,
-                    waiting=len(self.waiting),
-                    kv_cache_usage=_kv_cache_usage(self, result),
-                    preemptions=len(preempted) if preempted else 0,
-                )
+                _record(trace, self, output, ended, result)
+                for ended_with_it in freed:
+                    trace.over(*ended_with_it)
                 if not self.requests:
                     trace.idle()
             except Exception as error:
@@ -94,14 +122,27 @@ def _update_from_output(original: Method) -> Method:
     return update_from_output
 
 
-def _kv_cache_usage(scheduler: Any, outputs: Any) -> Any:
-    """As vLLM has just computed it for its own statistics, if it has."""
-    for first in outputs.values():
+def _record(trace: _VllmTrace, scheduler: Any, output: Any, ended: int, result: Any) -> None:
+    waiting = usage = None
+    for first in result.values():
+        # As vLLM has just computed it for its own statistics, if it has.
         stats = first.scheduler_stats
         if stats is not None:
-            return stats.kv_cache_usage
+            waiting, usage = stats.num_waiting_reqs, stats.kv_cache_usage
         break
-    return scheduler.kv_cache_manager.usage
+    if usage is None:
+        waiting, usage = len(scheduler.waiting), scheduler.kv_cache_manager.usage
+    preempted = output.preempted_req_ids
+    trace.step(
+        output.num_scheduled_tokens,
+        output._pytracingx,
+        ended,
+        None,
+        output.total_num_scheduled_tokens,
+        waiting,
+        usage,
+        len(preempted) if preempted else 0,
+    )
 
 
 def _free_request(original: Method) -> Method:
@@ -109,7 +150,7 @@ def _free_request(original: Method) -> Method:
         trace = self._pytracingx or attach(self, _make)
         if trace.is_on:
             try:
-                _end(trace, request)
+                trace.ended(request)
             except Exception as error:
                 trace.failed(error)
         return original(self, request, *args, **kwargs)
@@ -117,31 +158,9 @@ def _free_request(original: Method) -> Method:
     return free_request
 
 
-def _end(trace: Trace, request: Any) -> None:
-    name = request.request_id
-    finished = request.get_finished_reason()
-    reason = _reasons.get(finished)
-    if reason is None:
-        reason = _reasons[finished] = str(finished)
-    parameters = request.sampling_params
-    trace.end(
-        name,
-        reason == "error",
-        name,
-        request.num_prompt_tokens,
-        request.num_output_tokens,
-        request.max_tokens,
-        getattr(parameters, "temperature", None),
-        getattr(parameters, "top_p", None),
-        (reason,),
-        request.num_preemptions,
-    )
-
-
 def register() -> None:
     """Called by vLLM in each of its processes."""
     hooks: Hooks = {
-        "add_request": _add_request,
         "schedule": _schedule,
         "update_from_output": _update_from_output,
         "_free_request": _free_request,

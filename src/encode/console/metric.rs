@@ -86,13 +86,7 @@ impl<'a> Layout<'a, '_> {
     }
 
     fn number(&mut self, number: Number) {
-        self.value(
-            match number {
-                Number::Int(value) => Value::Int(value),
-                Number::Double(value) => Value::Double(value),
-            },
-            0,
-        );
+        self.value(number.into(), 0);
     }
 
     fn histogram(&mut self, histogram: &impl Histogram) {

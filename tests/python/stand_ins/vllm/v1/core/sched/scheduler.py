@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+
+
+class RequestStatus(enum.Enum):
+    UNFINISHED = None
+    STOPPED = "stop"
+    LENGTH_CAPPED = "length"
+    ABORTED = "abort"
+    ERROR = "error"
 
 
 class Request:
@@ -27,14 +36,15 @@ class Request:
         self.num_computed_tokens = 0
         self.num_output_tokens = 0
         self.num_preemptions = 0
-        self.finished: str | None = None
+        self.status = RequestStatus.UNFINISHED
 
     def get_finished_reason(self) -> str | None:
-        return self.finished
+        return self.status.value
 
 
 @dataclass
 class SchedulerOutput:
+    scheduled_new_reqs: list[Any]
     num_scheduled_tokens: dict[str, int]
     total_num_scheduled_tokens: int
     preempted_req_ids: set[str] | None
@@ -62,7 +72,7 @@ class Scheduler:
         self.waiting.append(request)
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        budget, scheduled, preempted = self.max_num_batched_tokens, {}, set()
+        budget, scheduled, preempted, new = self.max_num_batched_tokens, {}, set(), []
         while sum(r.num_prompt_tokens + r.num_output_tokens for r in self.running) > self.blocks:
             victim = self.running.pop()
             victim.num_computed_tokens = 0
@@ -71,6 +81,8 @@ class Scheduler:
             preempted.add(victim.request_id)
         while self.waiting and len(self.running) < self.max_num_seqs and not preempted:
             self.running.append(self.waiting.popleft())
+            if not self.running[-1].num_preemptions:
+                new.append(SimpleNamespace(req_id=self.running[-1].request_id))
         for request in self.running:
             known = request.num_prompt_tokens + request.num_output_tokens
             tokens = min(max(known - request.num_computed_tokens, 1), budget)
@@ -78,7 +90,7 @@ class Scheduler:
                 scheduled[request.request_id] = tokens
                 request.num_computed_tokens += tokens
                 budget -= tokens
-        return SchedulerOutput(scheduled, self.max_num_batched_tokens - budget, preempted)
+        return SchedulerOutput(new, scheduled, self.max_num_batched_tokens - budget, preempted)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: Any
@@ -101,7 +113,7 @@ class Scheduler:
             self.running = [other for other in self.running if other is not request]
             if request in self.waiting:
                 self.waiting.remove(request)
-            request.finished = finished_status
+            request.status = RequestStatus(finished_status)
             self._free_request(request)
 
     def _free_request(self, request: Request, delay_free_blocks: bool = False) -> tuple[None, None]:
