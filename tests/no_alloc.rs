@@ -13,13 +13,12 @@ use pytracingx::attrs::{self, Items, Link, Text, Value};
 use pytracingx::batch::Batch;
 use pytracingx::config::SamplerConfig;
 use pytracingx::emit::{
-    self, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanBatch, SpanIds, Start, StatusUpdate, Thread,
-    Times,
+    self, CountedBatch, Inherited, Intake, LiveSpan, LogRecord, Measurement, Parent, SpanBatch, SpanIds,
+    Start, StatusUpdate, Thread, Times,
 };
 use pytracingx::generation::arrivals::{EXACT, RUN};
-use pytracingx::generation::names::{Names, Side};
-use pytracingx::generation::series::Series;
-use pytracingx::generation::step::{Loop, Step};
+use pytracingx::generation::names::Names;
+use pytracingx::generation::step::{Known, Loop, Step};
 use pytracingx::generation::{Begin, Generation};
 use pytracingx::ids::{SpanId, TraceId};
 use pytracingx::instruments::Definition;
@@ -269,14 +268,26 @@ fn generation() -> [usize; 3] {
     assert_eq!(generation.tokens(), (EXACT + 21 * RUN + 1) as u64);
     generation.discard();
 
-    let series = with(|thread| Series::of(thread, Side::Step, Names::Latest, &[]));
+    let known = with(|thread| Known::of(thread, b"decode", Names::Latest, &[]));
+    let parent = with(|thread| LiveSpan::start(thread, &begin.start).context.clone());
     let mut turns = Loop::default();
     let mut step = |_| {
         let mut step = Step::NONE;
         step.fields[0] = Some(Number::Int(8));
         let turn = turns.begin(1, ticks::monotonic_nano());
-        with(|thread| step.begin(thread, turn, series.clone(), Some(&begin.start)));
-        turns.end(with(|thread| step.end(thread, None)).expect("it was open"));
+        with(|thread| {
+            step.begin(thread, turn, known.clone(), None);
+            let name = thread.intake.strings.intern_now(b"vllm.request.step").expect("room for names");
+            let text = Text::Id(name);
+            let (kind, start, end) = (SpanKind::Internal, 1, 2);
+            let rows =
+                CountedBatch { name: text, kind, scope: 0, start, end, constants: None, key: Some(name) };
+            let inherited = Inherited::of(&parent, &thread.intake);
+            thread.record_counted(&rows, (0..BATCH).map(|row| (&inherited, &parent, Some(row as i64))));
+        });
+        let now = ticks::monotonic_nano();
+        assert!(with(|thread| step.end(thread, now, None)));
+        turns.end(now);
     };
     step(0);
     [first, later, allocations(&mut || (0..100).for_each(&mut step))]

@@ -30,7 +30,7 @@ class _VllmTrace(Trace):
 
     def __init__(self, model: str) -> None:
         super().__init__("vllm", model, "vllm.preemptions")
-        # While a step's output is taken: `over`'s arguments for the requests that it ends, which are in the step.
+        # While a step's output is taken: `over`'s arguments for the requests that it ends.
         self.freed: list[tuple[tuple[Any, ...], Any, float]] | None = None
 
     def begun(self, name: str, headers: Any, arrived: float) -> bool:
