@@ -20,8 +20,6 @@ const SPANS: usize = kind::SPAN as usize;
 const BEGINS: usize = kind::SPAN_BEGIN as usize;
 const LOGS: usize = kind::LOG as usize;
 const MEASUREMENTS: usize = kind::MEASUREMENT as usize;
-const COUNTED: usize = kind::COUNTED_SPANS as usize;
-const MEASURED: usize = kind::MEASUREMENTS as usize;
 
 /// Where a header may stand: it is read in place then.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -123,16 +121,14 @@ impl Batch {
     #[inline]
     pub fn find_next(&mut self) {
         let at = self.found;
-        let header: Header = bytemuck::must_cast(self.slots[at]);
-        let end = at + Header::slots_for(header.payload_bytes as usize);
-        assert!(end <= self.slots.len(), "a record of {} bytes", header.payload_bytes);
-        match usize::from(header.kind) {
+        let &Header { kind, payload_bytes, flags, .. } = bytemuck::must_cast_ref(&self.slots[at]);
+        let end = at + Header::slots_for(payload_bytes as usize);
+        assert!(end <= self.slots.len(), "a record of {payload_bytes} bytes");
+        match usize::from(kind) {
             kind @ SPANS..=MEASUREMENTS => self.headers[kind].push(at),
-            COUNTED => self.part_spans(at),
-            MEASURED => self.part_measurements(at),
-            other => panic!("a record of kind {other}"),
+            _ => return self.part(at, end),
         }
-        if header.flags & flag::OVERSIZE != 0 {
+        if flags & flag::OVERSIZE != 0 {
             self.claimed.extend(ticket(self.in_place(at).payload));
         }
         self.found = end;
@@ -147,7 +143,17 @@ impl Batch {
         Some(header)
     }
 
-    /// Makes the spans that share a record records of their own, behind all that there are: they are found there.
+    /// Makes what shares a record records of their own, behind all that there are: they are found there.
+    #[inline(never)]
+    fn part(&mut self, at: usize, end: usize) {
+        match self.in_place(at).header.kind {
+            kind::COUNTED_SPANS => self.part_spans(at),
+            kind::MEASUREMENTS => self.part_measurements(at),
+            other => panic!("a record of kind {other}"),
+        }
+        self.found = end;
+    }
+
     fn part_spans(&mut self, at: usize) {
         let shared = *self.in_place(at).header;
         let key = CountedSpan::key(&shared);
@@ -162,7 +168,6 @@ impl Batch {
         }
     }
 
-    /// [`Batch::part_spans`] for measurements.
     fn part_measurements(&mut self, at: usize) {
         let shared = *self.in_place(at).header;
         for index in 0..shared.count() {
