@@ -294,7 +294,7 @@ fn what_is_too_late_for_the_last_collection_is_counted_and_what_comes_later_is_n
     let (fold, first, name) = (exporter.fold.clone(), first.clone(), StrId(second.id));
     let mut producer = exporter.lanes.attach();
     *late.lock().unwrap() = Some(Box::new(move || {
-        tallies.iter().for_each(|tally| assert!(tally.add(1)));
+        tallies.iter().for_each(|tally| assert!(tally.add_alone(1)));
         let measurement = Header { kind: kind::MEASUREMENT, name, end: 1, ..Header::zeroed() };
         for _ in 0..LATE {
             fold.record(&first, 0, &[], Number::Int(1), 0);
