@@ -1,10 +1,10 @@
 """What a call costs the thread that makes it, beside the C floor and the rivals, everything exporting to a
 local sink.
 
-Rounds are interleaved: in each, every library runs all operations in a fresh process. A cell is the median
-of the rounds; ratios are taken within a round, then the median of those. Ratios to the floor leave the empty
-loop out, ratios to rivals do not. Every span and log record of ours must arrive, and
-the sum of its measurements be right.
+Rounds are interleaved: in each, every library runs all operations in a fresh process, each operation once
+the machine is quiet. A cell is the median of the rounds; ratios are taken within a round, then the median of
+those. Ratios to the floor leave the empty loop out, ratios to rivals do not. Every span and log record of
+ours must arrive, and the sum of its measurements be right.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run(session: Session) -> None:
     others = [name for name in session.libraries if name != OURS]
     for build in builds[1:]:
         session.add(build)
-    for _ in range(session.size(5, 1)):
+    for _ in range(session.size(7, 1)):
         results = {}
         for library in [*builds, *others]:
             count = session.size(8000, 100)

@@ -20,6 +20,11 @@ from sls_adapters import SLS_ADAPTERS, SlsAdapter
 
 # Between two rows: what the one before recorded is exported by then.
 SETTLE_S = 0.2
+# A row of the hot path begins when so many empty loops in turn were within a tenth of the fastest, so many
+# iterations each, or after so many loops: whatever else the machine does comes and goes within tens of ms.
+QUIET_LOOPS = 10
+LOOP_COUNT = 10_000
+LOOPS = 2_000
 # So long one repeat of a hot path's row lasts at most, and so many operations say how many that are.
 REPEAT_S = 0.03
 SAMPLE = 200
@@ -39,6 +44,19 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
         for _ in range(count):
             pass
 
+    def loop_ns() -> int:
+        began_ns = time.perf_counter_ns()
+        empty(LOOP_COUNT)
+        return time.perf_counter_ns() - began_ns
+
+    def wait_until_quiet() -> None:
+        quiet = 0
+        for _ in range(LOOPS):
+            quiet = quiet + 1 if loop_ns() < 1.1 * fastest_ns else 0
+            if quiet == QUIET_LOOPS:
+                return
+
+    fastest_ns = min(loop_ns() for _ in range(LOOPS))
     adapter.start(endpoint, every_signal=True)
     loops = {LOOP: empty, NULL: stdlib_loop(logging.NullHandler()), **adapter.loops()}
     medians: dict[str, float] = {}
@@ -51,6 +69,7 @@ def hot_path(adapter: Adapter, endpoint: str, count: int, repeats: int) -> dict[
         loop(of_one * repeats)  # caches, freelists, memory that a burst touches for the first time
         gc.collect()
         time.sleep(SETTLE_S)
+        wait_until_quiet()
         values = []
         for _ in range(repeats):
             began_ns = time.perf_counter_ns()
