@@ -78,6 +78,12 @@ impl Batch {
         *self = Self { oversize: mem::take(&mut self.oversize), ..Self::default() };
     }
 
+    /// Bytes that are kept when it is emptied, about.
+    pub fn capacity_bytes(&self) -> usize {
+        let indices: usize = self.headers.iter().map(Vec::capacity).sum();
+        self.slots.capacity() * SLOT_BYTES + indices * size_of::<usize>()
+    }
+
     /// No records.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()

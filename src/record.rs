@@ -184,9 +184,9 @@ pub struct Header {
     /// Span: [`SpanKind`] in the low four bits, [`StatusCode`] in the high four. Log: severity number, 0 for none.
     /// Measurement: 0 when `end` holds an integer, 1 for a double.
     pub detail: u8,
-    /// Span: trace sinks that want it, a bit each. Otherwise 0.
+    /// Span: trace sinks that want it, a bit each. Measurements that share a record: see [`shared::Measured`]. Otherwise 0.
     pub mask: u16,
-    /// Bytes of items after the header (the last slot's rest is padding).
+    /// Bytes of items, or of rows that share the record, after the header (the last slot's rest is padding).
     pub payload_bytes: u32,
     /// Span: its name, or NONE when a NAME item holds it. Measurement: the instrument's id in the session.
     pub name: StrId,
@@ -194,7 +194,8 @@ pub struct Header {
     pub scope: u16,
     /// W3C trace flags in the low byte, [`flag`] bits above.
     pub flags: u16,
-    /// The trace; of a log or measurement, that of the span it was made in, NONE outside.
+    /// The trace; of a log or measurement, that of the span it was made in, NONE outside. Spans that share a record: see
+    /// [`shared::CountedSpan`].
     pub trace_id: TraceId,
     /// The span; of a log or measurement, the one it was made in.
     pub span_id: SpanId,

@@ -1,6 +1,7 @@
 //! What a drain copied out of the lanes, in batches small enough that the loop looks at its sockets between two of them.
-//! The lanes are free at once, whatever is to be done with their records. Bounded by the lanes: a drain comes after all
-//! of the one before is dealt with. Allocates while it grows to its working size.
+//! The lanes are free at once, whatever is to be done with their records. Bounded by the lanes, but for the one batch whose
+//! shared records are being parted, and what is kept of such batches: a drain comes after all of the one before is dealt with.
+//! Allocates while it grows to its working size.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -9,9 +10,11 @@ use super::hand_over::{Probe, Stage};
 use crate::batch::Batch;
 use crate::lane::Drainer;
 
-/// A batch holds so many bytes of records, and a block more at most: a few milliseconds of work for the dearest of them,
-/// measurements whose attribute sets are all new.
+/// A batch is handed so many bytes of records, and a block more at most: a few milliseconds of work for the dearest of them,
+/// measurements whose attribute sets are all new. Records that are shared take four times as much again when they are parted.
 const BATCH_BYTES: usize = 128 * 1024;
+/// What is kept of batches that are dealt with takes no more: a default lane's worth, or a few that were parted.
+const SPARE_BYTES: usize = 8 << 20;
 /// Oversized payloads that may wait for their records. Each record follows its payload at once, so more than a few
 /// belong to records that were lost with a panic of the exporter.
 const MOST_EARLY: usize = 256;
@@ -66,10 +69,13 @@ impl Backlog {
         }
     }
 
-    /// Keeps the memory of a batch that is dealt with.
+    /// Keeps the memory of a batch that is dealt with, within bounds.
     pub(super) fn give_back(&mut self, mut batch: Batch) {
         batch.clear();
-        self.spare.push(batch);
+        let kept: usize = self.spare.iter().map(Batch::capacity_bytes).sum();
+        if kept + batch.capacity_bytes() <= SPARE_BYTES {
+            self.spare.push(batch);
+        }
     }
 
     /// All that was drained is dealt with.

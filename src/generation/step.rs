@@ -130,9 +130,11 @@ impl Step {
         known: Arc<Known>,
         start_unix_nano: Option<u64>,
     ) {
-        if turn.has_span {
-            self.span = LiveSpan::start(thread, &known.start(start_unix_nano));
-        }
+        self.span = if turn.has_span {
+            LiveSpan::start(thread, &known.start(start_unix_nano))
+        } else {
+            LiveSpan::NONE
+        };
         self.known = Some(known);
         (self.started, self.gap) = (turn.started, turn.gap);
     }

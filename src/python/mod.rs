@@ -7,7 +7,8 @@
 //! `span`, `methods` (the `Span` type), `span_chain`, `tracer`, `span_template` and `span_calls`, for batches of them `record_spans`,
 //! `parent_set`, `columns`, `column` and `buffer`; for measurements `instrument` and `instrument_types`, for logs
 //! `log_record`, `logger`, `stdlib_record` and `stdlib_logging`; for the observable instruments `observable`; for LLM
-//! requests `generation`, `generation_begin` and `generation_end`, for scheduler steps `step_recorder` and `step`.
+//! requests `generation`, `generation_begin` and `generation_end`, for scheduler steps `step_recorder` and `step`, for those of
+//! an engine's scheduler `request_steps`, `request_table` and `scheduler_step`.
 #![allow(rustdoc::invalid_rust_codeblocks, reason = "docstrings are indented as Python wants them")]
 
 mod activation;

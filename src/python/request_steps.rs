@@ -1,7 +1,7 @@
 //! `_RequestSteps`: the requests that an engine's scheduler has under way, by the engine's own names for them. Its method
 //! `step` is in [`super::scheduler_step`].
 //!
-//! A request has no span object: its ids are drawn when it arrives, its one record is written when it ends. Names are exact
+//! A request has no span object: its ids are drawn when it begins, its one record is written when it ends. Names are exact
 //! `str`, so nothing here runs Python code but the conversion of attributes.
 #![expect(unsafe_code, reason = "written against the C API")]
 
@@ -175,7 +175,7 @@ impl RequestSteps {
         Self::with(slf, |known| known.len())
     }
 
-    /// A request has arrived: draws its ids.
+    /// A request begins, with its first step or before: draws its ids.
     ///
     /// Args:
     ///     name: The engine's for it, a str.

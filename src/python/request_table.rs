@@ -145,11 +145,13 @@ impl Requests {
         let (mut latest, mut number) = (std::ptr::null_mut(), None);
         batch.filter_map(move |(name, tokens)| {
             let place = match before.get(next) {
-                Some(place) if names[*place as usize].0 == name => *place,
+                Some(place) if names[*place as usize].0 == name => {
+                    next += 1;
+                    *place
+                }
                 // SAFETY: attached, alive.
-                _ => unsafe { further(&before[next.min(before.len())..], &mut next, names, places, name)? },
+                _ => unsafe { further(before, &mut next, names, places, name)? },
             };
-            next += 1;
             following.push(place);
             if tokens != latest {
                 latest = tokens;
@@ -161,8 +163,8 @@ impl Requests {
     }
 }
 
-/// The place of a request that is not the next of the batch before. Moves on to it if it is a few further on there, else so
-/// that the next one stays the next.
+/// The place of a request that is not the next of the batch before. If it is a few further on there, the next is the one
+/// behind it.
 ///
 /// # Safety
 /// Attached; `name` is alive.
@@ -175,14 +177,12 @@ unsafe fn further(
     name: Object,
 ) -> Option<u32> {
     let is_it = |place: &u32| names[*place as usize].0 == name;
-    if let Some(passed) = before.iter().take(AHEAD).position(is_it) {
-        *next += passed;
-        return Some(before[passed]);
+    if let Some(passed) = before.iter().skip(*next).take(AHEAD).position(is_it) {
+        *next += passed + 1;
+        return Some(before[*next - 1]);
     }
     // SAFETY: as promised by the caller.
-    let place = unsafe { place(names, places, name)? };
-    *next = next.wrapping_sub(1);
-    Some(place)
+    unsafe { place(names, places, name) }
 }
 
 /// The place of a request.

@@ -191,7 +191,9 @@ impl RequestSteps {
                             let tokens = each.map_or(all, |each| layout::list_item(each.as_ptr(), index));
                             (layout::list_item(list.as_ptr(), index), tokens)
                         };
-                        let rows = (0..list.len() as ffi::Py_ssize_t).map(row);
+                        // Code that ran since they were compared may have shortened one.
+                        let len = each.map_or(usize::MAX, |each| each.cast_unchecked::<PyList>().len());
+                        let rows = (0..list.len().min(len) as ffi::Py_ssize_t).map(row);
                         thread.record_counted(spans, known.parents(rows))
                     }
                 }

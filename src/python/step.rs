@@ -202,8 +202,11 @@ unsafe fn begin(this: Object, session: u64) {
         });
         let Some((turn, known)) = begun else { return };
         exclusively(this, |step: &mut StepObject| {
-            step.session = session;
-            emit::with(session, |thread| step.core.begin(thread, turn, known, None));
+            // Another thread may have been faster.
+            if !step.core.is_open() {
+                step.session = session;
+                emit::with(session, |thread| step.core.begin(thread, turn, known, None));
+            }
         });
     }
 }

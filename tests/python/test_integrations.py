@@ -323,6 +323,64 @@ def test_internals_that_moved_at_run_time(engine: Any, change: str) -> None:
     assert done.stderr.count("internals have moved") == 1 and "Traceback" not in done.stderr
 
 
+def test_internals_that_moved_between_two_ends(engine: Any, collector: OtlpServer) -> None:
+    """Of two requests that one step ends: each has one span all the same, and there is one warning."""
+    done = engine(
+        VLLM,
+        """
+        scheduler = Scheduler()
+        for name in ("a", "b", "c"):
+            scheduler.add_request(Request(name, [1], 1))
+        output = scheduler.schedule()
+        del scheduler.requests["b"].num_preemptions
+        scheduler.update_from_output(output, None)
+        assert not scheduler.requests
+        assert ptx.shutdown()
+        """,
+    )
+    assert done.stderr.count("internals have moved") == 1 and "Traceback" not in done.stderr
+    requests = [span for span in collector.spans if span["name"] == "vllm.request"]
+    assert Counter(attribute(span, "gen_ai.request.id") for span in requests) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_an_output_that_was_never_scheduled(engine: Any, collector: OtlpServer) -> None:
+    """vLLM makes empty ones to drain its queue after a fault: no step, and no end of the tracing."""
+    done = engine(
+        VLLM,
+        """
+        scheduler = Scheduler()
+        scheduler.add_request(Request("r", [1], 2))
+        step(scheduler)
+        scheduler.update_from_output(module.SchedulerOutput.make_empty(), None)
+        step(scheduler)
+        assert not scheduler.requests and ptx.shutdown()
+        """,
+    )
+    assert not done.stderr
+    assert len([span for span in collector.spans if span["name"] == "vllm.step"]) == 2
+    assert rows(collector, "vllm") == [("r", 1), ("r", 1)]
+    (request,) = [span for span in collector.spans if span["name"] == "vllm.request"]
+    assert attribute(request, "gen_ai.usage.output_tokens") == 2
+
+
+@pytest.mark.parametrize("log_stats", [False, True])
+def test_waiting_are_all_that_wait(engine: Any, collector: OtlpServer, log_stats: bool) -> None:
+    """Whether vLLM keeps statistics or not, and whatever the reason."""
+    engine(
+        VLLM,
+        f"""
+        scheduler = Scheduler(max_num_seqs=2, log_stats={log_stats})
+        for index in range(7):
+            scheduler.add_request(Request(f"r{{index}}", [1], 9))
+        scheduler.deferred_waiting.update(list(scheduler.waiting)[-2:])
+        step(scheduler)
+        assert ptx.shutdown()
+        """,
+    )
+    (step,) = [span for span in collector.spans if span["name"] == "vllm.step"]
+    assert attribute(step, "llm.engine.requests_waiting") == 5
+
+
 def test_what_the_engine_raises_passes(engine: Any) -> None:
     engine(
         VLLM,
@@ -347,7 +405,7 @@ def test_the_real_classes_have_what_the_hooks_need(run_python: RunPython) -> Non
         from pytracingx.integrations import vllm_engine
         vllm_engine.register()
         from vllm.v1.core.sched.async_scheduler import AsyncScheduler
-        for name in ("add_request", "schedule", "update_from_output", "_free_request"):
+        for name in ("schedule", "update_from_output", "_free_request"):
             assert hasattr(getattr(AsyncScheduler, name), "__wrapped__"), name
         """,
         env={"PYTRACINGX_ENGINE": "1"},

@@ -160,6 +160,29 @@ def test_what_is_refused(requests: Any) -> None:
         _native._RequestSteps(template, template, "tokens", ["k"] * 17, recorder)
 
 
+def test_lists_that_change_under_way(requests: Any) -> None:
+    """Code of a number's own runs after the lists have been compared."""
+    running = [f"r{index}" for index in range(1000)]
+    assert all([requests.begin(name, None, ptx.now()) for name in running])
+    tokens = [2**40] * len(running)
+
+    class Clearing:
+        def __init__(self, cleared: list[Any]) -> None:
+            self.cleared = cleared
+
+        def __float__(self) -> float:
+            self.cleared.clear()
+            return 1.0
+
+    class Fewer(list[int]):
+        pass
+
+    assert requests.step(running, ptx.now(), None, Fewer([1, 2])) == 2
+    # A build without the interpreter's lock has copies.
+    assert requests.step(running, ptx.now(), None, tokens, None, None, Clearing(tokens)) in (0, 1000)
+    assert requests.step(running, ptx.now(), None, 1, None, None, Clearing(running)) in (0, 1000)
+
+
 def test_without_a_session() -> None:
     template = ptx.SpanTemplate("step")
     requests = _native._RequestSteps(template, template, "tokens", KEYS, ptx.step_recorder("loop"))

@@ -309,3 +309,16 @@ def test_a_step_that_is_recorded_when_it_is_over(session: Session) -> None:
     unusable = stats("unusable_times")
     step.record(1.5)  # type: ignore[arg-type]
     assert stats("unusable_times") == unusable + 1
+
+
+def test_a_step_that_is_entered_again(session: Session) -> None:
+    """Is another: without a span of its own its measurements were not made in the former one's."""
+    step = ptx.step_recorder("decode", spans=2)()
+    for waiting, size in enumerate((1, 1000)):
+        with step as current:
+            current.set(batch_size=size, waiting=waiting)
+    point = session.point("batch_size")
+    (span,) = session.spans()
+    assert (point["count"], point["sum"]) == (2, 1001)
+    (exemplar,) = point["exemplars"]
+    assert (exemplar["value"], exemplar["span_id"]) == (1, span["span_id"])

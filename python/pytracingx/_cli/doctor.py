@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a Config, or a callable that returns one; default: the environment",
     )
     parser.add_argument(
-        "--timeout-ms", type=_milliseconds, default=3000, help="for all sinks together (default: %(default)s)"
+        "--timeout-ms", type=milliseconds, default=3000, help="for all sinks together (default: %(default)s)"
     )
 
 
@@ -59,8 +59,9 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"--config {parsed.config}: {error}", file=sys.stderr)
         return 2
     description = config.describe()
-    for line in description["warnings"]:
-        print(f"warning: {line}")
+    if description["disabled"] or description["diagnostics"] == "off":  # else a session tells them
+        for line in description["warnings"]:
+            print(f"warning: {line}", file=sys.stderr)
     if description["disabled"]:
         print("OTEL_SDK_DISABLED is set: nothing is recorded")
         return 1
@@ -166,7 +167,7 @@ def advices(check: Any) -> list[str]:
     return advices
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds(text: str) -> int:
     if (timeout_ms := int(text)) < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return timeout_ms
@@ -181,7 +182,7 @@ def _named(reference: str) -> ptx.Config:
         value = getattr(importlib.import_module(module), name)
     except AttributeError as error:
         raise LookupError(error) from None
-    config = value if isinstance(value, ptx.Config) else value()
+    config = value() if callable(value) else value
     if not isinstance(config, ptx.Config):
         raise TypeError(f"is no Config, but {type(config).__name__}")
     return config

@@ -18,7 +18,8 @@ from pytracingx import _native
 from . import LOGGER, enabled, ensure_session
 from ._on_import import on_import
 
-# Where a scheduler keeps its Trace (its class: None), and a wrapped method says that it is one.
+# Where a scheduler keeps its Trace (its class: None), and vLLM's output when it was begun; a wrapped method
+# says by it that it is one.
 KEY = "_pytracingx"
 
 Method = Callable[..., Any]
@@ -54,6 +55,8 @@ class Trace:
 
     def failed(self, error: Exception) -> None:
         """A hook raised: the end of all of them here."""
+        if not self.is_on:
+            return
         self.is_on = False
         self._requests.end_all()
         LOGGER.warning("the tracing of a scheduler ends here, its internals have moved: %r", error)

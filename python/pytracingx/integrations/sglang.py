@@ -112,7 +112,7 @@ def _process_batch_result(original: Method) -> Method:
         ended, started = ptx.now(), None
         try:
             started = trace.begun.pop(batch.forward_iter, None)
-            # It takes requests out of the batch.
+            # As it ran, whatever processing does to it.
             names = [request.rid for request in batch.reqs]
             lengths = batch.extend_lens if batch.forward_mode.is_extend() else None
             waiting = len(self.waiting_queue)

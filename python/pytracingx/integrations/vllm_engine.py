@@ -3,8 +3,8 @@ its entry point in `vllm.general_plugins`.
 
 Spans, where `PYTRACINGX_ENGINE=1` is set:
 
-- `vllm.request`, from arrival to the end of the step in which the scheduler lets go of it, in the trace of
-  the request's headers
+- `vllm.request`, from arrival until the scheduler lets go of it (where a step ends it, the end of that step),
+  in the trace of the request's headers
 - `vllm.request.step` under it for each step that it was in, from the beginning of `schedule()` until the
   model's output is there; `scheduled_tokens` tells prefill from decode. None for output that comes after the
   request's end, which vLLM throws away
@@ -19,7 +19,7 @@ from typing import Any
 
 import pytracingx as ptx
 
-from ._engine import Hooks, Method, Trace, attach, install
+from ._engine import KEY, Hooks, Method, Trace, attach, install
 
 # What a member of vLLM's enumeration says in several calls of Python functions: by its identity, and with it.
 _reasons: dict[int, tuple[str, Any]] = {}
@@ -109,33 +109,38 @@ def _update_from_output(original: Method) -> Method:
             result = original(self, output, *args, **kwargs)
         finally:
             freed, trace.freed = trace.freed, None
-            try:
-                _record(trace, self, output, ended, result)
-                for ended_with_it in freed:
-                    trace.over(*ended_with_it)
-                if not self.requests:
-                    trace.idle()
-            except Exception as error:
-                trace.failed(error)
+            if trace.is_on:
+                try:
+                    _record(trace, self, output, ended, result)
+                    for ended_with_it in freed:
+                        trace.over(*ended_with_it)
+                    if not self.requests:
+                        trace.idle()
+                except Exception as error:
+                    trace.failed(error)
         return result
 
     return update_from_output
 
 
 def _record(trace: _VllmTrace, scheduler: Any, output: Any, ended: int, result: Any) -> None:
-    waiting = usage = None
+    # One that vLLM makes up to get done with what is under way has not been scheduled.
+    started = getattr(output, KEY, None)
+    if started is None:
+        return
+    usage = None
     for first in result.values():
         # As vLLM has just computed it for its own statistics, if it has.
         stats = first.scheduler_stats
         if stats is not None:
-            waiting, usage = stats.num_waiting_reqs, stats.kv_cache_usage
+            waiting, usage = stats.num_waiting_reqs + stats.num_skipped_waiting_reqs, stats.kv_cache_usage
         break
     if usage is None:
-        waiting, usage = len(scheduler.waiting), scheduler.kv_cache_manager.usage
+        (_, waiting), usage = scheduler.get_request_counts(), scheduler.kv_cache_manager.usage
     preempted = output.preempted_req_ids
     trace.step(
         output.num_scheduled_tokens,
-        output._pytracingx,
+        started,
         ended,
         None,
         output.total_num_scheduled_tokens,

@@ -44,6 +44,10 @@ class Request:
 
 @dataclass
 class SchedulerOutput:
+    @classmethod
+    def make_empty(cls) -> SchedulerOutput:
+        return cls([], {}, 0, None)
+
     scheduled_new_reqs: list[Any]
     num_scheduled_tokens: dict[str, int]
     total_num_scheduled_tokens: int
@@ -53,7 +57,11 @@ class SchedulerOutput:
 
 class Scheduler:
     def __init__(
-        self, max_num_seqs: int = 256, max_num_batched_tokens: int = 8192, blocks: int = 1 << 40
+        self,
+        max_num_seqs: int = 256,
+        max_num_batched_tokens: int = 8192,
+        blocks: int = 1 << 40,
+        log_stats: bool = False,
     ) -> None:
         model = SimpleNamespace(model="/models/opt", served_model_name="opt")
         self.vllm_config = SimpleNamespace(model_config=model)
@@ -66,6 +74,8 @@ class Scheduler:
             blocks,
         )
         self.kv_cache_manager = SimpleNamespace(usage=0.25)
+        self.log_stats = log_stats
+        self.deferred_waiting: set[Request] = set()
 
     def add_request(self, request: Request) -> None:
         self.requests[request.request_id] = request
@@ -105,7 +115,22 @@ class Scheduler:
             request.num_output_tokens += 1
             if request.num_output_tokens >= request.max_tokens:
                 self.finish_requests(request_id, "length")
-        return {}
+        return {0: SimpleNamespace(scheduler_stats=self.make_stats())}
+
+    def get_request_counts(self) -> tuple[int, int]:
+        return len(self.running), len(self.waiting)
+
+    def make_stats(self) -> Any:
+        if not self.log_stats:
+            return None
+        running, waiting = self.get_request_counts()
+        deferred = len(self.deferred_waiting)
+        return SimpleNamespace(
+            num_running_reqs=running,
+            num_waiting_reqs=waiting - deferred,
+            num_skipped_waiting_reqs=deferred,
+            kv_cache_usage=self.kv_cache_manager.usage,
+        )
 
     def finish_requests(self, request_ids: str | Iterable[str], finished_status: str) -> None:
         for request_id in [request_ids] if isinstance(request_ids, str) else request_ids:
