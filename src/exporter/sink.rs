@@ -1,6 +1,6 @@
-//! One sink: what waits for it, the request under way, and what to do after each answer. Stepped by the exporter loop,
-//! never blocks, knows no clock but the [`Now`] it is given. One request at a time; the next follows at once while a
-//! full batch waits.
+//! One sink: what waits for it, the request under way, and (in [`settle`]) what to do after each answer. Stepped by the
+//! exporter loop, never blocks, knows no clock but the [`Now`] it is given. One request at a time; the next follows at once
+//! while a full batch waits.
 //!
 //! ```text
 //!     due: a full batch or half a queue, an old record, a flush     retryable
@@ -17,6 +17,8 @@
 //!
 //! A sink that has something to send and lacks what a request needs, credentials, waits for it without a timer.
 
+mod settle;
+
 use std::time::{Duration, Instant};
 
 use super::pending::Pending;
@@ -25,8 +27,7 @@ use super::self_metrics::Operation;
 use crate::encode::chunk::Part;
 use crate::limits::FieldCounts;
 use crate::stats::{DropReason, SinkState, SinkStats};
-use crate::transport::retry::{Outcome, spread};
-use crate::transport::{Exchange, Failure, Interest, Response};
+use crate::transport::{Exchange, Interest};
 
 /// A single record may make a request larger, up to this (OTLP's limit).
 pub const MAX_LONE_RECORD_BYTES: usize = 64 * 1024 * 1024;
@@ -34,14 +35,8 @@ pub const MAX_LONE_RECORD_BYTES: usize = 64 * 1024 * 1024;
 pub const CIRCUIT_OPENS_AFTER: u32 = 5;
 /// Connections that must fail before a sink is given up at interpreter exit.
 pub const EXIT_REFUSALS: u32 = 2;
-/// The wait between these two.
-const EXIT_RETRY: Duration = Duration::from_millis(200);
 /// Before a request that could not be put together is tried again.
 const UNSENDABLE_RETRY: Duration = Duration::from_millis(200);
-/// Between questions to a server that does not know a signal: it may learn it when it is configured anew.
-const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(300);
-/// Ended requests that are remembered between collections.
-const MOST_OPERATIONS: usize = 1024;
 /// Requests that one step may complete, so that an endpoint that answers at once does not keep the loop to itself. How
 /// many it may build is [`Scratch`]'s to say.
 const REQUESTS_PER_STEP: usize = 16;
@@ -278,80 +273,6 @@ impl Sink {
         self.state = State::Sending;
     }
 
-    /// The request under way has ended.
-    fn settle(&mut self, result: &mut Result<Response, Failure>, now: Now) {
-        self.state = State::Idle;
-        if let (Some(operations), Some(began)) = (&mut self.operations, self.began.take())
-            && operations.len() < MOST_OPERATIONS
-        {
-            let status = self.settings.dialect.status(result);
-            operations.push(Operation { duration: now.instant.duration_since(began), status });
-        }
-        match self.settings.dialect.classify(result, now.unix_seconds()) {
-            Outcome::Delivered { rejected, message } => {
-                let rejected = rejected.min(self.pending.taken().records as u64);
-                self.stats.exported += self.pending.taken().records as u64 - rejected;
-                self.drop_records(DropReason::Rejected, rejected);
-                self.pending.finish();
-                self.attempt = None;
-                let most = self.settings.dialect.request_bytes();
-                self.request_bytes += (self.request_bytes / 256 + 1).min(most - self.request_bytes);
-                self.answered();
-                if let Some(message) = message {
-                    self.fail(&message);
-                }
-            }
-            Outcome::Refused { reason } => {
-                self.fail(&reason);
-                self.finish(DropReason::Refused);
-                self.answered();
-            }
-            Outcome::Unsupported { reason } => {
-                self.fail(&reason);
-                // Nothing will be taken that waits, either.
-                self.abandon(DropReason::Refused);
-                self.unasked_until = Some(after(now.instant, UNSUPPORTED_PAUSE));
-                self.answered();
-            }
-            Outcome::TooLarge => {
-                self.fail("the server found the request too large");
-                if self.pending.divisible() {
-                    // What made the batch due still holds once it waits again, so a smaller one follows at once.
-                    self.request_bytes =
-                        self.attempt.take().map_or(0, |attempt| attempt.body.plain_bytes / 2);
-                    self.pending.put_back();
-                } else {
-                    self.finish(DropReason::TooLarge);
-                }
-                self.answered();
-            }
-            Outcome::Retry { after: asked, reason } => {
-                self.fail(&reason);
-                self.stats.failures_in_a_row += 1;
-                let random = self.next_random();
-                let Some(wait) = self.settings.dialect.next_wait(random) else {
-                    // The server says the same again and again; another batch may fare better.
-                    self.finish(DropReason::Refused);
-                    self.settings.dialect.reset();
-                    return;
-                };
-                let asked_and_more = asked.map(|asked| spread(asked, self.next_random()));
-                let mut wait = wait.max(asked_and_more.unwrap_or_default());
-                if let Some(refusals) = &mut self.exit_refusals
-                    && matches!(
-                        result,
-                        Err(Failure::Resolve(_) | Failure::Connect(_) | Failure::Proxy(_) | Failure::Tls(_))
-                    )
-                {
-                    *refusals += 1;
-                    wait = wait.min(EXIT_RETRY);
-                }
-                let asked = asked.is_some() && result.is_ok();
-                self.state = State::BackingOff { until: after(now.instant, wait), asked };
-            }
-        }
-    }
-
     /// The batch ends in a loss.
     fn finish(&mut self, reason: DropReason) {
         self.attempt = None;
@@ -363,24 +284,10 @@ impl Sink {
         self.stats.dropped.add(reason, records);
     }
 
-    fn answered(&mut self) {
-        self.settings.dialect.reset();
-        self.stats.failures_in_a_row = 0;
-    }
-
     fn fail(&mut self, reason: &str) {
         if self.stats.last_error.as_deref() != Some(reason) {
             self.stats.last_error = Some(reason.into());
         }
-    }
-
-    /// splitmix64.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
     }
 
     /// Everything taken in so far is to be sent now, past the wait after a failure, but not before a time that the

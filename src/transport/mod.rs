@@ -13,6 +13,7 @@ mod grpc_call;
 pub mod grpc_status;
 mod http1;
 mod http2;
+mod http2_callbacks;
 mod http2_stream;
 pub mod memory;
 mod post;
