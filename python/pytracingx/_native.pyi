@@ -2232,7 +2232,7 @@ class _RequestSteps:
     def __len__(self) -> int:
         """Return len(self)."""
     def begin(self, name: str, parent: _Context | None, start_time: int) -> bool:
-        """A request has arrived: draws its ids.
+        """A request begins, with its first step or before: draws its ids.
 
         Args:
             name: The engine's for it, a str.
