@@ -1,5 +1,5 @@
 //! What we say about ourselves: one line when a loss begins and one when it ends, the same for an endpoint that cannot
-//! be reached. Reads nothing but [`Snapshot`]s and writes to whatever it is given; no thread, clock or I/O of its own.
+//! be reached, and for what callers give that cannot be taken as it is. Reads nothing but [`Snapshot`]s and writes to whatever it is given; no thread, clock or I/O of its own.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -19,9 +19,42 @@ pub struct Diagnostics {
     enabled: bool,
     span_lanes: [Trouble; DropReason::ALL.len()],
     log_lanes: [Trouble; DropReason::ALL.len()],
+    oddities: [Trouble; ODDITIES.len()],
     /// Those of traces, of metrics, of logs.
     sinks: Vec<SinkTroubles>,
 }
+
+/// Something given that is not taken as it is: how often, and what is said while it goes on and when it is over.
+struct Oddity {
+    count: fn(&Snapshot) -> u64,
+    doing: &'static str,
+    done: &'static str,
+    what: &'static str,
+}
+
+impl Oddity {
+    const fn ignored(count: fn(&Snapshot) -> u64, what: &'static str) -> Self {
+        Self { count, doing: "ignoring", done: "ignored", what }
+    }
+}
+
+const ODDITIES: [Oddity; 5] = [
+    Oddity::ignored(|stats| stats.measurements.negative, "measurements: negative"),
+    Oddity::ignored(|stats| stats.measurements.not_finite, "measurements: not_finite"),
+    Oddity::ignored(|stats| stats.measurements.not_a_number, "measurements: not_a_number"),
+    Oddity {
+        count: |stats| stats.measurements.overflowed,
+        doing: "merging",
+        done: "merged",
+        what: "measurements into otel.metric.overflow=true: beyond a stream's cardinality limit",
+    },
+    Oddity {
+        count: |stats| stats.unusable_times,
+        doing: "replacing",
+        done: "replaced",
+        what: "times by now: not integer Unix nanoseconds",
+    },
+];
 
 #[derive(Debug, Clone, Default)]
 struct SinkTroubles {
@@ -108,6 +141,14 @@ impl Diagnostics {
         let on_the_way = "on their way to the exporter";
         look.at_losses(&mut self.span_lanes, &stats.spans_dropped, SPANS, on_the_way, "", say);
         look.at_losses(&mut self.log_lanes, &stats.logs_dropped, LOG_RECORDS, on_the_way, "", say);
+        for (trouble, oddity) in self.oddities.iter_mut().zip(&ODDITIES) {
+            let &Oddity { count, doing, done, what } = oddity;
+            match trouble.look(count(stats), now, look.is_over()) {
+                Some(Turn::Began) => say(format_args!("pytracingx: {doing} {what}")),
+                Some(Turn::Ended { count, .. }) => say(format_args!("pytracingx: {done} {count} {what}")),
+                None => {}
+            }
+        }
         let sinks = [
             (SPANS, &stats.trace_sinks),
             (DATA_POINTS, &stats.metric_sinks),
@@ -131,6 +172,11 @@ struct Look {
 }
 
 impl Look {
+    fn is_over(&self) -> impl Fn(Instant) -> bool + Copy {
+        let (now, last) = (self.now, self.last);
+        move |since| last || now.duration_since(since) >= QUIET
+    }
+
     fn at_sink(
         &self,
         sink: &mut SinkTroubles,
@@ -166,8 +212,11 @@ impl Look {
         say: &mut dyn FnMut(fmt::Arguments<'_>),
     ) {
         let separator = if error.is_empty() { "" } else { ": " };
-        let over = |since: Instant| self.last || self.now.duration_since(since) >= QUIET;
+        let over = self.is_over();
         for (trouble, reason) in losses.iter_mut().zip(DropReason::ALL) {
+            if reason == DropReason::Inherited {
+                continue;
+            }
             let (count, reason) = (counts.get(reason), reason.name());
             match trouble.look(count, self.now, over) {
                 Some(Turn::Began) => {

@@ -225,7 +225,7 @@ class _Stats(TypedDict):  # empty before the first init(), which is no reason to
 class _Check(TypedDict):
     signal: Literal["traces", "metrics", "logs"]
     endpoint: str
-    protocol: Literal["http/protobuf", "grpc"]
+    protocol: Literal["http/protobuf", "grpc", "sls"]
     ok: bool
     phase: Literal["resolve", "connect", "proxy", "tls", "send", "receive", "done"] | None
     status: int | None
@@ -957,7 +957,7 @@ class Tracer:
 
         Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
         cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
-        is wanted nothing else is looked at, not even lengths.
+        is wanted nothing else is looked at but lengths.
         """
 
 @final
@@ -1268,9 +1268,21 @@ class Logger:
 
         Costs about 50 nanoseconds, and as much again for an attribute; less below the filter.
         """
+    def exception(
+        self, message: object, *, attributes: _Attributes | None = None, exc_info: _ExcInfo = True
+    ) -> None:
+        """Records a log record of severity ERROR (17) with the exception being handled, as error() with exc_info=True.
+
+        Args:
+            message: As for info().
+            attributes: As for info().
+            exc_info: As for info().
+
+        Costs some microseconds: the stack trace becomes text.
+        """
     def log(
         self,
-        severity_number: int,
+        severity_number: int | _Severity,
         message: object,
         *,
         attributes: _Attributes | None = None,
@@ -1279,7 +1291,8 @@ class Logger:
         """Records a log record of any severity.
 
         Args:
-            severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4); 0 is none, and counts as lowest. What is no int counts as 0.
+            severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4), which are not logging's: 20 is ERROR4; 0 is none, and counts
+                as lowest. Or a level's name, as for enabled(). Anything else counts as INFO (9).
             message: As for info().
             attributes: As for info().
             exc_info: As for info().
@@ -1438,6 +1451,13 @@ def stats() -> _Stats:
 
     Counts behind the lanes are as of the exporter's last turn, at most 250 ms ago; after force_flush() they hold all of
     it. For every sink, exactly: wanted = exported + the sum of dropped + held_records.
+
+    Reasons of `dropped` on the way to the exporter: `ring_full` (the thread's lane was full), `oversize_full` (too many large
+    records at once), `reentrant` (a log record made by what another one ran), `thread_exit`, `other_session` (ended in
+    another session than begun in), `inherited` (no loss: a parent's span, which a forked child ended). Of a sink:
+    `queue_full`, `refused` (a final answer), `rejected` (of a request that was taken in part), `too_large` (for the server),
+    `retry_timeout`, `shutdown` (its time was up), `unsupported` (it cannot send: see `last_error`). Of either: `internal`, a
+    bug of pytracingx.
     """
 
 def check(timeout_ms: int = 3000) -> list[_Check]:
@@ -1454,7 +1474,7 @@ def check(timeout_ms: int = 3000) -> list[_Check]:
 
         signal: 'traces', 'metrics' or 'logs'.
         endpoint: `scheme://host:port/…`.
-        protocol: 'http/protobuf' or 'grpc'.
+        protocol: 'http/protobuf', 'grpc' or 'sls'.
         ok: Whether the server took the record.
         phase: How far it came: 'resolve', 'connect', 'proxy', 'tls', 'send', 'receive', or 'done' with a complete
             answer, whatever that said. None if nothing could be tried.
@@ -1635,7 +1655,7 @@ def record_spans(
 
     Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
     cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
-    is wanted nothing else is looked at, not even lengths.
+    is wanted nothing else is looked at but lengths.
     """
 
 def parent_set(spans: Iterable[_Context | None] | None = None) -> ParentSet:
@@ -2650,7 +2670,7 @@ def step_recorder(
         A StepRecorder. May be called before init(); it works in every session. Make one for each loop and keep it.
 
     Raises:
-        ValueError: unknown semconv.
+        ValueError: unknown semconv, or spans that are not an integer from 0 on.
 
         step = ptx.step_recorder('decode')
         while True:

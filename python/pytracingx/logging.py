@@ -135,6 +135,8 @@ class TraceContextFilter(logging.Filter):
 def install(level: int = logging.INFO, logger: logging.Logger | None = None) -> SLSLoggingHandler:
     """Adds a handler to a logger, whose level it lowers to the handler's if need be.
 
+    A logger that has one keeps it, and it takes the level: no record is recorded twice.
+
     Args:
         level: The handler's; default INFO.
         logger: Default the root logger.
@@ -142,9 +144,14 @@ def install(level: int = logging.INFO, logger: logging.Logger | None = None) -> 
     Returns:
         The handler, for `removeHandler`.
     """
-    handler = SLSLoggingHandler(level=level)
     target = logger if logger is not None else logging.getLogger()
-    target.addHandler(handler)
+    for handler in target.handlers:
+        if type(handler) is SLSLoggingHandler:
+            handler.setLevel(level)
+            break
+    else:
+        handler = SLSLoggingHandler(level=level)
+        target.addHandler(handler)
     if target.level == logging.NOTSET or target.level > level:
         target.setLevel(level)
     return handler

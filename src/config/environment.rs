@@ -125,14 +125,17 @@ impl Environment<'_> {
         if place.iter().all(Option::is_none) {
             return None;
         }
-        let ([Some(endpoint), Some(project), Some(logstore)], Some(credentials)) =
-            (place, self.sls_credentials())
+        let credentials = self.sls_credentials();
+        let mut missing: Vec<_> = PLACE.into_iter().filter(|name| self.text(name).is_none()).collect();
+        if credentials.is_none() {
+            missing.extend(ACCESS_KEY.into_iter().filter(|name| self.text(name).is_none()));
+        }
+        let ([Some(endpoint), Some(project), Some(logstore)], Some(credentials)) = (place, credentials)
         else {
+            let role = OIDC_ROLE.join(", ");
             self.warn(format!(
-                "the SLS sink needs {}, and {} or {} or {ECS_ROLE}; ignored",
-                PLACE.join(", "),
-                ACCESS_KEY.join(", "),
-                OIDC_ROLE.join(", "),
+                "the SLS sink lacks {} (instead of a key: {role}, or {ECS_ROLE}); ignored",
+                missing.join(", ")
             ));
             return None;
         };

@@ -61,12 +61,14 @@ impl LogFilter {
     /// `info,noisy.lib=warn`.
     ///
     /// # Errors
-    /// An empty text, an empty prefix, or an unknown level; `argument` names the setting.
+    /// An empty text, a prefix that is empty or has what looks like another syntax, or an unknown level; `argument` names the setting.
     pub fn parse(argument: &str, text: &str) -> Result<Self, Error> {
         let directive = |part: &str| {
             let (prefix, level) = part.rsplit_once('=').map_or(("", part), |(p, l)| (p.trim(), l.trim()));
             match check::LEVELS.find(level) {
-                Some(level) if part.contains('=') != prefix.is_empty() => Ok((prefix.to_owned(), level)),
+                Some(level) if part.contains('=') != prefix.is_empty() && !prefix.contains(['*', ';']) => {
+                    Ok((prefix.to_owned(), level))
+                }
                 _ => Err(Error::config(format_args!(
                     "{argument}: '{}' is not a directive, expected 'level' or 'logger.prefix=level' with level {}",
                     check::shown(part),

@@ -194,6 +194,17 @@ impl Thread {
         }
     }
 
+    /// Counts spans that began in another session, here where they end.
+    #[cold]
+    fn drop_elsewhere(&self, began_in: u64, spans: u64) {
+        let reason = if sys::fork::page().is_inherited(began_in) {
+            DropReason::Inherited
+        } else {
+            DropReason::OtherSession
+        };
+        self.intake.counters.spans_dropped.add(reason, spans);
+    }
+
     #[inline]
     fn take_storage(&mut self) -> Box<Storage> {
         self.storage.pop().unwrap_or_default()
@@ -274,6 +285,12 @@ pub fn thread(session: u64) -> Option<*mut Thread> {
     let known =
         KNOWN.with(|(known, thread)| if known.get() == session { thread.get() } else { ptr::null_mut() });
     if known.is_null() { attached(session) } else { Some(known) }
+}
+
+/// Counts spans whose session is not the current one (any more): in that one, if there is one.
+#[cold]
+pub fn drop_elsewhere(began_in: u64, spans: u64) {
+    with(session(), |thread| thread.drop_elsewhere(began_in, spans));
 }
 
 /// First call of a thread in a session. `None`: see [`with`].

@@ -13,7 +13,6 @@ use super::{Constants, Parent, Thread};
 use crate::attrs::{self, Items, Link, Text, Value};
 use crate::ids::SpanId;
 use crate::record::{Header, Number, SpanKind, StatusCode, StrId, flag, kind};
-use crate::stats::DropReason;
 use crate::sys::ticks;
 
 /// As many numbers as a span is ended with without storage.
@@ -226,7 +225,8 @@ impl LiveSpan {
         }
         self.recording = false;
         if self.context.session != thread.intake.session {
-            return self.drop_elsewhere(thread);
+            self.storage = None;
+            return thread.drop_elsewhere(self.context.session, 1);
         }
         let end = match end_unix_nano {
             Some(nanos) => {
@@ -271,12 +271,6 @@ impl LiveSpan {
         let items = storage.seal(self.name == StrId::NONE, self.context.trace_state.as_deref());
         thread.push(&mut self.header(kind::SPAN, end), items);
         thread.return_storage(storage);
-    }
-
-    #[cold]
-    fn drop_elsewhere(&mut self, thread: &Thread) {
-        self.storage = None;
-        thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1);
     }
 
     /// Ends the span without a session (recording was turned off meanwhile): nothing is written.

@@ -118,8 +118,8 @@ impl Exporter<'_> {
                     batch.find_next();
                 }
                 self.backlog.hand_payloads_over(batch);
-                self.spans_drained += batch.span_count() as u64;
-                self.logs_drained += batch.log_count() as u64;
+                self.stats.spans_recorded += batch.span_count() as u64;
+                self.stats.logs_recorded += batch.log_count() as u64;
                 Stage::Redaction
             }
             Stage::Redaction => {

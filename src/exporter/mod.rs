@@ -56,7 +56,7 @@ use crate::diagnostics::Diagnostics;
 use crate::intern::Interner;
 use crate::lane::Drainer;
 use crate::redact::Redactor;
-use crate::stats::{DropCounts, LaneStats, RecordingCounters, Snapshot};
+use crate::stats::{LaneStats, RecordingCounters, Snapshot};
 use crate::sys::poll::{PollFd, wait};
 use crate::sys::signals;
 
@@ -131,8 +131,6 @@ struct Exporter<'a> {
     waiting: Vec<(Ask, Before)>,
     flushes: Vec<Flush>,
     stats: Snapshot,
-    spans_drained: u64,
-    logs_drained: u64,
     last_drain: Instant,
     last_record: Instant,
     streaming: bool,
@@ -183,8 +181,6 @@ impl<'a> Exporter<'a> {
             waiting: Vec::new(),
             flushes: Vec::new(),
             stats: shared.stats(),
-            spans_drained: 0,
-            logs_drained: 0,
             last_drain: now.instant,
             last_record: now.instant,
             streaming: false,
@@ -339,12 +335,8 @@ impl<'a> Exporter<'a> {
     fn publish(&mut self, now: Instant, last: bool) {
         let (lanes, bytes, bytes_max) = self.drainer.usage();
         self.stats.lanes = LaneStats { lanes, bytes, bytes_max };
-        [self.stats.spans_started, self.stats.spans_sampled_out] = self.counters.spans_started.totals();
-        self.stats.spans_dropped = DropCounts::read(&self.counters.spans_dropped);
-        self.stats.spans_recorded = self.spans_drained + self.stats.spans_dropped.total();
-        self.stats.logs_dropped = DropCounts::read(&self.counters.logs_dropped);
-        self.stats.logs_recorded = self.logs_drained + self.stats.logs_dropped.total();
         self.stats.measurements = self.metrics.stats();
+        self.stats.refresh(&self.counters);
         let Snapshot { trace_sinks, metric_sinks, log_sinks, .. } = &mut self.stats;
         let published = trace_sinks.iter_mut().chain(metric_sinks).chain(log_sinks);
         for (published, sink) in published.zip(&mut self.sinks) {

@@ -1,6 +1,7 @@
 //! What generations take from the environment where their arguments say nothing. Plain data.
 
 use super::names::{NAMES, Names};
+use crate::config::check::shown;
 use crate::ids::TraceId;
 use crate::sampler::TraceShare;
 
@@ -9,6 +10,8 @@ pub const NAMES_VARIABLE: &str = "PYTRACINGX_GEN_AI_SEMCONV";
 /// OpenTelemetry's: whether prompts and completions are recorded. `true`, `event_only` and `span_and_event` say yes; we
 /// write log records, so `span_only` says no.
 pub const CONTENT_VARIABLE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+const YES: [&str; 4] = ["true", "1", "event_only", "span_and_event"];
+const NO: [&str; 5] = ["", "false", "0", "span_only", "no_content"];
 /// Of which share of traces, 0 to 1; default 1.
 pub const SHARE_VARIABLE: &str = "PYTRACINGX_GEN_AI_CONTENT_SAMPLE_RATIO";
 
@@ -41,17 +44,30 @@ impl Content {
 }
 
 impl Settings {
-    /// What these variables say; what they cannot mean counts as unset, a share that is no number as 0.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// What these variables say; what they cannot mean counts as unset, a share that is no number as 0, and goes to `warn`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>, mut warn: impl FnMut(String)) -> Self {
         let text = |name| variable(name).unwrap_or_default().trim().to_ascii_lowercase();
-        let is_wanted =
-            ["true", "1", "event_only", "span_and_event"].contains(&text(CONTENT_VARIABLE).as_str());
+        let mut bad = |name: &str, value: &str, expected: &str, instead: &str| {
+            warn(format!("{name}: '{}' is not {expected}; {instead}", shown(value)));
+        };
+        let wanted = text(CONTENT_VARIABLE);
+        let is_wanted = YES.contains(&wanted.as_str());
+        if !is_wanted && !NO.contains(&wanted.as_str()) {
+            bad(CONTENT_VARIABLE, &wanted, "true, false, event_only, span_and_event or span_only", "ignored");
+        }
         let share = match text(SHARE_VARIABLE).as_str() {
             "" => 1.0,
-            share => share.parse().unwrap_or(0.0),
+            share => share.parse().ok().filter(|share| (0.0..=1.0).contains(share)).unwrap_or_else(|| {
+                bad(SHARE_VARIABLE, share, "a number from 0 to 1", "nothing is recorded");
+                0.0
+            }),
         };
+        let names = text(NAMES_VARIABLE);
+        if !names.is_empty() && NAMES.find(&names).is_none() {
+            bad(NAMES_VARIABLE, &names, &NAMES.expected(), "ignored");
+        }
         Self {
-            names: NAMES.find(&text(NAMES_VARIABLE)).unwrap_or_default(),
+            names: NAMES.find(&names).unwrap_or_default(),
             content: if is_wanted { Content::of_ratio(share) } else { Content::NONE },
         }
     }

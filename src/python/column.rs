@@ -44,6 +44,19 @@ impl Column {
         }
     }
 
+    /// How many values; `None` for one that is for all rows.
+    ///
+    /// # Safety
+    /// Attached.
+    pub(super) unsafe fn len(&self) -> Option<usize> {
+        match self {
+            Self::Scalar | Self::Value(_) => None,
+            // SAFETY: as promised by the caller.
+            Self::Sequence(sequence) => Some(unsafe { sequence.len() }),
+            Self::Numbers(numbers) => Some(numbers.len),
+        }
+    }
+
     #[inline(never)]
     unsafe fn unusual(object: Object) -> Result<Self, Raised> {
         // SAFETY: as promised by the caller.

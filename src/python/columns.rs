@@ -36,6 +36,40 @@ fn other_length(len: usize, expected: usize, key: Text<'_>, session: u64) -> Rai
     PyValueError::new_err(format!("column '{column}' has {len} values for {expected} parents")).into()
 }
 
+/// What [`times`] and [`attributes`] raise, for a batch without a row to write: a call that is wrong must not wait for a
+/// sampler's yes to raise.
+///
+/// # Safety
+/// Attached, not inside `emit::with`; `times` are alive, `attributes` is so or null.
+#[cold]
+pub(super) unsafe fn check_lengths(
+    times: [Object; 2],
+    attributes: Object,
+    parents: usize,
+    session: u64,
+) -> Result<(), Raised> {
+    // SAFETY: as promised by the caller; `entries` keeps keys and values alive.
+    unsafe {
+        for (time, name) in times.into_iter().zip(["start_time", "end_time"]) {
+            if let Some(len) = Column::of(time)?.len() {
+                check(len, parents, Text::Inline(name.as_bytes()), session)?;
+            }
+        }
+        let entries = if given(attributes) { Entries::of(attributes)? } else { None };
+        let Some(entries) = entries else { return Ok(()) };
+        for (key, value) in entries.pairs() {
+            if let Some(len) = Column::of(value)?.len()
+                && len != parents
+            {
+                let name = GivenName::of(key, session)?;
+                let text = emit::with(session, |thread| name.resolve(thread));
+                check(len, parents, text.unwrap_or(Text::Inline(b"")), session)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A time argument: of all rows, or a column of them. Unusable ones are counted, and replaced by `now`, as those that
 /// were not given.
 ///

@@ -16,6 +16,7 @@ use crate::config::{
     Config, MAX_LOG_SINKS, MAX_METRIC_SINKS, MAX_TRACE_SINKS, MIN_LANE_BYTES, ResourceValue, SlsCredentials,
 };
 use crate::error::Error;
+use crate::generation::settings::Settings;
 
 /// What `init` is told.
 ///
@@ -147,7 +148,8 @@ impl PyConfig {
     /// Configuration time: costs about ten microseconds, and the reading of the files that variables name.
     #[staticmethod]
     pub(crate) fn from_env(py: Python<'_>) -> PyResult<Self> {
-        let core = Config::from_env(variable);
+        let mut core = Config::from_env(variable);
+        Settings::read(variable, |line| core.warn(line));
         let sinks = PyList::empty(py);
         for sink in &core.trace_sinks {
             sinks.append(Bound::new(py, PyTraceSink(sink.clone()))?)?;
@@ -278,6 +280,7 @@ impl PyConfig {
         let mut config = self.core.clone();
         config.apply_value_limit();
         config.merge_env(variable);
+        Settings::read(variable, |line| config.warn(line));
         config.warn_of_plain_text();
         let sys = py.import("sys")?;
         let implementation = sys.getattr("implementation")?;

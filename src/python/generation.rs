@@ -26,7 +26,6 @@ use crate::generation::Generation;
 use crate::generation::names::Names;
 use crate::generation::settings::Content;
 use crate::record::Number;
-use crate::stats::DropReason;
 use crate::sys::ticks;
 
 type Object = *mut ffi::PyObject;
@@ -214,9 +213,7 @@ pub(super) fn end_elsewhere(core: &mut Generation) {
     let was_recording = core.span.is_recording();
     core.discard();
     if was_recording {
-        emit::with(emit::session(), |thread| {
-            thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1);
-        });
+        emit::drop_elsewhere(core.span.context.session, 1);
     }
 }
 

@@ -147,7 +147,7 @@ pub(super) unsafe fn given_choice<T: Copy + PartialEq>(
 /// What the environment says, as of the first generation.
 pub(super) fn settings() -> &'static Settings {
     static SETTINGS: OnceLock<Settings> = OnceLock::new();
-    SETTINGS.get_or_init(|| Settings::read(|name| std::env::var(name).ok()))
+    SETTINGS.get_or_init(|| Settings::read(|name| std::env::var(name).ok(), |_| {}))
 }
 
 /// The index of the scope of all generations and steps in the session, registered at its first use there.

@@ -10,7 +10,7 @@ use super::arguments::Int;
 use super::config::PyConfig;
 use super::{credentials, observable, propagation};
 use crate::config::Config;
-use crate::config::check::{PROTOCOLS, milliseconds};
+use crate::config::check::milliseconds;
 use crate::limits::FieldCounts;
 use crate::session;
 use crate::stats::{DropCounts, DropReason, MeasurementStats, SinkStats};
@@ -129,7 +129,7 @@ pub(super) fn _shutdown_at_exit(py: Python<'_>) -> PyResult<bool> {
 ///
 ///     signal: 'traces', 'metrics' or 'logs'.
 ///     endpoint: `scheme://host:port/…`.
-///     protocol: 'http/protobuf' or 'grpc'.
+///     protocol: 'http/protobuf', 'grpc' or 'sls'.
 ///     ok: Whether the server took the record.
 ///     phase: How far it came: 'resolve', 'connect', 'proxy', 'tls', 'send', 'receive', or 'done' with a complete
 ///         answer, whatever that said. None if nothing could be tried.
@@ -156,7 +156,7 @@ pub(super) fn check(py: Python<'_>, timeout_ms: Int) -> PyResult<Bound<'_, PyLis
         let dict = PyDict::new(py);
         dict.set_item("signal", report.signal.name())?;
         dict.set_item("endpoint", report.endpoint)?;
-        dict.set_item("protocol", PROTOCOLS.name(report.protocol))?;
+        dict.set_item("protocol", report.protocol.name())?;
         dict.set_item("ok", report.ok)?;
         dict.set_item("phase", report.phase)?;
         dict.set_item("status", report.status)?;
@@ -222,6 +222,13 @@ pub(super) fn is_initialized() -> bool {
 ///
 /// Counts behind the lanes are as of the exporter's last turn, at most 250 ms ago; after force_flush() they hold all of
 /// it. For every sink, exactly: wanted = exported + the sum of dropped + held_records.
+///
+/// Reasons of `dropped` on the way to the exporter: `ring_full` (the thread's lane was full), `oversize_full` (too many large
+/// records at once), `reentrant` (a log record made by what another one ran), `thread_exit`, `other_session` (ended in
+/// another session than begun in), `inherited` (no loss: a parent's span, which a forked child ended). Of a sink:
+/// `queue_full`, `refused` (a final answer), `rejected` (of a request that was taken in part), `too_large` (for the server),
+/// `retry_timeout`, `shutdown` (its time was up), `unsupported` (it cannot send: see `last_error`). Of either: `internal`, a
+/// bug of pytracingx.
 #[pyfunction]
 pub(super) fn stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let out = PyDict::new(py);

@@ -17,6 +17,7 @@ use super::convert::Encoder;
 use super::exceptions;
 use super::fastcall::{Raised, given};
 use super::given_attributes::GivenAttributes;
+use super::objects::text_of;
 use super::simple::{Limited, each_simple, simple};
 use super::strings::{Name, utf8};
 use crate::attrs::{self, Value, tag};
@@ -279,7 +280,7 @@ pub(super) unsafe fn int(object: Object) -> Option<i64> {
 }
 
 /// The number of a severity's name in any case, stdlib's names included.
-pub(super) fn severity_of_name(name: &[u8]) -> Option<u8> {
+fn severity_of_name(name: &[u8]) -> Option<u8> {
     const NAMES: [(&[u8], u8); 8] = [
         (b"trace", 1),
         (b"debug", 5),
@@ -291,6 +292,23 @@ pub(super) fn severity_of_name(name: &[u8]) -> Option<u8> {
         (b"critical", 21),
     ];
     NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
+}
+
+/// A severity number, or that of a level's name; `None` for anything else.
+///
+/// # Safety
+/// Attached; `object` is alive.
+pub(super) unsafe fn level(object: Object) -> Result<Option<u8>, Raised> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if ffi::PyLong_Check(object) != 0 {
+            return Ok(Some(severity_number(object)));
+        }
+        if ffi::PyUnicode_Check(object) == 0 {
+            return Ok(None);
+        }
+        Ok(severity_of_name(&text_of(object)?))
+    }
 }
 
 /// The `exc_info` argument as stdlib's logging takes it, converted together with `attributes`, which win over it.

@@ -25,6 +25,10 @@ use crate::log_routes::NOTHING;
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
 
+/// OpenTelemetry's severity numbers.
+const INFO: u8 = 9;
+const ERROR: u8 = 17;
+
 /// A Python `Logger`: an instrumentation scope, and its route in the session it was last used in.
 #[repr(C)]
 struct LoggerObject {
@@ -61,7 +65,7 @@ macro_rules! level_doc {
     };
 }
 
-static METHODS: [MethodDef; 11] = [
+static METHODS: [MethodDef; 12] = [
     MethodDef::fast(c"trace", at_level::<0>, level_doc!("trace", "TRACE (1)")),
     MethodDef::fast(c"debug", at_level::<1>, level_doc!("debug", "DEBUG (5)")),
     MethodDef::fast(c"info", at_level::<2>, level_doc!("info", "INFO (9)")),
@@ -70,13 +74,25 @@ static METHODS: [MethodDef; 11] = [
     MethodDef::fast(c"error", at_level::<4>, level_doc!("error", "ERROR (17)")),
     MethodDef::fast(c"fatal", at_level::<5>, level_doc!("fatal", "FATAL (21)")),
     MethodDef::fast(c"critical", at_level::<5>, level_doc!("critical", "FATAL (21), as fatal()")),
+    MethodDef::fast(c"exception", exception, c"exception($self, /, message, *, attributes=None, exc_info=True)
+--
+
+Records a log record of severity ERROR (17) with the exception being handled, as error() with exc_info=True.
+
+Args:
+    message: As for info().
+    attributes: As for info().
+    exc_info: As for info().
+
+Costs some microseconds: the stack trace becomes text."),
     MethodDef::fast(c"log", log, c"log($self, /, severity_number, message, *, attributes=None, exc_info=None)
 --
 
 Records a log record of any severity.
 
 Args:
-    severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4); 0 is none, and counts as lowest. What is no int counts as 0.
+    severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4), which are not logging's: 20 is ERROR4; 0 is none, and counts
+        as lowest. Or a level's name, as for enabled(). Anything else counts as INFO (9).
     message: As for info().
     attributes: As for info().
     exc_info: As for info().
@@ -253,17 +269,25 @@ unsafe extern "C" fn at_level<const LEVEL: usize>(
         unsafe {
             // Also when nothing is recorded: a call that is wrong must not wait for a lower threshold to raise.
             let [message, attributes, exc_info] = SIGNATURES[LEVEL].parse(args, count, names)?;
-            let session = emit::session();
-            if session == 0 {
-                return Ok(none());
-            }
-            let route = route(this.cast(), session);
-            if severity_number < route.threshold {
-                return Ok(none());
-            }
-            log_call::record(session, route, severity_number, [message, attributes, exc_info])
+            record(this, severity_number, [message, attributes, exc_info])
         }
     })
+}
+
+#[inline(always)]
+unsafe fn record(this: Object, severity_number: u8, arguments: [Object; 3]) -> Result<Object, Raised> {
+    let session = emit::session();
+    if session == 0 {
+        return Ok(none());
+    }
+    // SAFETY: of a method that was called with these arguments.
+    unsafe {
+        let route = route(this.cast(), session);
+        if severity_number < route.threshold {
+            return Ok(none());
+        }
+        log_call::record(session, route, severity_number, arguments)
+    }
 }
 
 unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
@@ -273,16 +297,20 @@ unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
             let [severity_number, message, attributes, exc_info] = SIGNATURE.parse(args, count, names)?;
-            let session = emit::session();
-            if session == 0 {
-                return Ok(none());
-            }
-            let route = route(this.cast(), session);
-            let severity_number = log_record::severity_number(severity_number);
-            if severity_number < route.threshold {
-                return Ok(none());
-            }
-            log_call::record(session, route, severity_number, [message, attributes, exc_info])
+            let severity_number = log_record::level(severity_number)?.unwrap_or(INFO);
+            record(this, severity_number, [message, attributes, exc_info])
+        }
+    })
+}
+
+unsafe extern "C" fn exception(this: Object, args: Args, count: ffi::Py_ssize_t, names: Object) -> Object {
+    static SIGNATURE: Signature<3, 1, 1> = Signature::new("exception", ["message", "attributes", "exc_info"]);
+    entry(|| {
+        // SAFETY: as called; arguments are borrowed from the caller.
+        unsafe {
+            let [message, attributes, exc_info] = SIGNATURE.parse(args, count, names)?;
+            let exc_info = if exc_info.is_null() { ffi::Py_True() } else { exc_info };
+            record(this, ERROR, [message, attributes, exc_info])
         }
     })
 }
@@ -293,27 +321,24 @@ unsafe extern "C" fn enabled(this: Object, args: Args, count: ffi::Py_ssize_t, n
         // SAFETY: as called.
         unsafe {
             let [level] = SIGNATURE.parse(args, count, names)?;
-            let severity_number = given_level(level)?;
+            let severity_number = known_level(level)?;
             let session = emit::session();
             Ok(bool(session != 0 && severity_number >= route(this.cast(), session).threshold))
         }
     })
 }
 
-unsafe fn given_level(level: Object) -> Result<u8, Raised> {
+unsafe fn known_level(object: Object) -> Result<u8, Raised> {
     // SAFETY: attached, alive.
     unsafe {
-        if ffi::PyLong_Check(level) != 0 {
-            return Ok(log_record::severity_number(level));
+        if let Some(level) = log_record::level(object)? {
+            return Ok(level);
         }
-        let text = text_of(level)?;
-        log_record::severity_of_name(&text).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "unknown level '{}', expected 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' or a severity number",
-                String::from_utf8_lossy(&text)
-            ))
-            .into()
-        })
+        Err(PyValueError::new_err(format!(
+            "unknown level '{}', expected 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' or a severity number",
+            String::from_utf8_lossy(&text_of(object)?)
+        ))
+        .into())
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use super::arguments::{Int, Real, Text};
+use super::arguments::{Int, Real, Text, elements};
 use super::instrument_types;
 use super::observable;
 use crate::config::check::{self, HISTOGRAMS};
@@ -297,8 +298,14 @@ impl Meter {
 
 fn given_boundaries(boundaries: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
     let mut out: Vec<f64> = Vec::new();
-    for boundary in boundaries.try_iter()? {
-        let Real(boundary) = boundary?.extract()?;
+    for boundary in elements("boundaries", "numbers", boundaries)? {
+        let boundary = boundary?;
+        let Real(boundary) = boundary.extract().map_err(|error: PyErr| match boundary.get_type().name() {
+            Ok(found) if error.is_instance_of::<PyTypeError>(boundary.py()) => {
+                PyTypeError::new_err(format!("boundaries must be a list of numbers, got {found} in it"))
+            }
+            _ => error,
+        })?;
         if !boundary.is_finite() {
             return Err(
                 Error::config(format_args!("boundaries must be finite numbers, got {boundary}")).into()

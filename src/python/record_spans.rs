@@ -12,7 +12,6 @@ use super::fastcall::Raised;
 use super::parent_set::Parents;
 use super::span_calls::Call;
 use crate::emit::{self, SpanBatch};
-use crate::stats::DropReason;
 
 type Object = *mut ffi::PyObject;
 
@@ -42,7 +41,7 @@ Raises:
 
 Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
 cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
-is wanted nothing else is looked at, not even lengths.";
+is wanted nothing else is looked at but lengths.";
 
 /// Records a span for each parent. Returns how many were recorded.
 ///
@@ -67,6 +66,9 @@ pub(super) unsafe fn record(
         let Some((mut rows, count)) = filled else { return Ok(0) };
         if rows.is_empty() {
             emit::with(session, |thread| thread.return_rows(rows));
+            if count > 0 {
+                columns::check_lengths([start_time, end_time], attributes, count, session)?;
+            }
             return Ok(0);
         }
         let start = columns::times(&mut rows, start_time, "start_time", count, session)?;
@@ -83,15 +85,10 @@ pub(super) unsafe fn record(
             thread.return_rows(rows);
             recorded
         });
-        Ok(recorded.unwrap_or_else(|| lost(wanted)))
+        Ok(recorded.unwrap_or_else(|| {
+            // The session ended while arguments were converted.
+            emit::drop_elsewhere(session, wanted as u64);
+            0
+        }))
     }
-}
-
-/// The session ended while arguments were converted.
-#[cold]
-fn lost(spans: usize) -> usize {
-    emit::with(emit::session(), |thread| {
-        thread.intake.counters.spans_dropped.add(DropReason::OtherSession, spans as u64);
-    });
-    0
 }

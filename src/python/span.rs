@@ -19,7 +19,6 @@ use super::objects::{Owned, is_only_ours};
 use super::span_chain::{as_span_or_null, is_skipped, nearest_open, previous};
 use super::{capi, current, freelist, methods};
 use crate::emit::{self, LiveSpan};
-use crate::stats::DropReason;
 
 /// A Python `Span`.
 #[repr(C)]
@@ -274,9 +273,7 @@ pub(super) unsafe fn end_live(live: &mut LiveSpan, end_unix_nano: Option<u64>) {
 #[cold]
 fn end_elsewhere(live: &mut LiveSpan) {
     live.discard();
-    emit::with(emit::session(), |thread| {
-        thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1)
-    });
+    emit::drop_elsewhere(live.context.session, 1);
 }
 
 #[inline(always)]

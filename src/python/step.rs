@@ -18,7 +18,6 @@ use super::step_recorder::RecorderObject;
 use super::{exceptions, number, time, types};
 use crate::emit;
 use crate::generation::step::{FIELDS, Fields, Step};
-use crate::stats::DropReason;
 use crate::sys::ticks;
 
 type Object = *mut ffi::PyObject;
@@ -198,7 +197,7 @@ unsafe fn begin(this: Object, session: u64) {
     unsafe {
         let recorder = (*this.cast::<StepObject>()).recorder;
         let begun = exclusively(recorder, |recorder: &mut RecorderObject| {
-            emit::with(session, |thread| recorder.state.begin(thread, ticks::monotonic_nano()))
+            emit::with(session, |thread| recorder.state.begin(thread, None))
         });
         let Some((turn, known)) = begun else { return };
         exclusively(this, |step: &mut StepObject| {
@@ -261,9 +260,7 @@ fn end_elsewhere(step: &mut Step) {
     let was_recording = step.span.is_recording();
     step.discard();
     if was_recording {
-        emit::with(emit::session(), |thread| {
-            thread.intake.counters.spans_dropped.add(DropReason::OtherSession, 1);
-        });
+        emit::drop_elsewhere(step.span.context.session, 1);
     }
 }
 

@@ -7,16 +7,18 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::capi::{self, METH_FASTCALL, MethodDef};
 use super::convert::Encoder;
 use super::fastcall::{Raised, Signature, entry, exclusively, from_tuple_and_dict, given, none};
-use super::generation_begin::{self, given_choice, given_count, given_text};
+use super::generation_begin::{self, given_choice, given_text};
 use super::instrument::MAX_ATTRIBUTES;
 use super::instrument_types::canonical;
+use super::log_record::int;
+use super::objects::text_of;
 use super::{step, types};
 use crate::attrs::{self, Text, Value};
 use crate::emit;
@@ -68,7 +70,7 @@ Returns:
     A StepRecorder. May be called before init(); it works in every session. Make one for each loop and keep it.
 
 Raises:
-    ValueError: unknown semconv.
+    ValueError: unknown semconv, or spans that are not an integer from 0 on.
 
     step = ptx.step_recorder('decode')
     while True:
@@ -172,7 +174,7 @@ unsafe extern "C" fn step_recorder(
         unsafe {
             let [name, spans, attributes, names] = SIGNATURE.parse(args, count, names)?;
             let names = given_choice("semconv", &NAMES, names)?.unwrap_or(generation_begin::settings().names);
-            let spans = if given(spans) { given_count(spans, emit::session())?.unwrap_or(0) } else { 1 };
+            let spans = if given(spans) { every(spans)? } else { 1 };
             let name = given_text(name)?;
             let mut encoder = Encoder::default();
             if given(attributes) {
@@ -197,6 +199,18 @@ unsafe extern "C" fn step_recorder(
             Ok(object.cast())
         }
     })
+}
+
+/// Of how many steps one has a span.
+unsafe fn every(spans: Object) -> Result<u64, Raised> {
+    // SAFETY: attached, alive.
+    unsafe {
+        if let Some(spans) = int(spans).and_then(|spans| u64::try_from(spans).ok()) {
+            return Ok(spans);
+        }
+        let text = String::from_utf8_lossy(&text_of(spans)?).into_owned();
+        Err(PyValueError::new_err(format!("spans: {text} is not an integer from 0 on")).into())
+    }
 }
 
 unsafe extern "C" fn dealloc_recorder(object: Object) {
@@ -263,8 +277,9 @@ pub(super) unsafe fn is_recorder(object: Object) -> bool {
 }
 
 impl Recorder {
-    /// A step that began at this monotonic time: its turn, and what the session says of the loop.
-    pub(super) fn begin(&mut self, thread: &mut emit::Thread, started: u64) -> (Turn, Arc<Known>) {
+    /// A step that began at this monotonic time, or begins now: its turn, and what the session says of the loop. That is
+    /// made in the session's first step, whose time it must not count as.
+    pub(super) fn begin(&mut self, thread: &mut emit::Thread, started: Option<u64>) -> (Turn, Arc<Known>) {
         let known = match &self.known {
             Some(known) if known.session == thread.intake.session => known.clone(),
             _ => {
@@ -273,14 +288,15 @@ impl Recorder {
                 self.known.insert(known).clone()
             }
         };
-        (self.turn.begin(self.spans, started), known)
+        (self.turn.begin(self.spans, started.unwrap_or_else(ticks::monotonic_nano)), known)
     }
 
     /// A step that began then and ends now.
     pub(super) fn record(&mut self, thread: &mut emit::Thread, began_unix_nano: Option<u64>, fields: Fields) {
         let (now_unix_nano, now) = (ticks::unix_nano(), ticks::monotonic_nano());
         let began = began_unix_nano.unwrap_or(now_unix_nano);
-        let (turn, known) = self.begin(thread, now.saturating_sub(now_unix_nano.saturating_sub(began)));
+        let started = now.saturating_sub(now_unix_nano.saturating_sub(began));
+        let (turn, known) = self.begin(thread, Some(started));
         let mut step = Step::NONE;
         step.fields = fields;
         step.begin(thread, turn, known, Some(began));

@@ -36,7 +36,7 @@ use crate::limits::{LogLimits, SpanLimits};
 use crate::redact::Redactor;
 use crate::resource;
 use crate::sampler::Sampler;
-use crate::stats::{DropCounts, Snapshot};
+use crate::stats::Snapshot;
 use crate::sys::fork::lifecycle_lock;
 use crate::sys::{fork, stderr};
 use crate::transport::sls_credentials::Credentials;
@@ -314,21 +314,8 @@ impl Session {
             return sinks::empty_stats(&self.config);
         };
         let mut stats = running.shared.stats();
-        let counters = &running.intake.counters;
-        let spans_drained = stats.spans_recorded - stats.spans_dropped.total();
-        stats.spans_dropped = DropCounts::read(&counters.spans_dropped);
-        stats.spans_recorded = spans_drained + stats.spans_dropped.total();
-        stats.spans_abandoned = counters.spans_abandoned.get();
-        let logs_drained = stats.logs_recorded - stats.logs_dropped.total();
-        stats.logs_dropped = DropCounts::read(&counters.logs_dropped);
-        stats.logs_recorded = logs_drained + stats.logs_dropped.total();
+        stats.refresh(&running.intake.counters);
         stats.measurements.recorded += running.intake.tallies.additions();
-        stats.measurements.negative = counters.negative_measurements.get();
-        stats.measurements.not_finite = counters.not_finite_measurements.get();
-        stats.measurements.not_a_number = counters.not_numbers.get();
-        stats.measurements.callback_errors = counters.callback_errors.get();
-        stats.unusable_times = counters.unusable_times.get();
-        stats.baggage_left_out = counters.baggage_left_out.get();
         stats
     }
 

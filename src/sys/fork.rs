@@ -1,5 +1,5 @@
-//! One page that a forked child finds zeroed: the current session's id, a number for the process, and the lock around
-//! starting and stopping sessions.
+//! One page that a forked child finds zeroed: the current session's id, that of the process's first, a number for the
+//! process, and the lock around starting and stopping sessions.
 //!
 //! [`session`] is the on/off, the fork and the re-init check of every recording call in two loads. Linux wipes the
 //! page itself (`MADV_WIPEONFORK`, also for a bare `clone`); elsewhere, and on kernels before 4.14, a
@@ -18,6 +18,7 @@ use crate::sync::statics::{AtomicBool, AtomicU64, Ordering};
 #[repr(C, align(64))]
 pub struct Page {
     session: AtomicU64,
+    first_session: AtomicU64,
     process: AtomicU64,
     lifecycle: AtomicBool,
     intake: AtomicBool,
@@ -67,6 +68,7 @@ impl Page {
     pub(crate) const fn new() -> Self {
         Self {
             session: AtomicU64::new(0),
+            first_session: AtomicU64::new(0),
             process: AtomicU64::new(0),
             lifecycle: AtomicBool::new(false),
             intake: AtomicBool::new(false),
@@ -82,8 +84,19 @@ impl Page {
 
     /// Sets what [`Page::session`] returns.
     pub fn set_session(&self, id: u64) {
+        if id != 0 {
+            // Relaxed (both): a number that stands for itself. Somebody else's stays.
+            let _ = self.first_session.compare_exchange(0, id, Ordering::Relaxed, Ordering::Relaxed);
+        }
         // Release costs nothing here and pairs with whoever reads the id with Acquire.
         self.session.store(id, Ordering::Release);
+    }
+
+    /// Whether a session that was current once was so in a process that this one was forked from. Ids grow along a line
+    /// of forks.
+    pub fn is_inherited(&self, session: u64) -> bool {
+        // Relaxed: a number that stands for itself.
+        session < self.first_session.load(Ordering::Relaxed)
     }
 
     /// A number that tells this process from all those it descends from by forks. Not its pid, which is the same again
@@ -125,6 +138,7 @@ impl Page {
     pub(crate) fn wipe(&self) {
         // Relaxed: the child has one thread.
         self.session.store(0, Ordering::Relaxed);
+        self.first_session.store(0, Ordering::Relaxed);
         self.process.store(0, Ordering::Relaxed);
         self.lifecycle.store(false, Ordering::Relaxed);
         self.intake.store(false, Ordering::Relaxed);

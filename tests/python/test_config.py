@@ -63,6 +63,8 @@ def test_config_error_is_a_value_error_and_a_runtime_error() -> None:
         (lambda: ptx.Config("s", console_level="loud"), "unknown console_level 'loud', expected 'trace' | "),
         (lambda: ptx.Config("s", None, None, "json", "pretty"), "unknown console_level 'json'"),
         (lambda: ptx.Config("s", log_filter="lib=loud"), "log_filter: 'lib=loud' is not a directive"),
+        (lambda: ptx.Config("s", log_filter="*=info"), "log_filter: '*=info' is not a directive"),
+        (lambda: ptx.Config("s", log_filter="info;lib=warn"), "log_filter: 'info;lib=warn' is not a directive"),
         (lambda: ptx.Config("s", sinks=[1]), "sinks list must contain TraceSink, MetricSink, OtlpLogSink, or SlsLogSink, got int at index 0"),
         (lambda: ptx.Config("s", sinks=[ptx.TraceSink("x")] * 17), "sinks may hold at most 16 TraceSinks, got 17"),
         (lambda: ptx.Config("s", sinks=[ptx.MetricSink("x")] * 17), "sinks may hold at most 16 MetricSinks, got 17"),

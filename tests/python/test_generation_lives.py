@@ -178,7 +178,7 @@ def test_a_fork_in_the_middle(collector: OtlpServer, run_python: RunPython) -> N
             generation.end()
             with ptx.generation("child") as own:
                 own.tokens(3)
-            os._exit(0 if ptx.shutdown() and ptx.stats()["spans"]["dropped"] == {"other_session": 1} else 1)
+            os._exit(0 if ptx.shutdown() and ptx.stats()["spans"]["dropped"] == {"inherited": 1} else 1)
         assert os.waitpid(pid, 0)[1] == 0
         generation.token()
         generation.end()

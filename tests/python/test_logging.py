@@ -441,9 +441,11 @@ def test_install(logs: Logs) -> None:
     logger.setLevel(logging.DEBUG)
     second = install(logging.ERROR, logger)
     assert (logger.level, second.level) == (logging.DEBUG, logging.ERROR)
+    assert install(logging.INFO, logger) is second and logger.handlers == [second]
+    logger.info("once")
     logger.removeHandler(second)
     logger.setLevel(logging.NOTSET)
-    assert logs.bodies() == ["m"]
+    assert logs.bodies() == ["m", "once"]
 
 
 def test_threads_lose_nothing(logs: Logs, logger: logging.Logger) -> None:

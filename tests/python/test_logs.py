@@ -164,12 +164,32 @@ def test_given_attributes_win_over_the_exceptions(logs: Logs) -> None:
 
 
 def test_log_takes_any_severity_number(logs: Logs) -> None:
-    for number in (0, 1, 10, 24, 25, -3, 1 << 70, "info", None):
-        LOGGER.log(number, "m")  # type: ignore[arg-type]  # odd ones degrade
+    for number in (0, 1, 10, 24, 25, -3, 1 << 70):
+        LOGGER.log(number, "m")
     assert [(log["severity_number"], log["severity_text"]) for log in logs.all()] == [
         *[(0, ""), (1, "TRACE"), (10, "INFO2"), (24, "FATAL4"), (24, "FATAL4"), (0, "")],
-        *[(24, "FATAL4"), (0, ""), (0, "")],
+        (24, "FATAL4"),
     ]
+
+
+def test_log_takes_names_of_levels_and_loses_nothing_for_what_is_none(logs: Logs) -> None:
+    for level in ("warning", "Error", "nonsense", None, 1.5):
+        LOGGER.log(level, "m")  # type: ignore[arg-type]  # odd ones degrade
+    assert [log["severity_text"] for log in logs.all()] == ["WARN", "ERROR", "INFO", "INFO", "INFO"]
+
+
+def test_exception(logs: Logs) -> None:
+    try:
+        raise ValueError("v")
+    except ValueError:
+        LOGGER.exception("failed", attributes={"k": 1})
+        LOGGER.exception("failed", exc_info=False)
+    LOGGER.exception("nothing is being handled")
+    full, *others = logs.all()
+    assert (full["body"], full["severity_text"]) == ("failed", "ERROR")
+    assert (full["attributes"]["exception.message"], full["attributes"]["k"]) == ("v", 1)
+    assert "test_exception" in full["attributes"]["exception.stacktrace"]
+    assert [other["attributes"] for other in others] == [{}, {}]
 
 
 class Untouchable(dict[str, Any]):

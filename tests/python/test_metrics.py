@@ -348,7 +348,16 @@ def test_threads_lose_nothing(metrics: Metrics) -> None:
             ptx.ConfigError,
             "boundaries must be finite",
         ),
-        (lambda: METER.histogram("h", boundaries=["1"]), TypeError, "str"),  # type: ignore[list-item]
+        (
+            lambda: METER.histogram("h", boundaries=["1"]),  # type: ignore[list-item]
+            TypeError,
+            "boundaries must be a list of numbers, got str in it",
+        ),
+        (
+            lambda: METER.histogram("h", boundaries=5),  # type: ignore[arg-type]
+            TypeError,
+            "boundaries must be a list of numbers, got int",
+        ),
         (
             lambda: METER.histogram("h", aggregation="sum"),  # type: ignore[arg-type]
             ValueError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import sys
 from collections import Counter
@@ -108,7 +109,7 @@ def range_of(count: int) -> list[int]:
 
 
 def test_no_parents_and_no_attributes(recording: Recording) -> None:
-    assert step([]) == step((), {"k": []}) == step(ptx.parent_set()) == step([None, None], {"k": [1]}) == 0
+    assert step([]) == step((), {"k": []}) == step(ptx.parent_set()) == step([None, None], {"k": [1, 2]}) == 0
     assert step(spans(2)) == 2
     assert [span["attributes"] for span in steps(recording)] == [{}, {}]
 
@@ -149,8 +150,27 @@ class Untouchable:
 
 def test_a_call_that_nobody_wants_reads_nothing(recording: Recording) -> None:
     recording.restart(sampler="always_off")
-    assert step(spans(3), {"k": [Untouchable()], Untouchable(): 1}) == 0
+    Untouchable.touched = 0
+    assert step(spans(3), {"k": [Untouchable()] * 3, Untouchable(): 1}) == 0
     assert Untouchable.touched == 0
+
+
+@pytest.mark.parametrize("sampler", ["always_on", "always_off"])
+def test_a_column_of_another_length_raises_whatever_the_sampler_says(
+    recording: Recording, sampler: str
+) -> None:
+    recording.restart(sampler=sampler)
+    parents = spans(3)
+    numbers = array.array("q", [1, 2])
+    for columns in ({"k": [1, 2]}, {"a": 1, "k": (1, 2)}, {"k": numbers}, {"k": memoryview(numbers)}):
+        with pytest.raises(ValueError, match="column 'k' has 2 values for 3 parents"):
+            ptx.record_spans("step", parents, BEGAN, ENDED, columns)
+        with pytest.raises(ValueError, match="column 'k' has 2 values for 3 parents"):
+            ptx.record_spans("step", ptx.parent_set(parents), BEGAN, ENDED, columns)
+    with pytest.raises(ValueError, match="column 'start_time' has 1 values for 3 parents"):
+        ptx.record_spans("step", parents, [BEGAN], ENDED)
+    with pytest.raises(ValueError, match="column 'end_time' has 4 values for 3 parents"):
+        ptx.record_spans("step", parents, BEGAN, (ENDED,) * 4)
 
 
 # ------------------------------------------------------------------------------------------------ limits
@@ -333,8 +353,9 @@ def test_the_console_shows_rows(run_python: RunPython) -> None:
     done = run_python("""
         ptx.init(ptx.Config("svc", console_format="json"))
         with ptx.start_span("p") as parent:
-            assert ptx.record_spans("step", [parent, None, parent], 1, 2, {"k": [1, 2, 3]}) == 2
-            assert ptx.record_spans("n" * 200, [parent], 1, 2, {"k": [9]}) == 1
+            now = ptx.now()
+            assert ptx.record_spans("step", [parent, None, parent], now, now, {"k": [1, 2, 3]}) == 2
+            assert ptx.record_spans("n" * 200, [parent], now, now, {"k": [9]}) == 1
         ptx.shutdown()
     """)
     lines = [json.loads(line) for line in done.stderr.splitlines()]

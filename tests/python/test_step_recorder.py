@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import sys
 import threading
 import time
@@ -133,6 +134,12 @@ def test_durations_and_gaps(session: Session) -> None:
     spans = session.spans()
     spanned = sum(span["end_time_unix_nano"] - span["start_time_unix_nano"] for span in spans) / 1e9
     assert spanned == pytest.approx(duration["sum"], abs=0.001)
+
+
+@pytest.mark.parametrize("spans", [-1, 1.5, "2"])
+def test_spans_that_are_no_count(spans: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"spans: {spans} is not an integer from 0 on")):
+        ptx.step_recorder("decode", spans=spans)
 
 
 def test_steps_that_overlap_have_no_gap(session: Session) -> None:
@@ -267,7 +274,7 @@ def test_a_fork_between_and_inside(collector: OtlpServer, run_python: RunPython)
                 current.__exit__(None, None, None)
                 with step(batch_size=1):
                     pass
-                os._exit(0 if ptx.shutdown() and ptx.stats()["spans"]["dropped"] == {"other_session": 1} else 1)
+                os._exit(0 if ptx.shutdown() and ptx.stats()["spans"]["dropped"] == {"inherited": 1} else 1)
         assert os.waitpid(pid, 0)[1] == 0
         assert ptx.shutdown()
     """)

@@ -232,7 +232,7 @@ fn log_filters_parse_and_print() {
         [(String::new(), Level::Info), ("noisy.lib".to_owned(), Level::Warn), ("a=b".to_owned(), Level::Off)]
     );
     assert_eq!(filter.to_string(), "info,noisy.lib=warn,a=b=off");
-    for text in ["", "info,", "loud", "lib=loud", "=info", "lib="] {
+    for text in ["", "info,", "loud", "lib=loud", "=info", "lib=", "*=info", "info;lib=warn"] {
         let error = LogFilter::parse("log_filter", text).unwrap_err().to_string();
         assert!(error.starts_with("log_filter: '") && error.contains("'trace' | 'debug'"), "{error}");
     }

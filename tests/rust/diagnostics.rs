@@ -134,3 +134,45 @@ fn nothing_is_said_when_off() {
     rig.lose(5);
     assert!(rig.said_after(1, false).is_empty() && rig.said_after(1, true).is_empty());
 }
+
+#[test]
+fn what_is_not_taken_as_given_is_told() {
+    let mut rig = Rig::new(true);
+    rig.stats.measurements.negative = 2;
+    rig.stats.unusable_times = 1;
+    rig.stats.measurements.overflowed = 7;
+    assert_eq!(
+        rig.said_after(1, false),
+        [
+            "pytracingx: ignoring measurements: negative",
+            "pytracingx: merging measurements into otel.metric.overflow=true: beyond a stream's cardinality limit",
+            "pytracingx: replacing times by now: not integer Unix nanoseconds",
+        ]
+    );
+    rig.stats.measurements.negative = 5;
+    rig.stats.measurements.not_finite = 3;
+    assert_eq!(rig.said_after(1, false), ["pytracingx: ignoring measurements: not_finite"]);
+    rig.stats.measurements.not_a_number = 4;
+    assert_eq!(
+        rig.said_after(1, true),
+        [
+            "pytracingx: ignored 5 measurements: negative",
+            "pytracingx: ignored 3 measurements: not_finite",
+            "pytracingx: ignored 4 measurements: not_a_number",
+            "pytracingx: merged 7 measurements into otel.metric.overflow=true: beyond a stream's cardinality limit",
+            "pytracingx: replaced 1 times by now: not integer Unix nanoseconds",
+        ]
+    );
+}
+
+#[test]
+fn a_parents_span_that_a_child_ends_is_no_loss() {
+    let mut rig = Rig::new(true);
+    rig.stats.spans_dropped.add(DropReason::Inherited, 3);
+    assert!(rig.said_after(1, true).is_empty());
+    rig.stats.spans_dropped.add(DropReason::OtherSession, 1);
+    assert_eq!(
+        rig.said_after(1, true),
+        ["pytracingx: lost 1 spans on their way to the exporter: other_session"]
+    );
+}

@@ -361,6 +361,8 @@ fn an_sls_sink_needs_all_its_variables() {
         let rest: Vec<_> = all.iter().enumerate().filter(|(i, _)| *i != missing).map(|(_, v)| *v).collect();
         let config = config(&rest);
         assert_eq!((config.sls_log_sinks.len(), config.warnings.len()), (0, 1));
+        let told = format!("the SLS sink lacks {} (instead of a key: ", all[missing].0);
+        assert!(config.warnings[0].starts_with(&told), "{:?}", config.warnings);
     }
     assert_eq!(config(&all[3..]).warnings, [""; 0], "keys alone are somebody else's");
 

@@ -183,10 +183,14 @@ fn metrics_of_one_side_do_not_meet() {
 #[test]
 fn settings_are_what_the_environment_says() {
     let read = |variables: &[(&str, &str)]| {
-        Settings::read(|name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).into())
-        })
+        let mut warnings = Vec::new();
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).into());
+        let settings = Settings::read(variable, |line| warnings.push(line));
+        (settings, warnings)
     };
+    let told = |variables: &[(&str, &str)]| read(variables).1;
+    let read = |variables: &[(&str, &str)]| read(variables).0;
     let content = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
     let (share, names) = ("PYTRACINGX_GEN_AI_CONTENT_SAMPLE_RATIO", "PYTRACINGX_GEN_AI_SEMCONV");
     assert_eq!(read(&[]), Settings { names: Names::Latest, content: Content::NONE });
@@ -197,6 +201,16 @@ fn settings_are_what_the_environment_says() {
     assert_eq!(read(&[(share, "1")]).content, Content::NONE);
     assert_eq!(read(&[(names, "BOTH")]).names, Names::Both);
     assert_eq!(read(&[(names, "1.36")]).names, Names::Latest);
+    assert_eq!(told(&[(content, " True "), (share, "0.5"), (names, "legacy")]), [""; 0]);
+    assert_eq!(told(&[(content, "span_only"), (share, ""), (names, "")]), [""; 0]);
+    assert_eq!(
+        told(&[(content, "yes"), (share, "7"), (names, "1.36")]),
+        [
+            format!("{content}: 'yes' is not true, false, event_only, span_and_event or span_only; ignored"),
+            format!("{share}: '7' is not a number from 0 to 1; nothing is recorded"),
+            format!("{names}: '1.36' is not 'latest' | 'legacy' | 'both'; ignored"),
+        ]
+    );
     assert_eq!(NAMES.expected(), "'latest' | 'legacy' | 'both'");
     assert!(!Content::NONE.has(TraceId([0; 16])) && Content::of_ratio(1.0).has(TraceId([255; 16])));
     assert!(!Content::of_ratio(f64::NAN).has(TraceId([0; 16])));

@@ -16,13 +16,15 @@ logger.warning({"structured": [1, 2.5]})
 logger.critical("text", exc_info=True)
 logger.error("text", exc_info=ValueError("v"))
 logger.log(9, "text")
+logger.log("info", "text")
+logger.exception("text")
 logger.log(9, "text", attributes=None, exc_info=None)
 assert_type(logger.enabled("debug"), bool)
 assert_type(logger.enabled(9), bool)
 logger.info("text", {"k": 1})  # type: ignore[call-arg]
 logger.info("text", attributes={1: 2})  # type: ignore[dict-item]
 logger.info("text", exc_info="yes")  # type: ignore[arg-type]
-logger.log("info", "text")  # type: ignore[arg-type]
+logger.log("loud", "text")  # type: ignore[arg-type]
 ptx.get_logger(1)  # type: ignore[arg-type]
 
 ptx.emit_log_record("name", "text", severity_number=9, severity_text=None, timestamp=ptx.now(), body=[1])

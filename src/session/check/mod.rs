@@ -11,11 +11,12 @@ use http::header::DATE;
 
 use super::sinks::exchange;
 use super::{SLICE, complete_resource, sls};
-use crate::config::{Config, Protocol, Resource, Signal, SlsSinkConfig, TransportConfig};
+use crate::config::{Config, Resource, Signal, SlsSinkConfig, TransportConfig};
 use crate::encode::otlp;
 use crate::error::Error;
 use crate::exporter::dialect::{Body, Dialect, Otlp};
 use crate::exporter::request::{Scratch, after};
+use crate::stats::SinkProtocol;
 use crate::sys::poll::wait;
 use crate::transport::retry::Outcome;
 use crate::transport::sls_credentials::Credentials;
@@ -32,7 +33,7 @@ pub struct Report {
     /// `scheme://host:port/…`.
     pub endpoint: String,
     /// Over what.
-    pub protocol: Protocol,
+    pub protocol: SinkProtocol,
     /// The server took the record.
     pub ok: bool,
     /// Where it ended: `resolve`, `connect`, `proxy`, `tls`, `send`, `receive`, or `done` with a complete answer, whatever
@@ -50,7 +51,7 @@ pub struct Report {
 }
 
 impl Report {
-    fn new(signal: Signal, endpoint: String, protocol: Protocol) -> Self {
+    fn new(signal: Signal, endpoint: String, protocol: SinkProtocol) -> Self {
         Self {
             signal,
             endpoint,
@@ -112,10 +113,10 @@ struct Probe {
 
 impl Probe {
     fn otlp(signal: Signal, transport: &TransportConfig, resource: &Arc<[u8]>, until: Instant) -> Self {
-        let report = Report::new(signal, transport.endpoint.to_string(), transport.protocol);
         let compression = transport.compression;
         let protocol = transport.protocol;
         let mut dialect = Otlp { protocol, resource: resource.clone(), compression, ..Otlp::default() };
+        let report = Report::new(signal, transport.endpoint.to_string(), dialect.protocol());
         let body = dialect.build(&[record::part(signal, None)], &mut Scratch::default());
         let mut probe = Self::new(report, Box::new(dialect));
         probe.begin(exchange(transport, signal), &body, transport.timeout_ms, until);
@@ -123,7 +124,7 @@ impl Probe {
     }
 
     fn sls(sink: &SlsSinkConfig, resource: &Resource, credentials: Credentials, until: Instant) -> Self {
-        let report = Report::new(Signal::Logs, sink.endpoint.to_string(), Protocol::HttpProtobuf);
+        let report = Report::new(Signal::Logs, sink.endpoint.to_string(), SinkProtocol::Sls);
         match sls::dialect(sink, resource, credentials) {
             Ok((layout, mut dialect)) => {
                 let record = record::part(Signal::Logs, Some(layout));
