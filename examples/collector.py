@@ -114,7 +114,11 @@ def main() -> None:
         for record in records:
             print(json.dumps(record, ensure_ascii=False), flush=True)
 
-    with Collector(arguments.port, print_json if arguments.json else lambda _: None) as collector:
+    try:
+        collector = Collector(arguments.port, print_json if arguments.json else lambda _: None)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"--port {arguments.port}: {error}")
+    with collector:
         print(f"listening: OTEL_EXPORTER_OTLP_ENDPOINT={collector.endpoint}", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

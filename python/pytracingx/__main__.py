@@ -34,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         # Who reads has seen enough; the interpreter's own flush at exit must not fail on it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # of stdout: the commands deal with others
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"cannot write to stdout: {error.strerror}", file=sys.stderr)
+        return 1
     return status
 
 

@@ -4,6 +4,7 @@
   official protobufs.
 `run_python`  run a program in a fresh interpreter against that collector. Most tests need one: `init` is per
   process.
+`command`     run `python -m pytracingx`, with the variables that are given.
 `recording`   a session of this very process, for tests of what spans hold (recording.py).
 `session_ends`  whatever session a test began in this process ends with it.
 `session`     the same with sinks for traces, metrics and logs, of generations and steps (generations.py).
@@ -30,7 +31,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,6 +98,9 @@ class RunPython(Protocol):
         check: bool = True,
         prelude: str = PRELUDE,
     ) -> Finished: ...
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -173,3 +177,23 @@ def session_ends() -> Iterator[None]:
     """Without waiting for endpoints that a test left in a bad state."""
     yield
     ptx.shutdown(0)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Runs `python -m pytracingx` with these variables and no others that concern telemetry, in an empty directory."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(TELEMETRY_VARIABLES)}
+        finished = subprocess.run(
+            [sys.executable, "-m", "pytracingx", *arguments],
+            env={**environment, **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        canary.search("output of the command", finished.stdout + finished.stderr)
+        return finished
+
+    return run

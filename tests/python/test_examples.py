@@ -92,3 +92,14 @@ def test_traces_to_xtrace(collector: OtlpServer) -> None:
         assert log["service.name"] == sls.groups[-1].Topic == "checkout"
     finally:
         sls.close()
+
+
+def test_a_collector_says_that_its_port_is_taken(collector: OtlpServer) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "collector.py"), "--port", str(collector.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and done.stderr.startswith(f"--port {collector.port}: "), done
+    assert len(done.stderr.splitlines()) == 1

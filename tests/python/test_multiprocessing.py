@@ -143,6 +143,21 @@ def test_a_pool(method: str, collector: OtlpServer, run: RunPython) -> None:
     assert numbers(collector) == list(range(8))
 
 
+def test_a_pool_that_terminates_its_workers(collector: OtlpServer, run: RunPython) -> None:
+    """The end of `with Pool()` sends SIGTERM, which the handler that its workers inherit answers by a flush."""
+    run(
+        """
+    import multiprocessing
+    ptx.init(config)
+    ptx.install_sigterm_flush()
+    with multiprocessing.get_context(method).Pool(3) as pool:
+        assert pool.map(worker.record, range(30), chunksize=1) == list(range(30))
+    """,
+        "fork",
+    )
+    assert numbers(collector) == list(range(30))
+
+
 @METHODS
 def test_a_process_pool_executor(method: str, collector: OtlpServer, run: RunPython) -> None:
     run(

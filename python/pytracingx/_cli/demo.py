@@ -13,18 +13,15 @@ from typing import Any
 
 import pytracingx as ptx
 
+from . import destination
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--endpoint", help="instead of OTEL_EXPORTER_OTLP_ENDPOINT: http://localhost:4318")
-    parser.add_argument(
-        "--protocol", help="instead of OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf (default) or grpc"
-    )
+    destination.add_arguments(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
     try:
-        if parsed.endpoint or parsed.protocol:
-            ptx.TraceSink(parsed.endpoint or "http://localhost:4318", parsed.protocol)
         config = _config(parsed)
     except ptx.ConfigError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -34,11 +31,10 @@ def run(parsed: argparse.Namespace) -> int:
         return 1
     ptx.init(config)
     trace_id = _request()
-    ptx.force_flush()
-    stats = ptx.stats()
     ptx.shutdown()
+    stats = ptx.stats()
     sinks = [*stats["trace_sinks"], *stats["metric_sinks"], *stats["log_sinks"]]
-    if not sinks and parsed.endpoint:
+    if not sinks and destination.is_given(parsed):
         print("\nnot sent: OTEL_TRACES_EXPORTER and its like leave the endpoint out; look further with: env")
         return 1
     if not sinks:
@@ -47,14 +43,16 @@ def run(parsed: argparse.Namespace) -> int:
     lost = [sink for sink in sinks if sink["exported"] < sink["wanted"]]
     for line in dict.fromkeys(f"{sink['endpoint']}: {sink['last_error']}" for sink in lost):
         print(line)
-    print(f"\ntrace {trace_id}: {_outcome(stats, bool(lost))}")
-    return 1 if lost else 0
+    if lost:
+        command = f"python -m pytracingx doctor{destination.as_typed(parsed)}"
+        print(f"\ntrace {trace_id}: NOT delivered; look further with: {command}")
+        return 1
+    print(f"\ntrace {trace_id}: {_outcome(stats)}")
+    return 0
 
 
-def _outcome(stats: Any, is_lost: bool) -> str:
+def _outcome(stats: Any) -> str:
     traces = stats["trace_sinks"]
-    if is_lost:
-        return "NOT delivered; look further with: doctor"
     if any(sink["wanted"] for sink in traces):
         return "delivered"
     rest = any(sink["exported"] for sink in [*stats["metric_sinks"], *stats["log_sinks"]])
@@ -66,19 +64,14 @@ def _outcome(stats: Any, is_lost: bool) -> str:
 
 def _config(parsed: argparse.Namespace) -> ptx.Config:
     name = os.environ.setdefault("OTEL_SERVICE_NAME", "pytracingx-demo")
-    if parsed.protocol:
-        os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = parsed.protocol
-    if parsed.endpoint:
-        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = parsed.endpoint
-    elif not any(key.startswith("OTEL_EXPORTER_OTLP_") and key.endswith("ENDPOINT") for key in os.environ):
-        return ptx.Config(name, console_output=True)
-    return ptx.Config.from_env()
+    destination.apply(parsed)
+    return ptx.Config.from_env() if destination.is_given(parsed) else ptx.Config(name, console_output=True)
 
 
 def _request() -> str | None:
     log = ptx.get_logger("demo")
-    queued = ptx.now()
     with ptx.start_span("POST /v1/chat/completions", {"http.request.method": "POST"}, "server") as server:
+        queued = ptx.now()
         time.sleep(0.002)
         log.info("admitted", attributes={"queue.length": 3})
         with ptx.generation(

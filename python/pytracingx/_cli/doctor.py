@@ -14,17 +14,28 @@ from typing import Any
 
 import pytracingx as ptx
 
+from . import destination
+
 WAY = ("resolve", "connect", "proxy", "tls", "send", "receive")
 TOLERABLE_SKEW_S = 60.0
 CREDENTIALS = "other credentials: headers=… or OTEL_EXPORTER_OTLP_HEADERS (values percent-encoded)"
 THROTTLED = "it is throttling: sample, or ask for a larger quota"
 TROUBLED = "the server's own trouble: records are kept and repeated for max_export_timeout_ms"
+PATHS = ("/v1/traces", "/v1/metrics", "/v1/logs")
+DEFAULTS = ("http://localhost:4318/", "http://localhost:4317/")
+KINDS = ("TraceSink", "MetricSink", "OtlpLogSink", "SlsLogSink")  # in the order of `check()`
+NO_HTTP2 = (
+    "no gRPC on this port: protocol='http/protobuf' or "
+    "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or another port"
+)
 # What an error of this package's says → what to change.
 TELLING = {
     "cannot connect to proxy": "nothing answers at the proxy: proxy=…, HTTPS_PROXY, HTTP_PROXY; proxy='' "
     "or NO_PROXY go around it",
-    "does not speak HTTP/2": "no gRPC on this port: protocol='http/protobuf' or "
-    "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or another port",
+    "does not speak HTTP/2": NO_HTTP2,
+    "does not offer HTTP/2": NO_HTTP2,
+    "grpc-encoding": "the server does not know this compression: compression='gzip' or "
+    "OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
     "invalid HTTP version": "no HTTP/1.1 on this port: protocol='grpc' or "
     "OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or another port",
     "InvalidContentType": "no TLS on this port: http:// instead of https://, or another port",
@@ -47,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="a Config, or a callable that returns one; default: the environment",
     )
+    destination.add_arguments(parser)
     parser.add_argument(
         "--timeout-ms", type=milliseconds, default=3000, help="for all sinks together (default: %(default)s)"
     )
@@ -54,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     try:
-        config = ptx.Config.from_env() if parsed.config is None else _named(parsed.config)
-    except (LookupError, ImportError, TypeError, ValueError) as error:
-        print(f"--config {parsed.config}: {error}", file=sys.stderr)
+        config = _config(parsed)
+    except _NoConfig as error:
+        print(f"doctor: {error}", file=sys.stderr)
         return 2
     description = config.describe()
     if description["disabled"] or description["diagnostics"] == "off":  # else a session tells them
@@ -65,36 +77,68 @@ def run(parsed: argparse.Namespace) -> int:
     if description["disabled"]:
         print("OTEL_SDK_DISABLED is set: nothing is recorded")
         return 1
-    ptx.init(config)
+    try:
+        ptx.init(config)
+    except ptx.ConfigError as error:
+        print(f"doctor: {error}", file=sys.stderr)
+        return 1
     try:
         checks = ptx.check(parsed.timeout_ms)
     finally:
         ptx.shutdown(0)
     if not checks:
-        print("no sinks: records go to the console only")
-    named = any(
-        value
-        for key, value in os.environ.items()
-        if key.startswith("OTEL_EXPORTER_OTLP_") and "ENDPOINT" in key
-    )
-    defaults = ("http://localhost:4318", "http://localhost:4317")
-    if (
-        parsed.config is None
-        and not named
-        and any(check["endpoint"].startswith(defaults) for check in checks)
+        shown = [signal for signal in ("spans", "metrics", "logs") if description.get(f"console_{signal}")]
+        where = f"{' and '.join(shown)} go to the console" if shown else "nothing goes anywhere"
+        print(f"no sinks: {where}")
+    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "") if parsed.config is None else ""
+    if parsed.config is None and any(
+        check["endpoint"].startswith(DEFAULTS) and not _is_named(check["endpoint"]) for check in checks
     ):
-        print(
-            "no OTLP endpoint is configured, so the default is tried: OTEL_EXPORTER_OTLP_ENDPOINT names yours"
-        )
-    for check in checks:
-        print("\n".join(report(check)))
+        print("no OTLP endpoint that can be used is configured, so the default is tried: --endpoint, or")
+        print("OTEL_EXPORTER_OTLP_ENDPOINT, names yours")
+    sinks = sorted(description["sinks"], key=lambda sink: KINDS.index(sink["kind"]))
+    for check, sink in zip(checks, sinks):
+        print("\n".join(report(check, advices(check, base, sink["proxy"] or ""))))
     failed = sum(not check["ok"] for check in checks)
     if checks:
         print(f"\n{len(checks) - failed} of {len(checks)} sinks take records")
     return 1 if failed else 0
 
 
-def report(check: Any) -> list[str]:
+class _NoConfig(Exception):
+    pass
+
+
+def _config(parsed: argparse.Namespace) -> ptx.Config:
+    if parsed.config is None:
+        try:
+            destination.apply(parsed)
+        except ptx.ConfigError as error:
+            raise _NoConfig(error) from None
+        return ptx.Config.from_env()
+    if parsed.endpoint is not None or parsed.protocol is not None:
+        raise _NoConfig("--endpoint and --protocol change what the environment says, not --config")
+    try:
+        config = _named(parsed.config)
+    except Exception as error:  # whatever code of the user's raises
+        kind = "" if isinstance(error, _NoConfig) else f"{type(error).__name__}: "
+        raise _NoConfig(f"--config {parsed.config}: {kind}{error}") from None
+    # Some modules begin a session when they are imported.
+    ptx.shutdown(0)
+    return config
+
+
+def _is_named(endpoint: str) -> bool:
+    """Whether the environment asks for this address of ours, which is the default's as well."""
+    address = endpoint.partition("://")[2].partition("/")[0]
+    return any(
+        address in value
+        for name, value in os.environ.items()
+        if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT")
+    )
+
+
+def report(check: Any, advices: list[str]) -> list[str]:
     """Lines about one sink, of what `pytracingx.check()` says of it."""
     verdict = "ok" if check["ok"] else "FAILED"
     lines = ["", f"{check['signal']:<8} {check['endpoint']}  {check['protocol']}  {verdict}"]
@@ -105,8 +149,7 @@ def report(check: Any) -> list[str]:
     if skew is not None and abs(skew) > TOLERABLE_SKEW_S:
         ahead = "ahead of" if skew > 0 else "behind"
         lines.append(f"  this machine's clock is {abs(skew):.0f} s {ahead} the server's: look at NTP")
-    lines += [f"  → {advice}" for advice in advices(check)]
-    return lines
+    return lines + [f"  → {advice}" for advice in advices]
 
 
 def _way(check: Any) -> str:
@@ -121,8 +164,14 @@ def _way(check: Any) -> str:
     return " · ".join([*steps, end])
 
 
-def advices(check: Any) -> list[str]:
-    """What to change, as far as can be said."""
+def advices(check: Any, base: str = "", proxy: str = "") -> list[str]:
+    """What to change, as far as can be said.
+
+    Args:
+        check: What `pytracingx.check()` says of a sink.
+        base: Of OTEL_EXPORTER_OTLP_ENDPOINT, if the sink comes from the environment.
+        proxy: On the way to the sink.
+    """
     if check["ok"]:
         return []
     error = check["error"] or ""
@@ -154,8 +203,15 @@ def advices(check: Any) -> list[str]:
         advices.append(
             "it hung up or said nothing: another protocol's port, TLS there but not here, or overload"
         )
-    elif status in (401, 403):
-        advices.append(CREDENTIALS)
+    elif status in (401, 403, 407):
+        if proxy and check["endpoint"].startswith("http:"):
+            advices.append(f"or is it the answer of the proxy {proxy}? proxy='' or NO_PROXY go around it")
+        advices.insert(0, CREDENTIALS)
+    elif status == 404 and base.rstrip("/").endswith(PATHS):
+        advices.append(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is a base, to which /v1/traces and its like are added: leave them "
+            "out, or set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and its like"
+        )
     elif status == 404:
         advices.append("not the path: HTTP endpoints usually end in /v1/traces, /v1/metrics, /v1/logs")
     elif status == 405 or status == 415:
@@ -176,13 +232,10 @@ def milliseconds(text: str) -> int:
 def _named(reference: str) -> ptx.Config:
     module, _, name = reference.partition(":")
     if not name:
-        raise ValueError("expected MODULE:NAME")
+        raise _NoConfig("expected MODULE:NAME")
     sys.path.insert(0, os.getcwd())
-    try:
-        value = getattr(importlib.import_module(module), name)
-    except AttributeError as error:
-        raise LookupError(error) from None
+    value = getattr(importlib.import_module(module), name)
     config = value() if callable(value) else value
     if not isinstance(config, ptx.Config):
-        raise TypeError(f"is no Config, but {type(config).__name__}")
+        raise _NoConfig(f"is no Config, but {type(config).__name__}")
     return config

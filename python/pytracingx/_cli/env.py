@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytracingx as ptx
+from pytracingx.integrations import SWITCH, enabled
 
 PREFIXES = ("OTEL_", "PYTRACINGX_", "ALIBABA_CLOUD_")
 OTHERS = ("RUST_LOG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # Read elsewhere than in the configuration.
 ELSEWHERE = {
-    "PYTRACINGX_ENGINE": "instruments vLLM and SGLang",
+    SWITCH: "instruments vLLM and SGLang",
     "PYTRACINGX_GEN_AI_SEMCONV": "names of generation() and step_recorder()",
     "PYTRACINGX_GEN_AI_CONTENT_SAMPLE_RATIO": "share of prompts and completions that generation() records",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "lets generation() record prompts and completions",
@@ -55,38 +56,45 @@ def run(parsed: argparse.Namespace) -> int:
             before = section
         print(f"{f'  {name} = {value}':<{COLUMN}}  {', '.join(names) or 'default'}")
     touched = {name for names in origins.values() for name in names}
-    for name in sorted(set(_candidates()) - touched):
-        print(
-            f"\n{name}: {ELSEWHERE.get(name, 'changes nothing: the default, overridden, or not understood')}"
-        )
+    for name in sorted({name for names in _candidates() for name in names} - touched):
+        print(f"\n{name}: {_elsewhere(name)}")
     warnings = config.describe()["warnings"]
     for line in warnings:
         print(f"\nwarning: {line}")
     return 1 if warnings else 0
 
 
+def _elsewhere(name: str) -> str:
+    if name == SWITCH and not enabled():
+        return "is off: instruments vLLM and SGLang where it is 1, true, on or yes"
+    return ELSEWHERE.get(name, "changes nothing: the default, overridden, incomplete or not understood")
+
+
 def origins_of(config: ptx.Config) -> dict[Setting, list[str]]:
     """Setting → the variables without which it would be another. Takes each away for a moment."""
     settings = dict(_exposed(config))
     origins: dict[Setting, list[str]] = {}
-    for name in _candidates():
-        value = os.environ.pop(name)
+    for names in _candidates():
+        taken = {name: os.environ.pop(name) for name in names}
         try:
             without = dict(_exposed(ptx.Config.from_env()))
         finally:
-            os.environ[name] = value
+            os.environ.update(taken)
         for setting, exposed in settings.items():
             if without.get(setting) != exposed:
-                origins.setdefault(setting, []).append(name)
+                origins.setdefault(setting, []).extend(names)
     return origins
 
 
-def _candidates() -> list[str]:
-    return [
-        name
-        for name, value in sorted(os.environ.items())
-        if value and (name.startswith(PREFIXES) or name.upper() in OTHERS)
-    ]
+def _candidates() -> list[list[str]]:
+    """Names of variables, each with those that say the same: proxies are usually set in both cases."""
+    candidates: dict[str, list[str]] = {}
+    for name, value in sorted(os.environ.items()):
+        if value and name.startswith(PREFIXES):
+            candidates[name] = [name]
+        elif value and name.upper() in OTHERS:
+            candidates.setdefault(name.upper(), []).append(name)
+    return list(candidates.values())
 
 
 def _shown(config: ptx.Config) -> Iterator[tuple[Setting, Any]]:
