@@ -298,7 +298,7 @@ class TraceSink:
         timeout_ms: one request, in milliseconds. Default 10000.
         sampler: "parent_based_traceid_ratio" (default), "always_on", "always_off", "traceidratio",
             "parentbased_always_on", "parentbased_always_off" or "parentbased_traceidratio".
-        sampler_arg: share of traces that ratio samplers keep, 0 to 1. Default 1.0.
+        sampler_arg: share of traces that ratio samplers keep, 0 to 1 (what is beyond counts as the nearer). Default 1.0.
         batch_max_queue: spans that may wait. Default None: only `max_queue_bytes` bounds them.
         batch_max_export: spans in one request at most. Default 512.
         batch_schedule_delay_ms: a span waits at most this long before its batch is sent, in milliseconds. Default 1000.
