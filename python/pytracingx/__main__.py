@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the locale can say
     try:
         status = int(parsed.run(parsed))
-        sys.stdout.flush()
+        print(end="", flush=True)  # to no stdout, too: it may be closed
     except BrokenPipeError:
         # Who reads has seen enough; the interpreter's own flush at exit must not fail on it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -152,6 +153,12 @@ def test_a_disk_that_is_full() -> None:
             [sys.executable, "-m", "pytracingx", "env"], stdout=output, stderr=subprocess.PIPE, timeout=60
         )
     assert (finished.returncode, finished.stderr) == (1, b"cannot write to stdout: No space left on device\n")
+
+
+def test_a_stdout_that_is_closed() -> None:
+    command = f"{shlex.quote(sys.executable)} -m pytracingx env >&-"
+    finished = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, timeout=60)
+    assert (finished.returncode, finished.stderr) == (0, b"")
 
 
 def test_env_knows_what_is_read_elsewhere(command: Command) -> None:
