@@ -129,8 +129,11 @@ def test_demo_refuses_what_is_no_endpoint(
 ) -> None:
     for arguments, said in [
         (["--endpoint", "http:/localhost:4318"], "with both slashes"),
-        (["--endpoint", ""], "endpoint must not be empty"),
-        (["--protocol", "carrier pigeon"], "carrier pigeon"),
+        (["--endpoint", ""], "demo: error: argument --endpoint: must not be empty"),
+        (
+            ["--protocol", "carrier pigeon"],
+            "demo: error: argument --protocol: unknown protocol 'carrier pigeon'",
+        ),
     ]:
         finished = command("demo", *arguments)
         assert (finished.returncode, finished.stdout) == (2, "") and said in finished.stderr, finished

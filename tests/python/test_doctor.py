@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trustme
 from canary import CANARY
 from conftest import Command
 from otlp_server import Answer, OtlpServer
@@ -132,7 +134,9 @@ def test_doctor_takes_a_config_of_a_module(collector: OtlpServer, command: Comma
     finished = command("doctor", "--config", "begins:config")
     assert finished.returncode == 0 and "1 of 1 sinks" in finished.stdout, finished
     (tmp_path / "broken.py").write_text("{}['the key']\n")
+    (tmp_path / "exits.py").write_text("raise SystemExit('no such region')\n")
     for name, problem in [
+        ("exits:config", "SystemExit: no such region"),
         ("mine", "MODULE:NAME"),
         ("mine:nothing", "nothing"),
         ("mine:number", "int"),
@@ -166,8 +170,11 @@ def test_doctor_asks_where_it_is_told_to(collector: OtlpServer, command: Command
     assert finished.returncode == 0 and "3 of 3 sinks" in finished.stdout, finished
     assert finished.stdout.count("http/protobuf") == 3
     for arguments, said in [
-        (["--endpoint", ""], "endpoint must not be empty"),
-        (["--protocol", "carrier pigeon"], "carrier pigeon"),
+        (["--endpoint", ""], "doctor: error: argument --endpoint: must not be empty"),
+        (
+            ["--protocol", "carrier pigeon"],
+            "doctor: error: argument --protocol: unknown protocol 'carrier pigeon'",
+        ),
         (["--config", "mine:config", "--protocol", "grpc"], "not --config"),
     ]:
         finished = command("doctor", *arguments)
@@ -175,41 +182,106 @@ def test_doctor_asks_where_it_is_told_to(collector: OtlpServer, command: Command
     assert command("doctor", "--protocol", "grpc").stdout.count("http://localhost:4317/…  grpc") == 3
 
 
-def test_doctor_says_when_it_tries_the_default(command: Command) -> None:
-    told = "no OTLP endpoint that can be used is configured"
-    assert command("doctor").stdout.count(told) == 1
-    assert command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http:/collector").stdout.count(told) == 1
-    assert told not in command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:4318").stdout
-    assert told not in command("doctor", "--endpoint", "http://127.0.0.1:9").stdout
+@pytest.mark.parametrize(
+    ("variables", "signals"),
+    [
+        ({}, "traces, metrics and logs"),
+        ({"": "http:/collector"}, "traces, metrics and logs"),
+        ({"": "http:/localhost:4318"}, "traces, metrics and logs"),
+        ({"": "http://localhost:4318"}, None),
+        ({"": " localhost:4318 "}, None),
+        ({"TRACES_": "http://localhost:4318/v1/traces"}, "metrics and logs"),
+        ({"TRACES_": "http://127.0.0.1:9", "METRICS_": "http://127.0.0.1:9"}, "logs"),
+        ({"TRACES_": "http:/collector", "": "http://127.0.0.1:9"}, None),
+    ],
+)
+def test_doctor_says_when_it_tries_the_default(
+    command: Command, variables: dict[str, str], signals: str | None
+) -> None:
+    endpoints = {f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT": url for signal, url in variables.items()}
+    told = [line for line in command("doctor", **endpoints).stdout.splitlines() if "no OTLP endpoint" in line]
+    start = "no OTLP endpoint that can be used is configured for"
+    assert told == ([f"{start} {signals}, so the default is"] if signals else [])
+
+
+def test_doctor_tries_no_default_where_an_argument_says_more(command: Command) -> None:
+    assert "the default is" not in command("doctor", "--endpoint", "http://localhost:4318").stdout
+    assert command("doctor", "--protocol", "grpc").stdout.count("the default is") == 1
 
 
 def test_doctor_knows_that_paths_are_added_to_a_base(collector: OtlpServer, command: Command) -> None:
     collector.default_answer = Answer(404)
-    finished = command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=f"{collector.endpoint}/v1/traces")
-    assert finished.stdout.count("is a base, to which /v1/traces and its like are added") == 3
-    finished = command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
-    assert "is a base" not in finished.stdout and finished.stdout.count("not the path") == 3
+    said = "is a base to which /v1/traces and its like are added"
+    wrong, right = f"{collector.endpoint}/v1/traces", collector.endpoint
+    assert command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=wrong).stdout.count(said) == 3
+    assert command("doctor", "--endpoint", f"{wrong}/").stdout.count(said) == 3
+    finished = command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=right)
+    assert said not in finished.stdout and finished.stdout.count("not the path") == 3
+    finished = command(
+        "doctor", OTEL_EXPORTER_OTLP_ENDPOINT=wrong, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{right}/v1/traces"
+    )
+    assert finished.stdout.count(said) == 2 and finished.stdout.count("not the path") == 1
 
 
-def test_doctor_suspects_the_proxy(collector: OtlpServer, command: Command) -> None:
-    collector.default_answer = Answer(403)
-    with closing(Proxy(collector.port)) as proxy:
+@pytest.mark.parametrize(("status", "advice"), [(403, "other credentials"), (503, "own trouble")])
+def test_doctor_suspects_the_proxy(
+    collector: OtlpServer, command: Command, tmp_path: Path, status: int, advice: str
+) -> None:
+    collector.default_answer = Answer(status)
+    (tmp_path / "mine.py").write_text(
+        "import pytracingx as ptx\n"
+        "config = ptx.Config('mine', sinks=[ptx.TraceSink('http://collector.example:4318/v1/traces')])\n"
+    )
+    said = "or is it the answer of the proxy http://***@127.0.0.1:"
+    with closing(Proxy(collector.port, f"user:{CANARY}")) as proxy:
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4318", "HTTP_PROXY": proxy.url}
         finished = command("doctor", **variables)
-    assert finished.stdout.count("or is it the answer of the proxy http://127.0.0.1:") == 3, finished
+        assert finished.stdout.count(said) == finished.stdout.count(advice) == 3, finished
+        finished = command("doctor", "--config", "mine:config", HTTP_PROXY=proxy.url)
+        assert finished.stdout.count(said) == 1, finished
+        collector.default_answer = Answer(200)
+        assert "of the proxy" not in command("doctor", **variables).stdout
+    collector.default_answer = Answer(status)
     finished = command("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
-    assert finished.stdout.count("other credentials") == 3 and "of the proxy" not in finished.stdout
+    assert finished.stdout.count(advice) == 3 and "of the proxy" not in finished.stdout
 
 
 def test_doctor_knows_a_server_that_does_not_know_the_compression(command: Command) -> None:
     pytest.importorskip("grpc", reason=NO_GRPC)
-    from grpc_server import GrpcServer
+    from grpc_server import GrpcAnswer, GrpcServer
 
+    said = "OTEL_EXPORTER_OTLP_COMPRESSION=gzip"
     with closing(GrpcServer()) as server:
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
         finished = command("doctor", **variables, OTEL_EXPORTER_OTLP_COMPRESSION="zstd")
-        assert finished.stdout.count("OTEL_EXPORTER_OTLP_COMPRESSION=gzip") == 3, finished
+        assert finished.stdout.count(said) == 3, finished
         assert command("doctor", **variables, OTEL_EXPORTER_OTLP_COMPRESSION="gzip").returncode == 0
+        # As the servers of Go, Java and Rust word it.
+        for code, message in [
+            (12, 'grpc: Decompressor is not installed for grpc-encoding "zstd"'),
+            (12, "Can't find decompressor for zstd"),
+            (13, "Content is compressed with `zstd` which isn't supported"),
+        ]:
+            server.default_answer = GrpcAnswer(code, message)
+            assert command("doctor", **variables).stdout.count(said) == 3, message
+        server.default_answer = GrpcAnswer(8, "no memory to decompress")
+        assert said not in command("doctor", **variables).stdout
+
+
+def test_doctor_tells_a_tls_port_without_http2(command: Command, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    authority.issue_cert("localhost").configure_cert(context)
+    with closing(OtlpServer(tls=context)) as server:
+        finished = command(
+            "doctor",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"https://localhost:{server.port}",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTEL_EXPORTER_OTLP_CERTIFICATE=str(tmp_path / "ca.pem"),
+        )
+    assert finished.stdout.count("no gRPC on this port: protocol='http/protobuf'") == 3, finished
 
 
 def test_doctor_names_the_protocol_of_sls(command: Command) -> None:

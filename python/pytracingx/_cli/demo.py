@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from typing import Any
 
@@ -21,11 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    try:
-        config = _config(parsed)
-    except ptx.ConfigError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 2
+    config = _config(parsed)
     if config.describe()["disabled"]:
         print("OTEL_SDK_DISABLED is set: nothing is recorded")
         return 1

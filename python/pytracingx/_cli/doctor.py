@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytracingx as ptx
@@ -22,11 +23,13 @@ CREDENTIALS = "other credentials: headers=… or OTEL_EXPORTER_OTLP_HEADERS (val
 THROTTLED = "it is throttling: sample, or ask for a larger quota"
 TROUBLED = "the server's own trouble: records are kept and repeated for max_export_timeout_ms"
 PATHS = ("/v1/traces", "/v1/metrics", "/v1/logs")
-DEFAULTS = ("http://localhost:4318/", "http://localhost:4317/")
 KINDS = ("TraceSink", "MetricSink", "OtlpLogSink", "SlsLogSink")  # in the order of `check()`
 NO_HTTP2 = (
     "no gRPC on this port: protocol='http/protobuf' or "
     "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or another port"
+)
+COMPRESSION = (
+    "the server does not know this compression: compression='gzip' or OTEL_EXPORTER_OTLP_COMPRESSION=gzip"
 )
 # What an error of this package's says → what to change.
 TELLING = {
@@ -34,8 +37,6 @@ TELLING = {
     "or NO_PROXY go around it",
     "does not speak HTTP/2": NO_HTTP2,
     "does not offer HTTP/2": NO_HTTP2,
-    "grpc-encoding": "the server does not know this compression: compression='gzip' or "
-    "OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
     "invalid HTTP version": "no HTTP/1.1 on this port: protocol='grpc' or "
     "OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or another port",
     "InvalidContentType": "no TLS on this port: http:// instead of https://, or another port",
@@ -88,16 +89,15 @@ def run(parsed: argparse.Namespace) -> int:
         ptx.shutdown(0)
     if not checks:
         shown = [signal for signal in ("spans", "metrics", "logs") if description.get(f"console_{signal}")]
-        where = f"{' and '.join(shown)} go to the console" if shown else "nothing goes anywhere"
+        where = f"{_listed(shown)} go to the console" if shown else "nothing goes anywhere"
         print(f"no sinks: {where}")
-    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "") if parsed.config is None else ""
-    if parsed.config is None and any(
-        check["endpoint"].startswith(DEFAULTS) and not _is_named(check["endpoint"]) for check in checks
-    ):
-        print("no OTLP endpoint that can be used is configured, so the default is tried: --endpoint, or")
-        print("OTEL_EXPORTER_OTLP_ENDPOINT, names yours")
+    named_by = [destination.variable_of(check) if parsed.config is None else "--config" for check in checks]
+    if defaults := [check["signal"] for check, variable in zip(checks, named_by) if variable is None]:
+        print(f"no OTLP endpoint that can be used is configured for {_listed(defaults)}, so the default is")
+        print("tried: --endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT, names yours")
     sinks = sorted(description["sinks"], key=lambda sink: KINDS.index(sink["kind"]))
-    for check, sink in zip(checks, sinks):
+    for check, sink, variable in zip(checks, sinks, named_by):
+        base = os.environ[variable].strip() if variable == destination.BASE else ""
         print("\n".join(report(check, advices(check, base, sink["proxy"] or ""))))
     failed = sum(not check["ok"] for check in checks)
     if checks:
@@ -111,16 +111,13 @@ class _NoConfig(Exception):
 
 def _config(parsed: argparse.Namespace) -> ptx.Config:
     if parsed.config is None:
-        try:
-            destination.apply(parsed)
-        except ptx.ConfigError as error:
-            raise _NoConfig(error) from None
+        destination.apply(parsed)
         return ptx.Config.from_env()
     if parsed.endpoint is not None or parsed.protocol is not None:
         raise _NoConfig("--endpoint and --protocol change what the environment says, not --config")
     try:
         config = _named(parsed.config)
-    except Exception as error:  # whatever code of the user's raises
+    except (Exception, SystemExit) as error:  # whatever code of the user's raises
         kind = "" if isinstance(error, _NoConfig) else f"{type(error).__name__}: "
         raise _NoConfig(f"--config {parsed.config}: {kind}{error}") from None
     # Some modules begin a session when they are imported.
@@ -128,14 +125,8 @@ def _config(parsed: argparse.Namespace) -> ptx.Config:
     return config
 
 
-def _is_named(endpoint: str) -> bool:
-    """Whether the environment asks for this address of ours, which is the default's as well."""
-    address = endpoint.partition("://")[2].partition("/")[0]
-    return any(
-        address in value
-        for name, value in os.environ.items()
-        if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT")
-    )
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def report(check: Any, advices: list[str]) -> list[str]:
@@ -169,12 +160,25 @@ def advices(check: Any, base: str = "", proxy: str = "") -> list[str]:
 
     Args:
         check: What `pytracingx.check()` says of a sink.
-        base: Of OTEL_EXPORTER_OTLP_ENDPOINT, if the sink comes from the environment.
+        base: Of OTEL_EXPORTER_OTLP_ENDPOINT, if the sink's endpoint is made of it.
         proxy: On the way to the sink.
     """
     if check["ok"]:
         return []
+    advices = _advices(check, base)
+    # Tunnels tell their answers apart; what is handed to a proxy may be answered by it.
+    is_handed = check["endpoint"].startswith("http:") and check["protocol"] != "grpc"
+    if proxy and is_handed and check["phase"] == "done":
+        advices.append(f"or is it the answer of the proxy {proxy}? proxy='' or NO_PROXY go around it")
+    return advices
+
+
+def _advices(check: Any, base: str) -> list[str]:
     error = check["error"] or ""
+    # Servers word it differently, with these codes.
+    is_of_encoding = "grpc-encoding" in error or "compress" in error.lower()
+    if error.startswith(("gRPC INTERNAL", "gRPC UNIMPLEMENTED")) and is_of_encoding:
+        return [COMPRESSION]
     for sign, advice in TELLING.items():
         if sign in error:
             return [advice]
@@ -204,13 +208,11 @@ def advices(check: Any, base: str = "", proxy: str = "") -> list[str]:
             "it hung up or said nothing: another protocol's port, TLS there but not here, or overload"
         )
     elif status in (401, 403, 407):
-        if proxy and check["endpoint"].startswith("http:"):
-            advices.append(f"or is it the answer of the proxy {proxy}? proxy='' or NO_PROXY go around it")
-        advices.insert(0, CREDENTIALS)
+        advices.append(CREDENTIALS)
     elif status == 404 and base.rstrip("/").endswith(PATHS):
         advices.append(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is a base, to which /v1/traces and its like are added: leave them "
-            "out, or set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and its like"
+            "OTEL_EXPORTER_OTLP_ENDPOINT, as --endpoint, is a base to which /v1/traces and its like are "
+            "added: leave them out, or set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and its like"
         )
     elif status == 404:
         advices.append("not the path: HTTP endpoints usually end in /v1/traces, /v1/metrics, /v1/logs")
