@@ -125,18 +125,11 @@ impl Environment<'_> {
         if place.iter().all(Option::is_none) {
             return None;
         }
-        let credentials = self.sls_credentials();
-        let mut missing: Vec<_> = PLACE.into_iter().filter(|name| self.text(name).is_none()).collect();
-        if credentials.is_none() {
-            missing.extend(ACCESS_KEY.into_iter().filter(|name| self.text(name).is_none()));
-        }
-        let ([Some(endpoint), Some(project), Some(logstore)], Some(credentials)) = (place, credentials)
+        let ([Some(endpoint), Some(project), Some(logstore)], Some(credentials)) =
+            (place, self.sls_credentials())
         else {
-            let role = OIDC_ROLE.join(", ");
-            self.warn(format!(
-                "the SLS sink lacks {} (instead of a key: {role}, or {ECS_ROLE}); ignored",
-                missing.join(", ")
-            ));
+            let lacking = self.sls_lacking(&PLACE);
+            self.warn(format!("the SLS sink lacks {lacking}; ignored"));
             return None;
         };
         match SlsSinkConfig::new(PLACE, &endpoint, project, logstore, credentials) {
@@ -160,6 +153,26 @@ impl Environment<'_> {
         let has_role =
             OIDC_ROLE.iter().all(|name| self.text(name).is_some()) || self.text(ECS_ROLE).is_some();
         has_role.then_some(SlsCredentials::Provider)
+    }
+
+    /// The variables that an SLS sink waits for, and what would do instead of those of credentials.
+    fn sls_lacking(&self, place: &[&'static str]) -> String {
+        let unset = |names: &[&'static str]| -> Vec<_> {
+            names.iter().copied().filter(|name| self.text(name).is_none()).collect()
+        };
+        let mut lacking = unset(place);
+        if self.sls_credentials().is_some() {
+            return lacking.join(", ");
+        }
+        let is_role = unset(&OIDC_ROLE).len() < OIDC_ROLE.len() && unset(&ACCESS_KEY) == ACCESS_KEY;
+        let (what, other) = if is_role {
+            lacking.extend(unset(&OIDC_ROLE));
+            ("this role", ACCESS_KEY.join(", "))
+        } else {
+            lacking.extend(unset(&ACCESS_KEY));
+            ("a key", OIDC_ROLE.join(", "))
+        };
+        format!("{} (instead of {what}: {other}, or {ECS_ROLE})", lacking.join(", "))
     }
 
     fn transport(&mut self, signal: Signal) -> TransportConfig {

@@ -53,7 +53,8 @@ impl Settings {
         let wanted = text(CONTENT_VARIABLE);
         let is_wanted = YES.contains(&wanted.as_str());
         if !is_wanted && !NO.contains(&wanted.as_str()) {
-            bad(CONTENT_VARIABLE, &wanted, "true, false, event_only, span_and_event or span_only", "ignored");
+            let expected = "true, false, event_only, span_and_event, span_only or no_content";
+            bad(CONTENT_VARIABLE, &wanted, expected, "ignored");
         }
         let share = match text(SHARE_VARIABLE).as_str() {
             "" => 1.0,

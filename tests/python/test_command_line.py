@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from canary import CANARY
@@ -168,9 +170,37 @@ def test_env_knows_what_is_read_elsewhere(command: Command) -> None:
     finished = command("env", PYTRACINGX_ENGINE="0", PYTRACINGX_GEN_AI_SEMCONV="both")
     assert finished.returncode == 0 and "PYTRACINGX_ENGINE: is off" in finished.stdout, finished
     assert "PYTRACINGX_GEN_AI_SEMCONV: names of" in finished.stdout
-    finished = command("env", PYTRACINGX_GEN_AI_SEMCONV="1.36")
+    capture = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    assert f"{capture}: if generation" in command("env", **{capture: "false"}).stdout
+    finished = command("env", PYTRACINGX_GEN_AI_SEMCONV="1.36", **{capture: "maybe"})
     assert finished.returncode == 1
-    assert "warning: PYTRACINGX_GEN_AI_SEMCONV: '1.36' is not 'latest'" in finished.stdout
+    assert "warning: PYTRACINGX_GEN_AI_SEMCONV: '1.36' is not 'latest' | 'legacy' | 'both'" in finished.stdout
+    assert f"warning: {capture}: 'maybe' is not true, false, event_only," in finished.stdout
+
+
+def test_env_knows_variables_of_sls_that_wait_for_others(command: Command) -> None:
+    place = {f"PYTRACINGX_SLS_{name}": "localhost:9" for name in ("ENDPOINT", "PROJECT", "LOGSTORE")}
+    place["PYTRACINGX_SLS_PROJECT"] = place["PYTRACINGX_SLS_LOGSTORE"] = "name"
+    key = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": CANARY}
+    for missing in place:
+        rest = {name: value for name, value in {**place, **key}.items() if name != missing}
+        finished = command("env", **rest)
+        assert finished.returncode == 1 and "changes nothing" not in finished.stdout, finished
+        assert f"warning: the SLS sink lacks {missing}; ignored" in finished.stdout
+        assert finished.stdout.count(": of an SLS sink, of which other variables are missing") == 2
+    assert command("env", **key).stdout.count(": credentials of SLS sinks") == 2
+    role = {"ALIBABA_CLOUD_ECS_METADATA": "role", "OTEL_TRACES_EXPORTER": "none"}
+    lines = command("env", **place, **role).stdout.splitlines()
+    (credentials,) = [line for line in lines if line.startswith("  credentials = ")]
+    assert "ALIBABA_CLOUD_ECS_METADATA" in credentials and "OTEL_TRACES_EXPORTER" not in credentials
+
+
+def test_env_has_every_variable_of_credentials() -> None:
+    from pytracingx import aliyun
+    from pytracingx._cli import env
+
+    source = Path(aliyun.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r"ALIBABA_CLOUD_(\w+)", source)) == set(env.SLS_CREDENTIALS)
 
 
 def test_env_names_the_proxys_variable_in_both_cases(command: Command) -> None:

@@ -361,7 +361,8 @@ fn an_sls_sink_needs_all_its_variables() {
         let rest: Vec<_> = all.iter().enumerate().filter(|(i, _)| *i != missing).map(|(_, v)| *v).collect();
         let config = config(&rest);
         assert_eq!((config.sls_log_sinks.len(), config.warnings.len()), (0, 1));
-        let told = format!("the SLS sink lacks {} (instead of a key: ", all[missing].0);
+        let instead = if missing < 3 { "; ignored" } else { " (instead of a key: ALIBABA_CLOUD_ROLE_ARN, " };
+        let told = format!("the SLS sink lacks {}{instead}", all[missing].0);
         assert!(config.warnings[0].starts_with(&told), "{:?}", config.warnings);
     }
     assert_eq!(config(&all[3..]).warnings, [""; 0], "keys alone are somebody else's");
@@ -379,6 +380,12 @@ fn an_sls_sink_needs_all_its_variables() {
     }
     let half = config(&[&all[..3], &oidc[..2]].concat());
     assert_eq!((half.sls_log_sinks.len(), half.warnings.len()), (0, 1));
+    let told = "the SLS sink lacks ALIBABA_CLOUD_OIDC_TOKEN_FILE (instead of this role: ALIBABA_CLOUD_ACCESS_KEY_ID, ";
+    assert!(half.warnings[0].starts_with(told), "{:?}", half.warnings);
+    let nothing = config(&all[1..2]);
+    let told = "the SLS sink lacks PYTRACINGX_SLS_ENDPOINT, PYTRACINGX_SLS_LOGSTORE, ALIBABA_CLOUD_ACCESS_KEY_ID, \
+                ALIBABA_CLOUD_ACCESS_KEY_SECRET (instead of a key: ";
+    assert!(nothing.warnings[0].starts_with(told), "{:?}", nothing.warnings);
 }
 
 #[test]

@@ -206,7 +206,9 @@ fn settings_are_what_the_environment_says() {
     assert_eq!(
         told(&[(content, "yes"), (share, "7"), (names, "1.36")]),
         [
-            format!("{content}: 'yes' is not true, false, event_only, span_and_event or span_only; ignored"),
+            format!(
+                "{content}: 'yes' is not true, false, event_only, span_and_event, span_only or no_content; ignored"
+            ),
             format!("{share}: '7' is not a number from 0 to 1; nothing is recorded"),
             format!("{names}: '1.36' is not 'latest' | 'legacy' | 'both'; ignored"),
         ]

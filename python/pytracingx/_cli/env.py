@@ -15,12 +15,35 @@ from pytracingx.integrations import SWITCH, enabled
 
 PREFIXES = ("OTEL_", "PYTRACINGX_", "ALIBABA_CLOUD_")
 OTHERS = ("RUST_LOG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-# Read elsewhere than in the configuration.
+SLS_SINK = ("ENDPOINT", "PROJECT", "LOGSTORE", "REGION")
+SLS_CREDENTIALS = (
+    "ACCESS_KEY_ID",
+    "ACCESS_KEY_SECRET",
+    "SECURITY_TOKEN",
+    "ROLE_ARN",
+    "OIDC_PROVIDER_ARN",
+    "OIDC_TOKEN_FILE",
+    "ROLE_SESSION_NAME",
+    "STS_REGION",
+    "VPC_ENDPOINT_ENABLED",
+    "ECS_METADATA",
+    "ECS_METADATA_DISABLED",
+    "IMDSV1_DISABLED",
+)
+# What does something elsewhere than in the configuration, or with others only.
 ELSEWHERE = {
     SWITCH: "instruments vLLM and SGLang",
     "PYTRACINGX_GEN_AI_SEMCONV": "names of generation() and step_recorder()",
     "PYTRACINGX_GEN_AI_CONTENT_SAMPLE_RATIO": "share of prompts and completions that generation() records",
-    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "lets generation() record prompts and completions",
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "if generation() records prompts and completions",
+    **{
+        f"PYTRACINGX_SLS_{name}": "of an SLS sink, of which other variables are missing or wrong"
+        for name in SLS_SINK
+    },
+    **{
+        f"ALIBABA_CLOUD_{name}": "credentials of SLS sinks: PYTRACINGX_SLS_…, pytracingx.aliyun"
+        for name in SLS_CREDENTIALS
+    },
 }
 # Of describe(): what is shown elsewhere, or again.
 NOT_SETTINGS = (
@@ -67,7 +90,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _elsewhere(name: str) -> str:
     if name == SWITCH and not enabled():
         return "is off: instruments vLLM and SGLang where it is 1, true, on or yes"
-    return ELSEWHERE.get(name, "changes nothing: the default, overridden, incomplete or not understood")
+    return ELSEWHERE.get(name, "changes nothing: the default, overridden, or not understood")
 
 
 def origins_of(config: ptx.Config) -> dict[Setting, list[str]]:
@@ -116,4 +139,5 @@ def _exposed(config: ptx.Config) -> Iterator[tuple[Setting, Any]]:
     constructor: Any = config.__reduce__()
     for sink in constructor[1][0]["sinks"]:
         for name, value in sink.__getnewargs_ex__()[1].items():
-            yield (type(sink).__name__, name), value
+            # A provider of credentials is another object each time.
+            yield (type(sink).__name__, name), repr(value) if callable(value) else value
