@@ -24,35 +24,44 @@ pub struct Diagnostics {
     sinks: Vec<SinkTroubles>,
 }
 
-/// Something given that is not taken as it is: how often, and what is said while it goes on and when it is over.
+/// Something given that is not taken as it is: how often, what is said while it goes on, and what when it is over, around
+/// the number.
 struct Oddity {
     count: fn(&Snapshot) -> u64,
-    doing: &'static str,
-    done: &'static str,
-    what: &'static str,
+    now: &'static str,
+    then: [&'static str; 2],
 }
 
-impl Oddity {
-    const fn ignored(count: fn(&Snapshot) -> u64, what: &'static str) -> Self {
-        Self { count, doing: "ignoring", done: "ignored", what }
-    }
-}
-
-const ODDITIES: [Oddity; 5] = [
-    Oddity::ignored(|stats| stats.measurements.negative, "measurements: negative"),
-    Oddity::ignored(|stats| stats.measurements.not_finite, "measurements: not_finite"),
-    Oddity::ignored(|stats| stats.measurements.not_a_number, "measurements: not_a_number"),
+const ODDITIES: [Oddity; 6] = [
+    Oddity {
+        count: |stats| stats.measurements.negative,
+        now: "ignoring negative measurements of counters or histograms",
+        then: ["ignored", "negative measurements of counters or histograms"],
+    },
+    Oddity {
+        count: |stats| stats.measurements.not_finite,
+        now: "ignoring measurements that are NaN or infinite",
+        then: ["ignored", "measurements that were NaN or infinite"],
+    },
+    Oddity {
+        count: |stats| stats.measurements.not_a_number,
+        now: "ignoring measurements that are no numbers",
+        then: ["ignored", "measurements that were no numbers"],
+    },
     Oddity {
         count: |stats| stats.measurements.overflowed,
-        doing: "merging",
-        done: "merged",
-        what: "measurements into otel.metric.overflow=true: beyond a stream's cardinality limit",
+        now: "a stream is beyond its cardinality limit: measurements join the series otel.metric.overflow=true",
+        then: ["put", "measurements beyond a cardinality limit into the series otel.metric.overflow=true"],
     },
     Oddity {
         count: |stats| stats.unusable_times,
-        doing: "replacing",
-        done: "replaced",
-        what: "times by now: not integer Unix nanoseconds",
+        now: "taking the present for times that are no integer Unix nanoseconds",
+        then: ["took the present for", "times that were no integer Unix nanoseconds"],
+    },
+    Oddity {
+        count: |stats| stats.baggage_left_out,
+        now: "leaving out baggage that does not fit, or is no text under a valid key",
+        then: ["left out", "entries of baggage that did not fit, or were no text under a valid key"],
     },
 ];
 
@@ -142,10 +151,10 @@ impl Diagnostics {
         look.at_losses(&mut self.span_lanes, &stats.spans_dropped, SPANS, on_the_way, "", say);
         look.at_losses(&mut self.log_lanes, &stats.logs_dropped, LOG_RECORDS, on_the_way, "", say);
         for (trouble, oddity) in self.oddities.iter_mut().zip(&ODDITIES) {
-            let &Oddity { count, doing, done, what } = oddity;
-            match trouble.look(count(stats), now, look.is_over()) {
-                Some(Turn::Began) => say(format_args!("pytracingx: {doing} {what}")),
-                Some(Turn::Ended { count, .. }) => say(format_args!("pytracingx: {done} {count} {what}")),
+            let [before, after] = oddity.then;
+            match trouble.look((oddity.count)(stats), now, look.is_over()) {
+                Some(Turn::Began) => say(format_args!("pytracingx: {}", oddity.now)),
+                Some(Turn::Ended { count, .. }) => say(format_args!("pytracingx: {before} {count} {after}")),
                 None => {}
             }
         }

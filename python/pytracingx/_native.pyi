@@ -152,6 +152,12 @@ _Current = TypeVar("_Current", Span, SpanContext, Generation)
 _Links: TypeAlias = Iterable[_Context | tuple[_Context, _Attributes | None]]
 _Parents: TypeAlias = ParentSet | Iterable[_Context | None]
 
+class _SeverityNumber(Protocol):
+    """OpenTelemetry's enumeration, which need not be installed."""
+
+    @property
+    def value(self) -> int: ...
+
 class _Column(Protocol):
     """A buffer, an array or a tensor; what it holds is seen at run time."""
 
@@ -173,6 +179,7 @@ _DropReason: TypeAlias = Literal[
     "retry_timeout",
     "shutdown",
     "other_session",
+    "inherited",
     "thread_exit",
     "unsupported",
     "internal",
@@ -957,7 +964,7 @@ class Tracer:
 
         Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
         cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
-        is wanted nothing else is looked at but lengths.
+        is wanted nothing else is looked at but the lengths of lists, tuples and arrays.
         """
 
 @final
@@ -1282,7 +1289,7 @@ class Logger:
         """
     def log(
         self,
-        severity_number: int | _Severity,
+        severity_number: int | _Severity | _SeverityNumber,
         message: object,
         *,
         attributes: _Attributes | None = None,
@@ -1292,7 +1299,7 @@ class Logger:
 
         Args:
             severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4), which are not logging's: 20 is ERROR4; 0 is none, and counts
-                as lowest. Or a level's name, as for enabled(). Anything else counts as INFO (9).
+                as lowest. Or a member of its SeverityNumber, or a level's name, as for enabled(). Anything else counts as ERROR (17).
             message: As for info().
             attributes: As for info().
             exc_info: As for info().
@@ -1454,7 +1461,8 @@ def stats() -> _Stats:
 
     Reasons of `dropped` on the way to the exporter: `ring_full` (the thread's lane was full), `oversize_full` (too many large
     records at once), `reentrant` (a log record made by what another one ran), `thread_exit`, `other_session` (ended in
-    another session than begun in), `inherited` (no loss: a parent's span, which a forked child ended). Of a sink:
+    another session than begun in), `inherited` (not among `recorded`, and no loss: a span that a forked child ended is
+    its parent's to record). Of a sink:
     `queue_full`, `refused` (a final answer), `rejected` (of a request that was taken in part), `too_large` (for the server),
     `retry_timeout`, `shutdown` (its time was up), `unsupported` (it cannot send: see `last_error`). Of either: `internal`, a
     bug of pytracingx.
@@ -1655,7 +1663,7 @@ def record_spans(
 
     Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
     cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
-    is wanted nothing else is looked at but lengths.
+    is wanted nothing else is looked at but the lengths of lists, tuples and arrays.
     """
 
 def parent_set(spans: Iterable[_Context | None] | None = None) -> ParentSet:

@@ -135,7 +135,7 @@ class TraceContextFilter(logging.Filter):
 def install(level: int = logging.INFO, logger: logging.Logger | None = None) -> SLSLoggingHandler:
     """Adds a handler to a logger, whose level it lowers to the handler's if need be.
 
-    A logger that has one keeps it, and it takes the level: no record is recorded twice.
+    Called again for the same logger it adds none: the handler that is there takes the level.
 
     Args:
         level: The handler's; default INFO.
@@ -146,7 +146,7 @@ def install(level: int = logging.INFO, logger: logging.Logger | None = None) -> 
     """
     target = logger if logger is not None else logging.getLogger()
     for handler in target.handlers:
-        if type(handler) is SLSLoggingHandler:
+        if isinstance(handler, SLSLoggingHandler):
             handler.setLevel(level)
             break
     else:

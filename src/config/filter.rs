@@ -81,7 +81,7 @@ impl LogFilter {
     }
 
     /// The directives of a `RUST_LOG` value that mean log records: `level`, `target=level`, `target` (everything from
-    /// it); levels also by number. The rest (filters of spans and fields, unknown levels) goes to `bad`, a directive
+    /// it); levels also by number. The rest (filters of spans and fields, patterns, unknown levels) goes to `bad`, a directive
     /// each. `None` when nothing is left.
     pub fn from_rust_log(text: &str, mut bad: impl FnMut(&str)) -> Option<Self> {
         let mut directives = Vec::new();
@@ -92,7 +92,7 @@ impl LogFilter {
             };
             let named = !target.is_empty() || !part.contains('=');
             match level {
-                Some(level) if named && !target.contains(['[', '{']) => {
+                Some(level) if named && !target.contains(['[', '{', '*', ';']) => {
                     let target = if target == "pytracingx" { EVERY_LOGGER } else { target };
                     directives.push((target.to_owned(), level));
                 }

@@ -44,16 +44,24 @@ impl Column {
         }
     }
 
-    /// How many values; `None` for one that is for all rows.
+    /// How many values a list, a tuple or memory of numbers has. `None` for anything else: one value, or values that would
+    /// have to be got first.
     ///
     /// # Safety
-    /// Attached.
-    pub(super) unsafe fn len(&self) -> Option<usize> {
-        match self {
-            Self::Scalar | Self::Value(_) => None,
-            // SAFETY: as promised by the caller.
-            Self::Sequence(sequence) => Some(unsafe { sequence.len() }),
-            Self::Numbers(numbers) => Some(numbers.len),
+    /// As [`of`](Self::of).
+    pub(super) unsafe fn len_at_hand(object: Object) -> Result<Option<usize>, Raised> {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if ffi::PyList_Check(object) != 0 || ffi::PyTuple_Check(object) != 0 {
+                return Ok(Some(Sequence(Owned::new(object)).len()));
+            }
+            if simple(object).is_some() || is_value(object) {
+                return Ok(None);
+            }
+            match Numbers::of(object)? {
+                Found::Numbers(numbers) if numbers.dimensions == 1 => Ok(Some(numbers.len)),
+                Found::Numbers(_) | Found::Others | Found::Nothing => Ok(None),
+            }
         }
     }
 
@@ -61,13 +69,7 @@ impl Column {
     unsafe fn unusual(object: Object) -> Result<Self, Raised> {
         // SAFETY: as promised by the caller.
         unsafe {
-            let is_value = ffi::PyUnicode_Check(object) != 0
-                || ffi::PyLong_Check(object) != 0
-                || ffi::PyFloat_Check(object) != 0
-                || ffi::PyBytes_Check(object) != 0
-                || ffi::PyByteArray_Check(object) != 0
-                || ffi::PyDict_Check(object) != 0;
-            if is_value || is_numpy_scalar(object) {
+            if is_value(object) {
                 return Ok(Self::Scalar);
             }
             match Numbers::of(object)? {
@@ -91,6 +93,20 @@ impl Column {
                 Found::Nothing => Ok(Self::Scalar),
             }
         }
+    }
+}
+
+/// Of a type that may show memory, or none, and is one value all the same.
+unsafe fn is_value(object: Object) -> bool {
+    // SAFETY: attached, alive.
+    unsafe {
+        ffi::PyUnicode_Check(object) != 0
+            || ffi::PyLong_Check(object) != 0
+            || ffi::PyFloat_Check(object) != 0
+            || ffi::PyBytes_Check(object) != 0
+            || ffi::PyByteArray_Check(object) != 0
+            || ffi::PyDict_Check(object) != 0
+            || is_numpy_scalar(object)
     }
 }
 

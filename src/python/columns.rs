@@ -10,7 +10,7 @@ use super::buffer::{Cell, Numbers};
 use super::column::{Column, Sequence};
 use super::convert::{Encoder, GivenName};
 use super::fastcall::{Raised, given};
-use super::objects::Entries;
+use super::objects::{Entries, text_of};
 use super::simple::simple;
 use super::time;
 use crate::attrs::{self, Items, Text, Value};
@@ -36,8 +36,9 @@ fn other_length(len: usize, expected: usize, key: Text<'_>, session: u64) -> Rai
     PyValueError::new_err(format!("column '{column}' has {len} values for {expected} parents")).into()
 }
 
-/// What [`times`] and [`attributes`] raise, for a batch without a row to write: a call that is wrong must not wait for a
-/// sampler's yes to raise.
+/// Raises for a batch without a row to write what [`times`] and [`attributes`] would raise, as far as lengths are at hand: a
+/// call that is wrong must not wait for a sampler's yes. What these two might leave out, a column among it, is not looked
+/// at.
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; `times` are alive, `attributes` is so or null.
@@ -45,25 +46,32 @@ fn other_length(len: usize, expected: usize, key: Text<'_>, session: u64) -> Rai
 pub(super) unsafe fn check_lengths(
     times: [Object; 2],
     attributes: Object,
+    constants: &[u8],
     parents: usize,
     session: u64,
 ) -> Result<(), Raised> {
     // SAFETY: as promised by the caller; `entries` keeps keys and values alive.
     unsafe {
         for (time, name) in times.into_iter().zip(["start_time", "end_time"]) {
-            if let Some(len) = Column::of(time)?.len() {
+            if let Some(len) = Column::len_at_hand(time)? {
                 check(len, parents, Text::Inline(name.as_bytes()), session)?;
             }
         }
         let entries = if given(attributes) { Entries::of(attributes)? } else { None };
         let Some(entries) = entries else { return Ok(()) };
+        let mut rest = Items::new(constants);
+        let constants = std::iter::from_fn(|| rest.next_attribute().map(drop)).count();
+        let limit = emit::with(session, |thread| thread.intake.limits.attributes).unwrap_or_default();
+        let is_text = |key| ffi::PyUnicode_CheckExact(key) != 0 && ffi::PyUnicode_GetLength(key) > 0;
+        // Other keys may have the text of one that follows.
+        if entries.len() + constants > limit as usize || !entries.pairs().all(|(key, _)| is_text(key)) {
+            return Ok(());
+        }
         for (key, value) in entries.pairs() {
-            if let Some(len) = Column::of(value)?.len()
+            if let Some(len) = Column::len_at_hand(value)?
                 && len != parents
             {
-                let name = GivenName::of(key, session)?;
-                let text = emit::with(session, |thread| name.resolve(thread));
-                check(len, parents, text.unwrap_or(Text::Inline(b"")), session)?;
+                return Err(other_length(len, parents, Text::Inline(&text_of(key)?), session));
             }
         }
         Ok(())

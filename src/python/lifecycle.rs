@@ -225,7 +225,8 @@ pub(super) fn is_initialized() -> bool {
 ///
 /// Reasons of `dropped` on the way to the exporter: `ring_full` (the thread's lane was full), `oversize_full` (too many large
 /// records at once), `reentrant` (a log record made by what another one ran), `thread_exit`, `other_session` (ended in
-/// another session than begun in), `inherited` (no loss: a parent's span, which a forked child ended). Of a sink:
+/// another session than begun in), `inherited` (not among `recorded`, and no loss: a span that a forked child ended is
+/// its parent's to record). Of a sink:
 /// `queue_full`, `refused` (a final answer), `rejected` (of a request that was taken in part), `too_large` (for the server),
 /// `retry_timeout`, `shutdown` (its time was up), `unsupported` (it cannot send: see `last_error`). Of either: `internal`, a
 /// bug of pytracingx.

@@ -17,7 +17,7 @@ use super::convert::Encoder;
 use super::exceptions;
 use super::fastcall::{Raised, given};
 use super::given_attributes::GivenAttributes;
-use super::objects::text_of;
+use super::objects::{Owned, swallow, text_of};
 use super::simple::{Limited, each_simple, simple};
 use super::strings::{Name, utf8};
 use crate::attrs::{self, Value, tag};
@@ -294,20 +294,26 @@ fn severity_of_name(name: &[u8]) -> Option<u8> {
     NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
 }
 
-/// A severity number, or that of a level's name; `None` for anything else.
+/// A severity number, as such or as the value of an enumeration's member (OpenTelemetry's `SeverityNumber`), or that of a
+/// level's name; `None` for anything else.
 ///
 /// # Safety
-/// Attached; `object` is alive.
+/// Attached, not inside `emit::with`; `object` is alive.
 pub(super) unsafe fn level(object: Object) -> Result<Option<u8>, Raised> {
     // SAFETY: as promised by the caller.
     unsafe {
         if ffi::PyLong_Check(object) != 0 {
             return Ok(Some(severity_number(object)));
         }
-        if ffi::PyUnicode_Check(object) == 0 {
+        if ffi::PyUnicode_Check(object) != 0 {
+            return Ok(severity_of_name(&text_of(object)?));
+        }
+        let value = Owned(ffi::PyObject_GetAttrString(object, c"value".as_ptr()));
+        if value.0.is_null() {
+            swallow()?;
             return Ok(None);
         }
-        Ok(severity_of_name(&text_of(object)?))
+        Ok((ffi::PyLong_Check(value.0) != 0).then(|| severity_number(value.0)))
     }
 }
 

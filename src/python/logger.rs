@@ -25,8 +25,7 @@ use crate::log_routes::NOTHING;
 type Object = *mut ffi::PyObject;
 type Args = *const *mut ffi::PyObject;
 
-/// OpenTelemetry's severity numbers.
-const INFO: u8 = 9;
+/// OpenTelemetry's severity number.
 const ERROR: u8 = 17;
 
 /// A Python `Logger`: an instrumentation scope, and its route in the session it was last used in.
@@ -92,7 +91,7 @@ Records a log record of any severity.
 
 Args:
     severity_number: OpenTelemetry's, 1 (TRACE) to 24 (FATAL4), which are not logging's: 20 is ERROR4; 0 is none, and counts
-        as lowest. Or a level's name, as for enabled(). Anything else counts as INFO (9).
+        as lowest. Or a member of its SeverityNumber, or a level's name, as for enabled(). Anything else counts as ERROR (17).
     message: As for info().
     attributes: As for info().
     exc_info: As for info().
@@ -297,7 +296,11 @@ unsafe extern "C" fn log(this: Object, args: Args, count: ffi::Py_ssize_t, names
         // SAFETY: as called; arguments are borrowed from the caller.
         unsafe {
             let [severity_number, message, attributes, exc_info] = SIGNATURE.parse(args, count, names)?;
-            let severity_number = log_record::level(severity_number)?.unwrap_or(INFO);
+            if emit::session() == 0 {
+                return Ok(none());
+            }
+            // What is no level is a mistake that no usual filter should hide.
+            let severity_number = log_record::level(severity_number)?.unwrap_or(ERROR);
             record(this, severity_number, [message, attributes, exc_info])
         }
     })

@@ -41,7 +41,7 @@ Raises:
 
 Touches no context; blocks, locks and calls the system as little as start_span(). Some tens of nanoseconds a span: numbers
 cost least, in arrays less than in lists; text is copied; elements of other types may run their own code. When no row
-is wanted nothing else is looked at but lengths.";
+is wanted nothing else is looked at but the lengths of lists, tuples and arrays.";
 
 /// Records a span for each parent. Returns how many were recorded.
 ///
@@ -67,7 +67,8 @@ pub(super) unsafe fn record(
         if rows.is_empty() {
             emit::with(session, |thread| thread.return_rows(rows));
             if count > 0 {
-                columns::check_lengths([start_time, end_time], attributes, count, session)?;
+                let constants = call.constants.map_or(&[][..], |constants| constants.items());
+                columns::check_lengths([start_time, end_time], attributes, constants, count, session)?;
             }
             return Ok(0);
         }

@@ -31,7 +31,7 @@ pub enum DropReason {
     Shutdown,
     /// Ended under another session of this process than it began in.
     OtherSession,
-    /// Begun by a parent process, ended in a forked child. No loss: the span is the parent's, which records it.
+    /// Begun by a parent process, ended in a forked child. No loss: the span is the parent's to record.
     Inherited,
     /// Recorded while the thread's lane was already gone (thread exit).
     ThreadExit,

@@ -35,9 +35,9 @@ impl DropCounts {
         self.0[reason as usize]
     }
 
-    /// All reasons together.
+    /// All reasons together, but for what was never this process's.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().sum::<u64>() - self.get(DropReason::Inherited)
     }
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +213,10 @@ def test_env_names_the_proxys_variable_in_both_cases(command: Command) -> None:
     )
     lines = [line for line in finished.stdout.splitlines() if line.startswith("  proxy = ")]
     assert len(lines) == 3 and all("HTTP_PROXY, http_proxy" in line for line in lines), finished
+
+
+def test_demo_tells_of_a_server_that_does_not_answer(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        finished = command("demo", "--endpoint", f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces")
+    assert finished.returncode == 1 and "NOT delivered" in finished.stdout, finished
+    assert ": None" not in finished.stdout

@@ -13,6 +13,8 @@ from canary import CANARY
 from conftest import Command
 from otlp_server import Answer, OtlpServer
 from proxy_server import Proxy
+from sls_server import Reply, SlsServer
+from sls_session import KEY
 
 NO_GRPC = "no wheel of grpcio for this interpreter"
 
@@ -292,3 +294,25 @@ def test_doctor_names_the_protocol_of_sls(command: Command) -> None:
     assert "http://127.0.0.1:9/…  sls  FAILED" in finished.stdout, finished
     finished = command("doctor", **none, **key, **place)
     assert "the SLS sink lacks PYTRACINGX_SLS_ENDPOINT; ignored" in finished.stderr, finished
+
+
+@pytest.mark.parametrize(
+    ("reply", "advice"),
+    [
+        (Reply(401, "SignatureNotMatch"), "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+        (Reply(403, "ProjectForbidden"), "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+        (Reply(403, "WriteQuotaExceed"), "throttling"),
+        (Reply(404, "LogStoreNotExist"), "the project or the logstore is not there"),
+    ],
+)
+def test_doctor_knows_the_answers_of_sls(command: Command, reply: Reply, advice: str) -> None:
+    none = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+    key = {"ALIBABA_CLOUD_ACCESS_KEY_ID": KEY.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": KEY.secret}
+    with closing(SlsServer(KEY)) as server:
+        server.answer_next(reply)
+        place = {"ENDPOINT": server.endpoint, "PROJECT": "proj", "LOGSTORE": "store"}
+        finished = command(
+            "doctor", **none, **key, **{f"PYTRACINGX_SLS_{name}": value for name, value in place.items()}
+        )
+    assert finished.returncode == 1 and finished.stdout.count(advice) == 1, finished
+    assert "OTEL_EXPORTER_OTLP" not in finished.stdout

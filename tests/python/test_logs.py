@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry._logs import SeverityNumber
 from otlp_server import OtlpServer
 from recording import REMOTE, REMOTE_SPAN, REMOTE_TRACE
 
@@ -173,9 +174,9 @@ def test_log_takes_any_severity_number(logs: Logs) -> None:
 
 
 def test_log_takes_names_of_levels_and_loses_nothing_for_what_is_none(logs: Logs) -> None:
-    for level in ("warning", "Error", "nonsense", None, 1.5):
+    for level in ("warning", "Info", SeverityNumber.DEBUG2, "nonsense", None, 1.5, object()):
         LOGGER.log(level, "m")  # type: ignore[arg-type]  # odd ones degrade
-    assert [log["severity_text"] for log in logs.all()] == ["WARN", "ERROR", "INFO", "INFO", "INFO"]
+    assert [log["severity_text"] for log in logs.all()] == ["WARN", "INFO", "DEBUG2", *["ERROR"] * 4]
 
 
 def test_exception(logs: Logs) -> None:

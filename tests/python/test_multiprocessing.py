@@ -22,6 +22,10 @@ def record(number):
 def start(config):
     ptx.init(config)
 
+def start_with_sigterm_flush(config):
+    ptx.init(config)
+    ptx.install_sigterm_flush()
+
 def start_and_record(config, number):
     ptx.init(config)
     record(number)
@@ -143,17 +147,20 @@ def test_a_pool(method: str, collector: OtlpServer, run: RunPython) -> None:
     assert numbers(collector) == list(range(8))
 
 
-def test_a_pool_that_terminates_its_workers(collector: OtlpServer, run: RunPython) -> None:
-    """The end of `with Pool()` sends SIGTERM, which the handler that its workers inherit answers by a flush."""
+@METHODS
+def test_a_pool_that_terminates_its_workers(method: str, collector: OtlpServer, run: RunPython) -> None:
+    """The end of `with Pool()` sends SIGTERM, to which a handler that workers inherit or install answers by a flush."""
     run(
         """
     import multiprocessing
-    ptx.init(config)
-    ptx.install_sigterm_flush()
-    with multiprocessing.get_context(method).Pool(3) as pool:
+    if method == "fork":
+        ptx.init(config)
+        ptx.install_sigterm_flush()
+    start = () if method == "fork" else (worker.start_with_sigterm_flush, (config,))
+    with multiprocessing.get_context(method).Pool(3, *start) as pool:
         assert pool.map(worker.record, range(30), chunksize=1) == list(range(30))
     """,
-        "fork",
+        method,
     )
     assert numbers(collector) == list(range(30))
 

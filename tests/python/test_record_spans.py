@@ -167,6 +167,10 @@ def test_a_column_of_another_length_raises_whatever_the_sampler_says(
             ptx.record_spans("step", parents, BEGAN, ENDED, columns)
         with pytest.raises(ValueError, match="column 'k' has 2 values for 3 parents"):
             ptx.record_spans("step", ptx.parent_set(parents), BEGAN, ENDED, columns)
+    # What is left out anyway, and what would have to be got first to be counted.
+    many = {f"k{n}": n for n in range(128)}
+    for columns in ({"": [1]}, {**many, "late": [1]}, {1: [1], "1": [1, 2, 3]}, {"k": "text"}, {"k": b"by"}):
+        ptx.record_spans("step", parents, BEGAN, ENDED, columns)
     with pytest.raises(ValueError, match="column 'start_time' has 1 values for 3 parents"):
         ptx.record_spans("step", parents, [BEGAN], ENDED)
     with pytest.raises(ValueError, match="column 'end_time' has 4 values for 3 parents"):

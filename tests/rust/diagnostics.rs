@@ -144,23 +144,25 @@ fn what_is_not_taken_as_given_is_told() {
     assert_eq!(
         rig.said_after(1, false),
         [
-            "pytracingx: ignoring measurements: negative",
-            "pytracingx: merging measurements into otel.metric.overflow=true: beyond a stream's cardinality limit",
-            "pytracingx: replacing times by now: not integer Unix nanoseconds",
+            "pytracingx: ignoring negative measurements of counters or histograms",
+            "pytracingx: a stream is beyond its cardinality limit: measurements join the series otel.metric.overflow=true",
+            "pytracingx: taking the present for times that are no integer Unix nanoseconds",
         ]
     );
     rig.stats.measurements.negative = 5;
     rig.stats.measurements.not_finite = 3;
-    assert_eq!(rig.said_after(1, false), ["pytracingx: ignoring measurements: not_finite"]);
+    assert_eq!(rig.said_after(1, false), ["pytracingx: ignoring measurements that are NaN or infinite"]);
     rig.stats.measurements.not_a_number = 4;
+    rig.stats.baggage_left_out = 2;
     assert_eq!(
         rig.said_after(1, true),
         [
-            "pytracingx: ignored 5 measurements: negative",
-            "pytracingx: ignored 3 measurements: not_finite",
-            "pytracingx: ignored 4 measurements: not_a_number",
-            "pytracingx: merged 7 measurements into otel.metric.overflow=true: beyond a stream's cardinality limit",
-            "pytracingx: replaced 1 times by now: not integer Unix nanoseconds",
+            "pytracingx: ignored 5 negative measurements of counters or histograms",
+            "pytracingx: ignored 3 measurements that were NaN or infinite",
+            "pytracingx: ignored 4 measurements that were no numbers",
+            "pytracingx: put 7 measurements beyond a cardinality limit into the series otel.metric.overflow=true",
+            "pytracingx: took the present for 1 times that were no integer Unix nanoseconds",
+            "pytracingx: left out 2 entries of baggage that did not fit, or were no text under a valid key",
         ]
     );
 }
@@ -175,4 +177,12 @@ fn a_parents_span_that_a_child_ends_is_no_loss() {
         rig.said_after(1, true),
         ["pytracingx: lost 1 spans on their way to the exporter: other_session"]
     );
+}
+
+#[test]
+fn the_stub_names_every_reason() {
+    let stub = include_str!("../../python/pytracingx/_native.pyi");
+    let literal = stub.split("_DropReason: TypeAlias = Literal[").nth(1).unwrap().split(']').next().unwrap();
+    let named: Vec<_> = literal.split('"').skip(1).step_by(2).collect();
+    assert_eq!(named, DropReason::ALL.map(DropReason::name));
 }

@@ -261,11 +261,12 @@ fn own_limits_win_over_general_ones() {
 
 #[test]
 fn what_rust_log_cannot_mean_here_leaves_the_rest_in_force() {
-    let config = config(&[("RUST_LOG", "info,lib[span{a=1}]=debug,lib=warn")]);
+    let config = config(&[("RUST_LOG", "info,lib[span{a=1}]=debug,lib=warn,*=off,a;b=off")]);
     assert_eq!(config.log_filter.unwrap().to_string(), "info,lib=warn");
     assert_eq!(
         config.warnings,
-        ["RUST_LOG: 'lib[span{a=1}]=debug' is not a level, target or target=level; ignored"]
+        ["lib[span{a=1}]=debug", "*=off", "a;b=off"]
+            .map(|part| format!("RUST_LOG: '{part}' is not a level, target or target=level; ignored"))
     );
 }
 

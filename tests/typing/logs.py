@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from opentelemetry._logs import SeverityNumber
 from typing_extensions import assert_type
 
 import pytracingx as ptx
@@ -17,6 +18,7 @@ logger.critical("text", exc_info=True)
 logger.error("text", exc_info=ValueError("v"))
 logger.log(9, "text")
 logger.log("info", "text")
+logger.log(SeverityNumber.INFO, "text")
 logger.exception("text")
 logger.log(9, "text", attributes=None, exc_info=None)
 assert_type(logger.enabled("debug"), bool)

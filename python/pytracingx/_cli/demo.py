@@ -36,8 +36,8 @@ def run(parsed: argparse.Namespace) -> int:
         print("\nThat was the console. With --endpoint http://localhost:4318 the same goes to a collector.")
         return 0
     lost = [sink for sink in sinks if sink["exported"] < sink["wanted"]]
-    for line in dict.fromkeys(f"{sink['endpoint']}: {sink['last_error']}" for sink in lost):
-        print(line)
+    for endpoint, error in dict.fromkeys((sink["endpoint"], sink["last_error"]) for sink in lost):
+        print(f"{endpoint}: {error or 'no answer in time'}")
     if lost:
         command = f"python -m pytracingx doctor{destination.as_typed(parsed)}"
         print(f"\ntrace {trace_id}: NOT delivered; look further with: {command}")

@@ -31,6 +31,15 @@ NO_HTTP2 = (
 COMPRESSION = (
     "the server does not know this compression: compression='gzip' or OTEL_EXPORTER_OTLP_COMPRESSION=gzip"
 )
+SLS_CREDENTIALS = (
+    "other credentials, or log:PostLogStoreLogs for them: ak_id and ak_secret, credentials, or "
+    "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET"
+)
+SLS_STATUSES = {
+    401: SLS_CREDENTIALS,
+    403: SLS_CREDENTIALS,
+    404: "the project or the logstore is not there: their names, or the endpoint of their region",
+}
 # What an error of this package's says → what to change.
 TELLING = {
     "cannot connect to proxy": "nothing answers at the proxy: proxy=…, HTTPS_PROXY, HTTP_PROXY; proxy='' "
@@ -207,7 +216,9 @@ def _advices(check: Any, base: str) -> list[str]:
         advices.append(
             "it hung up or said nothing: another protocol's port, TLS there but not here, or overload"
         )
-    elif status in (401, 403, 407):
+    elif protocol == "sls" and status in SLS_STATUSES:
+        advices.append(THROTTLED if "Quota" in error else SLS_STATUSES[status])
+    elif status in (401, 403):
         advices.append(CREDENTIALS)
     elif status == 404 and base.rstrip("/").endswith(PATHS):
         advices.append(

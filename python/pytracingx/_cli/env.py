@@ -111,12 +111,12 @@ def origins_of(config: ptx.Config) -> dict[Setting, list[str]]:
 
 def _candidates() -> list[list[str]]:
     """Names of variables, each with those that say the same: proxies are usually set in both cases."""
-    candidates: dict[str, list[str]] = {}
+    candidates: dict[tuple[str, str], list[str]] = {}
     for name, value in sorted(os.environ.items()):
         if value and name.startswith(PREFIXES):
-            candidates[name] = [name]
+            candidates[name, value] = [name]
         elif value and name.upper() in OTHERS:
-            candidates.setdefault(name.upper(), []).append(name)
+            candidates.setdefault((name.upper(), value), []).append(name)
     return list(candidates.values())
 
 
