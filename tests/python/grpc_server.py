@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -169,6 +170,15 @@ def _serve(signal: str, owner: GrpcServer, server: grpc.Server) -> None:
     add(Servicer(), server)
 
 
+@contextmanager
+def serving(**settings: Any) -> Iterator[GrpcServer]:
+    server = GrpcServer(**settings)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
 def tls(authority: trustme.CA, *names: str, mutual: bool = False) -> grpc.ServerCredentials:
     """What a server with a certificate for these names needs; `mutual`: callers show one of the same authority."""
     own = authority.issue_cert(*names)
@@ -177,4 +187,4 @@ def tls(authority: trustme.CA, *names: str, mutual: bool = False) -> grpc.Server
     return grpc.ssl_server_credentials([(key, chain)], roots, require_client_auth=mutual)
 
 
-__all__ = ["CODES", "Call", "GrpcAnswer", "GrpcServer", "tls"]
+__all__ = ["CODES", "Call", "GrpcAnswer", "GrpcServer", "serving", "tls"]

@@ -2,6 +2,8 @@
 
 mod accumulate;
 mod aggregate;
+mod aggregate_bounds;
+mod aggregate_rig;
 mod batch;
 mod generation;
 mod lane;

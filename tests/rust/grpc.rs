@@ -8,7 +8,7 @@ use pytracingx::config::{Protocol, Secret, Signal, TransportConfig};
 use pytracingx::transport::{Exchange, Failure, GRPC_ENCODING, Grpc, Response, USER_AGENT};
 
 use super::h2_peer::*;
-use super::http::{LONG, Peer, Server, config, drive, post, request};
+use super::http_peer::{LONG, Peer, Server, config, drive, post, request};
 
 /// Time enough for a round trip, and soon over.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);

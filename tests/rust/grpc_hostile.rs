@@ -9,7 +9,7 @@ use pytracingx::transport::{Exchange, Failure};
 
 use super::grpc::{SHORT, client, code_and_body};
 use super::h2_peer::*;
-use super::http::{LONG, Server, drive, drive_within, post, request};
+use super::http_peer::{LONG, Server, drive, drive_within, post, request};
 
 fn failure(server: &Server) -> Failure {
     post(&mut client(server), "x").unwrap_err()

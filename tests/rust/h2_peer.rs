@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::http::Peer;
+use super::http_peer::Peer;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;

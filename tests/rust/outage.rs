@@ -9,7 +9,7 @@ use pytracingx::stats::{DropReason, SinkStats};
 use pytracingx::transport::{Exchange, Failure, Interest, Request, Response};
 
 use crate::pending::part;
-use crate::sink::settings;
+use crate::sink_rig::settings;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Bytes of each record.

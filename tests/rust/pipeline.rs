@@ -1,24 +1,19 @@
 //! From a recording thread to a collector on a socket, decoded by the official protobuf code. Sessions and forks are
 //! process-wide, so each test runs alone in a process of its own.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::ops::Range;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use pytracingx::attrs::{Text, Value};
-use pytracingx::config::{
-    BatchConfig, Config, ConsoleFormat, Endpoint, Protocol, SamplerConfig, TraceSinkConfig, TransportConfig,
-};
+use pytracingx::config::{Config, ConsoleFormat, SamplerConfig};
 use pytracingx::emit::{self, LiveSpan, Start};
 use pytracingx::encode::chunk::Part;
 use pytracingx::encode::otlp;
@@ -37,152 +32,10 @@ use pytracingx::session;
 use pytracingx::stats::{DropReason, SinkState, SinkStats, Snapshot};
 use pytracingx::transport::memory::Memory;
 
-const LONG: Duration = Duration::from_secs(20);
-
-/// Answers 200 unless told otherwise, and keeps what it was sent with a 200.
-#[derive(Clone)]
-struct Collector {
-    port: u16,
-    spans: Arc<Mutex<Vec<Span>>>,
-    answers: Arc<Mutex<VecDeque<u16>>>,
-}
-
-impl Collector {
-    fn start() -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
-    }
-
-    fn on(listener: TcpListener) -> Self {
-        let port = listener.local_addr().unwrap().port();
-        let collector = Self { port, spans: Arc::default(), answers: Arc::default() };
-        let of_thread = collector.clone();
-        thread::spawn(move || {
-            for connection in listener.incoming() {
-                let collector = of_thread.clone();
-                thread::spawn(move || collector.serve(connection.unwrap()));
-            }
-        });
-        collector
-    }
-
-    fn serve(&self, connection: TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(connection);
-        loop {
-            let mut length = 0;
-            loop {
-                let mut line = String::new();
-                if reader.read_line(&mut line).ok()? == 0 {
-                    return None;
-                }
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                if line == "\r\n" {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).ok()?;
-            let status = self.answers.lock().unwrap().pop_front().unwrap_or(200);
-            if status == 200 {
-                let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
-                let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-                self.spans.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-            }
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
-            reader.get_mut().write_all(answer.as_bytes()).ok()?;
-        }
-    }
-
-    fn sink(&self) -> TraceSinkConfig {
-        sink(self.port)
-    }
-
-    /// Numbers that the spans are named by, sorted.
-    fn numbers(&self) -> Vec<u32> {
-        let mut numbers: Vec<u32> =
-            self.spans.lock().unwrap().iter().map(|span| span.name.parse().unwrap()).collect();
-        numbers.sort_unstable();
-        numbers
-    }
-}
-
-fn sink(port: u16) -> TraceSinkConfig {
-    let endpoint = Endpoint { tls: false, host: "127.0.0.1".to_owned(), port, path: "/v1/traces".to_owned() };
-    TraceSinkConfig {
-        transport: TransportConfig::new(endpoint, Protocol::HttpProtobuf),
-        batch: BatchConfig { max_export: 512, schedule_delay_ms: 1000, max_queue: None },
-        sampler: SamplerConfig::AlwaysOn,
-        limits: SpanLimits::default(),
-    }
-}
-
-/// A port where nobody listens, and the right to listen there later.
-fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn config(trace_sinks: Vec<TraceSinkConfig>) -> Config {
-    Config { trace_sinks, console_spans: false, ..Config::new("pipeline") }
-}
-
-/// Spans named by their numbers.
-fn record(numbers: Range<u32>) {
-    for number in numbers {
-        record_named(number.to_string().as_bytes());
-    }
-}
-
-fn record_named(name: &[u8]) {
-    let start = Start {
-        name: Text::Inline(name),
-        kind: SpanKind::Internal,
-        scope: 0,
-        parent: None,
-        start_unix_nano: None,
-        ids: None,
-    };
-    emit::with(emit::session(), |thread| LiveSpan::start(thread, &start).end(thread, None));
-}
-
-fn flush(timeout: Duration) -> bool {
-    session::force_flush(timeout, &mut || false)
-}
-
-fn shutdown(timeout: Duration) -> bool {
-    session::shutdown(timeout, &mut || false)
-}
-
-/// The session's counters, which must balance.
-fn stats() -> Snapshot {
-    let stats = session::stats().unwrap();
-    for sink in &stats.trace_sinks {
-        assert_eq!(sink.wanted, sink.exported + sink.dropped.total() + sink.held_records, "{sink:?}");
-    }
-    stats
-}
-
-/// Waits for what another thread brings about.
-fn wait_until(mut happened: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !happened() {
-        assert!(start.elapsed() < LONG, "it never happened");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn alone(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "--ignored", "--nocapture", "--test-threads=1", test]);
-    command
-}
-
-fn run_alone(test: &str) {
-    let output = alone(test).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
-}
+use crate::pipeline_rig::{
+    Collector, LONG, alone, closed_port, config, flush, record, record_named, run_alone, shutdown, sink,
+    stats, wait_until,
+};
 
 macro_rules! alone {
     ($($name:ident $body:block)*) => {
@@ -586,130 +439,4 @@ fn floods_stderr() {
     assert_eq!(collector.numbers().len(), 10_000);
     assert!(stats().console.dropped > 0, "more than the pipe and the buffer hold");
     assert!(shutdown(LONG));
-}
-
-#[cfg(unix)]
-mod forked {
-    #![expect(unsafe_code, reason = "forks")]
-
-    use super::*;
-
-    /// Forks; the child leaves with status 0 if `body` does not panic, and is killed if it hangs.
-    fn in_child(body: impl FnOnce() + std::panic::UnwindSafe) {
-        // SAFETY: the child only runs code made for forked children, and leaves by `_exit`.
-        unsafe {
-            match libc::fork() {
-                0 => {
-                    libc::alarm(30);
-                    libc::_exit(i32::from(std::panic::catch_unwind(body).is_err()))
-                }
-                child => {
-                    assert!(child > 0, "fork failed");
-                    let mut status = 0;
-                    assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
-                    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_forked_child_exports_by_itself() {
-        run_alone("pipeline::forked::child_exports");
-    }
-
-    #[test]
-    #[ignore = "run by the test above in a process of its own"]
-    fn child_exports() {
-        let collector = Collector::start();
-        session::init(config(vec![collector.sink()])).unwrap();
-        record(0..100); // partly still in the lane at the fork
-        let parent = emit::session();
-        in_child(|| {
-            assert!(session::is_initialized());
-            assert_eq!(stats().spans_recorded, 0);
-            assert!(flush(LONG), "nothing of its own yet");
-            record(100..150);
-            assert!(![0, parent].contains(&emit::session()));
-            in_child(|| {
-                record(150..200);
-                assert!(session::shutdown_at_exit(&mut || false));
-            });
-            assert!(flush(LONG));
-            assert_eq!(stats().spans_recorded, 50);
-            assert!(shutdown(LONG));
-            assert!(!session::is_initialized());
-        });
-        in_child(|| {
-            assert!(shutdown(LONG), "without having recorded");
-            record(0..1);
-            assert_eq!(emit::session(), 0);
-        });
-        record(200..250);
-        assert!(shutdown(LONG));
-        assert_eq!(collector.numbers(), (0..250).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn init_in_a_child_replaces_what_it_inherited() {
-        run_alone("pipeline::forked::child_inits");
-    }
-
-    #[test]
-    #[ignore = "run by the test above in a process of its own"]
-    fn child_inits() {
-        let (old, new) = (Collector::start(), Collector::start());
-        session::init(config(vec![old.sink()])).unwrap();
-        in_child(|| {
-            session::init(config(vec![new.sink()])).unwrap();
-            record(0..10);
-            assert!(session::init(config(vec![])).is_err());
-            assert!(shutdown(LONG));
-        });
-        in_child(|| {
-            record(10..20);
-            session::init(config(vec![new.sink()])).unwrap();
-            record(20..30);
-            assert!(shutdown(LONG));
-        });
-        assert!(shutdown(LONG));
-        assert_eq!((old.numbers(), new.numbers()), ((10..20).collect(), (0..10).chain(20..30).collect()));
-    }
-
-    #[test]
-    fn forks_while_everything_is_busy() {
-        run_alone("pipeline::forked::busy");
-    }
-
-    #[test]
-    #[ignore = "run by the test above in a process of its own"]
-    fn busy() {
-        let collector = Collector::start();
-        let mut sink = collector.sink();
-        sink.batch.schedule_delay_ms = 1;
-        session::init(config(vec![sink])).unwrap();
-        let stop = AtomicBool::new(false);
-        let recorded = thread::scope(|scope| {
-            let busy = scope.spawn(|| {
-                let mut number = 1_000_000;
-                while !stop.load(Ordering::Relaxed) {
-                    record(number..number + 10);
-                    number += 10;
-                    let _ = session::stats();
-                    thread::sleep(Duration::from_micros(200));
-                }
-                number
-            });
-            for child in 0..60 {
-                in_child(|| {
-                    record(child * 10..child * 10 + 10);
-                    assert!(shutdown(LONG));
-                });
-            }
-            stop.store(true, Ordering::Relaxed);
-            busy.join().unwrap()
-        });
-        assert!(shutdown(LONG));
-        assert_eq!(collector.numbers(), (0..600).chain(1_000_000..recorded).collect::<Vec<_>>());
-    }
 }

@@ -10,7 +10,7 @@ use pytracingx::config::{
 };
 use pytracingx::transport::{Exchange, Failure, Http1};
 
-use super::http::{LONG, OK, Peer, Server, client, config, drive, post, request};
+use super::http_peer::{LONG, OK, Peer, Server, client, config, drive, post, request};
 use super::tls::{Authority, answer, server};
 
 const CANARY: &str = "c4n4ry-of-8";
@@ -296,7 +296,7 @@ fn tunnel_to(server: SocketAddr, answer: &'static [u8]) -> Server {
 fn tls_ends_at_the_server_and_not_at_the_proxy() {
     let authority = Authority::new();
     let server = server(&authority.leaf("collector.example", |_| ()), None, |stream| {
-        while let Some(request) = super::http::read_request(stream) {
+        while let Some(request) = super::http_peer::read_request(stream) {
             let body = String::from_utf8(request).unwrap();
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
             stream.flush().unwrap();

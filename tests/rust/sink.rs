@@ -1,118 +1,18 @@
-//! One sink's state machine, with scripted answers and a clock of the test's own.
+//! One sink's state machine: when it sends, what answers mean to it, and that its books balance.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
-use pytracingx::config::{BatchConfig, Compression, Protocol};
-use pytracingx::encode::chunk::Part;
+use pytracingx::config::Protocol;
 use pytracingx::exporter::dialect::Otlp;
-use pytracingx::exporter::request::{Now, Scratch, Settings};
+use pytracingx::exporter::request::Settings;
 use pytracingx::exporter::sink::{Progress, Sink};
-use pytracingx::stats::{DropReason, SinkState, SinkStats};
-use pytracingx::transport::memory::Memory;
-use pytracingx::transport::{Failure, Response};
+use pytracingx::stats::{DropReason, SinkState};
+use pytracingx::transport::Failure;
 
-use crate::pending::{metrics, part};
-
-/// Bytes of each record.
-const RECORD: usize = 100;
-
-/// A request's body is its records, one after the other.
-fn plain_envelope(_resource: &[u8], parts: &[Part], out: &mut Vec<u8>) {
-    out.clear();
-    parts.iter().for_each(|part| out.extend_from_slice(part.chunk.slice(part.records.clone())));
-}
-
-pub(crate) fn settings() -> Settings {
-    Settings {
-        endpoint: "http://collector:4318/…".into(),
-        batch: BatchConfig { max_export: 10, schedule_delay_ms: 1000, max_queue: None },
-        timeout: Duration::from_secs(10),
-        max_export_timeout: Duration::from_secs(300),
-        max_queue_bytes: 1 << 20,
-        dialect: Box::new(Otlp { envelope: plain_envelope, ..Otlp::default() }),
-        seed: 1,
-    }
-}
-
-struct Rig {
-    sink: Sink,
-    peer: Memory,
-    now: Instant,
-    scratch: Scratch,
-    pushed: u32,
-}
-
-impl Rig {
-    fn new(settings: Settings) -> Self {
-        let peer = Memory::default();
-        let sink = Sink::new(settings, Ok(Box::new(peer.clone())));
-        Self { sink, peer, now: Instant::now(), scratch: Scratch::default(), pushed: 0 }
-    }
-
-    fn push(&mut self, records: usize) {
-        self.push_sized(&vec![RECORD; records]);
-    }
-
-    fn push_sized(&mut self, sizes: &[usize]) {
-        self.sink.expect(sizes.len() as u64);
-        self.sink.push(&part(self.pushed, sizes, 100), self.now);
-        self.pushed += sizes.len() as u32;
-    }
-
-    fn step(&mut self) {
-        let now = Now { instant: self.now, unix_nano: 1_700_000_000_000_000_000 };
-        self.sink.step(now, false, &mut self.scratch);
-        self.check_books();
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.step();
-    }
-
-    /// Goes to when the sink wants to be stepped next, and steps it.
-    fn pass_until_due(&mut self) -> Duration {
-        let due = self.sink.interest(self.now).wake_at.expect("something is due");
-        let wait = due.saturating_duration_since(self.now);
-        self.pass(wait);
-        wait
-    }
-
-    fn stats(&mut self) -> SinkStats {
-        self.sink.stats().clone()
-    }
-
-    fn dropped(&mut self, reason: DropReason) -> u64 {
-        self.stats().dropped.get(reason)
-    }
-
-    fn check_books(&mut self) {
-        let stats = self.stats();
-        assert_eq!(stats.wanted, stats.exported + stats.dropped.total() + stats.held_records, "{stats:?}");
-    }
-
-    /// Numbers of the records of each request.
-    fn requests(&self) -> Vec<Vec<u32>> {
-        let number = |record: &[u8]| u32::from_le_bytes(record[..4].try_into().unwrap());
-        let numbers = |body: &[u8]| body.chunks_exact(RECORD).map(number).collect();
-        self.peer.requests().iter().map(|request| numbers(&request.body)).collect()
-    }
-}
-
-fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &[u8]) -> Result<Response, Failure> {
-    let headers: HeaderMap = headers
-        .iter()
-        .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
-        .collect();
-    Ok(Response { status, headers, body: body.to_vec() })
-}
-
-fn refused() -> Result<Response, Failure> {
-    Err(Failure::Connect("refused".to_owned()))
-}
+use crate::pending::part;
+use crate::sink_rig::{RECORD, Rig, answer, plain_envelope, refused, settings};
 
 #[test]
 fn a_full_batch_goes_at_once_the_rest_when_it_is_old() {
@@ -333,114 +233,6 @@ fn abandoning_gives_up_the_request_under_way() {
 }
 
 #[test]
-fn too_large_is_halved_until_it_fits_or_is_alone() {
-    let mut rig = Rig::new(settings());
-    let mut sizes = [1000; 30];
-    sizes[17] = 400_000;
-    rig.push_sized(&sizes);
-    rig.sink.flush(rig.now);
-    // The server takes 4500 bytes.
-    for _ in 0..200 {
-        rig.step();
-        let sent = rig.peer.requests().last().map_or(0, |request| request.body.len());
-        if rig.stats().state == SinkState::Sending {
-            rig.peer.answer_status(if sent > 4500 { 413 } else { 200 });
-        }
-    }
-    let stats = rig.stats();
-    assert_eq!((stats.exported, rig.dropped(DropReason::TooLarge), stats.held_records), (29, 1, 0));
-    assert_eq!((stats.undelivered(), stats.retried), (0, 0));
-    let sizes: Vec<usize> = rig.peer.requests().iter().map(|request| request.body.len()).collect();
-    let accepted: usize = sizes.iter().filter(|size| **size <= 4500).sum();
-    assert_eq!(accepted, 29 * 1000, "each exactly once: {sizes:?}");
-    assert!(sizes.len() <= 15, "a known limit is kept to: {sizes:?}");
-}
-
-#[test]
-fn metrics_count_as_their_data_points() {
-    let mut rig = Rig::new(settings());
-    let push = |rig: &mut Rig, points: &[u32]| {
-        rig.sink.expect(points.iter().map(|points| u64::from(*points)).sum());
-        rig.sink.push(&metrics(0, points), rig.now);
-    };
-    // Too many points for a batch, but one message cannot be cut: it goes alone, and is dropped when that is too large.
-    push(&mut rig, &[500]);
-    rig.peer.answer_status(413);
-    rig.step();
-    assert_eq!((rig.peer.requests().len(), rig.dropped(DropReason::TooLarge)), (1, 500));
-
-    push(&mut rig, &[6, 4, 7]);
-    let rejected = b"\x0a\x02\x08\x03"; // partial_success: rejected_data_points = 3
-    rig.peer.answer(answer(200, &[], rejected));
-    rig.step();
-    let stats = rig.stats();
-    assert_eq!((stats.exported, rig.dropped(DropReason::Rejected), stats.held_records), (7, 3, 7));
-
-    let mut without = Rig::new(settings());
-    without.sink = Sink::new(settings(), Err("not here".into()));
-    push(&mut without, &[6, 4]);
-    assert_eq!(without.dropped(DropReason::Unsupported), 10);
-    without.check_books();
-}
-
-#[test]
-fn requests_stay_below_four_mebibytes_but_a_lone_record_may_not() {
-    const MIB: usize = 1024 * 1024;
-    let mut rig = Rig::new(Settings { max_queue_bytes: 200 * MIB, ..settings() });
-    rig.push_sized(&[MIB, MIB, MIB, MIB, MIB, 5 * MIB, MIB, 65 * MIB, MIB]);
-    rig.sink.flush(rig.now);
-    (0..9).for_each(|_| rig.peer.answer_status(200));
-    rig.step();
-    let sizes: Vec<usize> = rig.peer.requests().iter().map(|request| request.body.len() / MIB).collect();
-    assert_eq!(sizes, [3, 2, 5, 1, 1]);
-    assert_eq!((rig.stats().exported, rig.dropped(DropReason::TooLarge)), (8, 1));
-}
-
-#[test]
-fn a_turn_builds_few_bodies_for_all_sinks_together() {
-    const LARGE: usize = 600 * 1024;
-    let batch = BatchConfig { max_export: 1, ..settings().batch };
-    let mut rigs = [(); 2]
-        .map(|()| Rig::new(Settings { batch: batch.clone(), max_queue_bytes: 16 << 20, ..settings() }));
-    let mut scratch = Scratch::default();
-    for rig in &mut rigs {
-        rig.push_sized(&[LARGE; 4]);
-        (0..4).for_each(|_| rig.peer.answer_status(200));
-    }
-    // Room for a mebibyte: the first sink's first body, and a second one that exceeds it.
-    for (first, second) in [(2, 0), (4, 0), (4, 2), (4, 4)] {
-        scratch.begin_turn();
-        for rig in &mut rigs {
-            rig.sink.step(Now { instant: rig.now, unix_nano: 0 }, false, &mut scratch);
-        }
-        let sent = [&rigs[0], &rigs[1]].map(|rig| rig.peer.requests().len());
-        assert_eq!(sent, [first, second]);
-        if second < 4 {
-            assert_eq!(
-                rigs[1].sink.interest(rigs[1].now).wake_at,
-                Some(rigs[1].now),
-                "at once, in the next turn"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_full_queue_drops_the_newest() {
-    let batch = BatchConfig { max_queue: Some(15), ..settings().batch };
-    let mut rig = Rig::new(Settings { batch, ..settings() });
-    rig.push(12);
-    rig.step();
-    rig.push(12);
-    assert_eq!((rig.dropped(DropReason::QueueFull), rig.stats().undelivered()), (9, 9));
-    rig.peer.answer_status(200);
-    rig.peer.answer_status(200);
-    rig.step();
-    rig.pass(Duration::from_secs(1));
-    assert_eq!(rig.requests(), [(0..10).collect::<Vec<_>>(), (10..15).collect()]);
-}
-
-#[test]
 fn a_sink_that_is_not_available_drops_everything_and_says_so() {
     let mut sink = Sink::new(settings(), Err("no such thing".to_owned()));
     sink.expect(3);
@@ -472,20 +264,6 @@ fn a_server_that_does_not_know_the_signal_is_left_in_peace() {
     rig.push(10);
     rig.step();
     assert_eq!((rig.stats().exported, rig.stats().state), (10, SinkState::Idle), "it has learnt");
-}
-
-#[test]
-fn bodies_are_compressed_and_say_so() {
-    let dialect = Otlp { envelope: plain_envelope, compression: Compression::Gzip, ..Otlp::default() };
-    let mut rig = Rig::new(Settings { dialect: Box::new(dialect), ..settings() });
-    rig.push(10);
-    rig.peer.answer_status(200);
-    rig.step();
-    let request = &rig.peer.requests()[0];
-    assert_eq!(request.headers[0], (http::header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-    let stats = rig.stats();
-    assert_eq!((stats.body_bytes, stats.sent_bytes), (1000, request.body.len() as u64));
-    assert!(stats.sent_bytes < 300);
 }
 
 #[test]
@@ -562,26 +340,4 @@ proptest! {
             prop_assert!(stats.held_records == 0 || wants, "{:?}", stats);
         }
     }
-}
-
-#[test]
-fn a_queue_smaller_than_a_batch_is_sent_before_it_is_full() {
-    let mut rig = Rig::new(Settings { max_queue_bytes: 8 * RECORD, ..settings() });
-    rig.push(3);
-    rig.step();
-    assert_eq!(rig.requests().len(), 0, "neither old nor half full");
-    rig.push(1);
-    rig.step();
-    assert_eq!(rig.requests(), [[0, 1, 2, 3]]);
-    rig.push(4);
-    rig.step();
-    assert_eq!(rig.dropped(DropReason::QueueFull), 0, "there was room while the first was under way");
-    rig.peer.answer_status(200);
-    rig.peer.answer_status(200);
-    rig.step();
-    assert_eq!((rig.stats().exported, rig.requests().len()), (8, 2));
-
-    let mut rig = Rig::new(Settings { max_queue_bytes: 1, ..settings() });
-    rig.step();
-    assert_eq!((rig.requests().len(), rig.sink.interest(rig.now).wake_at), (0, None));
 }

@@ -15,7 +15,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::h2_peer;
-use super::http::{LONG, OK, Peer, Server, client, config, drive, drive_within, post, read_request, request};
+use super::http_peer::{
+    LONG, OK, Peer, Server, client, config, drive, drive_within, post, read_request, request,
+};
 
 /// A certificate authority and the directory for the files of one test.
 pub(crate) struct Authority {
