@@ -72,7 +72,7 @@ def run(session: Session) -> None:
 def threads(session: Session, libraries: list[str]) -> None:
     rows = []
     for library in libraries:
-        sizes = {"count": session.size(20_000, 160), "rounds": session.size(7, 1)}
+        sizes = {"count": session.size(20_000, 160), "rounds": session.size(21, 1)}
         result = session.work(library, "threads", threads=THREADS, **sizes)
         session.demand_all(library, result["spans"], result["sink"])
         alone, together = result["cpu_us"]

@@ -123,6 +123,12 @@ impl AttributeList {
         (&self.items[..end], (self.places.len() - kept) as u32)
     }
 
+    /// All items.
+    #[inline]
+    pub(super) fn items(&self) -> &[u8] {
+        &self.items
+    }
+
     /// All items; the list's memory may be appended to, which ends its use as a list.
     #[inline]
     pub(super) fn items_mut(&mut self) -> &mut Vec<u8> {

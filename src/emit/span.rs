@@ -87,7 +87,7 @@ impl LiveSpan {
 
     /// The status description, empty when there is none.
     pub fn status_description(&self) -> &[u8] {
-        self.storage.as_ref().map_or(&[], |storage| &storage.status)
+        self.storage.as_ref().map_or(&[], |storage| &storage.more_so_far().status)
     }
 
     /// Takes the first attributes of a span that has none yet. `None`: it is not recording.
@@ -111,7 +111,7 @@ impl LiveSpan {
         let storage = self.storage.get_or_insert_with(|| thread.take_storage());
         let intake = &thread.intake;
         if !storage.attributes.set(key, value, intake.limits.attributes, Some(&intake.strings)) {
-            storage.dropped_attributes = storage.dropped_attributes.saturating_add(1);
+            storage.drop_attributes(1);
         }
     }
 
@@ -121,7 +121,9 @@ impl LiveSpan {
         if self.recording {
             let storage = self.storage(thread);
             storage.attributes.begin_with(constants);
-            storage.dropped_attributes = constants.dropped();
+            if constants.dropped() > 0 {
+                storage.drop_attributes(constants.dropped());
+            }
         }
     }
 
@@ -141,8 +143,7 @@ impl LiveSpan {
     /// Counts attributes that were given and cannot be kept.
     pub fn drop_attributes(&mut self, thread: &mut Thread, count: u32) {
         if self.recording && count > 0 {
-            let storage = self.storage(thread);
-            storage.dropped_attributes = storage.dropped_attributes.saturating_add(count);
+            self.storage(thread).drop_attributes(count);
         }
     }
 
@@ -155,9 +156,9 @@ impl LiveSpan {
             Text::Id(id) => self.name = id,
             Text::Inline(text) => {
                 self.name = StrId::NONE;
-                let storage = self.storage(thread);
-                storage.name.clear();
-                storage.name.extend_from_slice(text);
+                let name = &mut self.storage(thread).more().name;
+                name.clear();
+                name.extend_from_slice(text);
             }
         }
     }
@@ -170,7 +171,7 @@ impl LiveSpan {
         self.status = update.code;
         let description = if update.code == StatusCode::Error { update.description } else { &[] };
         if self.storage.is_some() || !description.is_empty() {
-            let status = &mut self.storage(thread).status;
+            let status = &mut self.storage(thread).more().status;
             status.clear();
             status.extend_from_slice(description);
         }
@@ -189,7 +190,7 @@ impl LiveSpan {
             return;
         }
         let limit = thread.intake.limits.events;
-        let storage = self.storage(thread);
+        let storage = self.storage(thread).more();
         if storage.events >= limit || storage.events_and_links.len() + attributes.len() > MAX_BYTES {
             storage.dropped_events = storage.dropped_events.saturating_add(1);
             return;
@@ -206,7 +207,7 @@ impl LiveSpan {
             return;
         }
         let limit = thread.intake.limits.links;
-        let storage = self.storage(thread);
+        let storage = self.storage(thread).more();
         let attributes = link.attributes.as_bytes().len();
         if storage.links >= limit || storage.events_and_links.len() + attributes > MAX_BYTES {
             storage.dropped_links = storage.dropped_links.saturating_add(1);
@@ -268,7 +269,7 @@ impl LiveSpan {
     #[inline(never)]
     fn push_with(&self, thread: &mut Thread, end: u64, storage: Option<Box<Storage>>) {
         let mut storage = storage.unwrap_or_else(|| thread.take_storage());
-        let items = storage.seal(self.name == StrId::NONE, self.context.trace_state.as_deref());
+        let items = storage.seal(self.context.trace_state.as_deref(), self.name == StrId::NONE);
         thread.push(&mut self.header(kind::SPAN, end), items);
         thread.return_storage(storage);
     }

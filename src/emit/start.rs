@@ -134,7 +134,7 @@ impl LiveSpan {
     #[inline(never)]
     fn begin_at_length(&mut self, thread: &mut Thread, name: Text<'_>) {
         if let Text::Inline(name) = name {
-            self.storage(thread).name.extend_from_slice(name);
+            self.storage(thread).more().name.extend_from_slice(name);
         }
         if thread.intake.console_spans {
             self.push_begin(thread);
@@ -181,7 +181,7 @@ impl LiveSpan {
         let mut header = self.header(kind::SPAN_BEGIN, 0);
         let mut items = Vec::new();
         if let Some(storage) = self.storage.as_ref().filter(|_| self.name == StrId::NONE) {
-            attrs::put_text_item(&mut items, tag::NAME, &storage.name);
+            attrs::put_text_item(&mut items, tag::NAME, &storage.more_so_far().name);
         }
         thread.push(&mut header, &items);
     }

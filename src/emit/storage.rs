@@ -8,6 +8,14 @@ use crate::attrs::{self, Text, Value, tag};
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     pub(super) attributes: AttributeList,
+    /// [`Storage::more`] was asked for: most spans have attributes only, and never look at the rest.
+    has_more: bool,
+    more: More,
+}
+
+/// What few spans have beside attributes.
+#[derive(Debug, Default)]
+pub(super) struct More {
     /// Event and link items.
     pub(super) events_and_links: Vec<u8>,
     /// When not interned.
@@ -20,40 +28,78 @@ pub(super) struct Storage {
     pub(super) dropped_links: u32,
 }
 
-/// Larger storage is freed rather than pooled.
+/// Larger parts of storage are freed rather than pooled.
 const MAX_POOLED_BYTES: usize = 16 * 1024;
 
 impl Storage {
-    /// Completes the items for the record.
+    /// To be written to.
     #[inline]
-    pub(super) fn seal(&mut self, name_is_inline: bool, trace_state: Option<&str>) -> &[u8] {
-        let items = self.attributes.items_mut();
-        if !self.events_and_links.is_empty() {
-            items.extend_from_slice(&self.events_and_links);
+    pub(super) fn more(&mut self) -> &mut More {
+        self.has_more = true;
+        &mut self.more
+    }
+
+    /// As it is: empty if nothing was written.
+    pub(super) fn more_so_far(&self) -> &More {
+        &self.more
+    }
+
+    /// Counts an attribute that the limits do not let in.
+    #[cold]
+    pub(super) fn drop_attributes(&mut self, count: u32) {
+        let dropped = &mut self.more().dropped_attributes;
+        *dropped = dropped.saturating_add(count);
+    }
+
+    /// Completes the items for the record.
+    #[inline(always)]
+    pub(super) fn seal(&mut self, trace_state: Option<&str>, name_is_inline: bool) -> &[u8] {
+        debug_assert!(self.has_more || !name_is_inline);
+        if self.has_more || trace_state.is_some() {
+            self.append_more(trace_state, name_is_inline);
         }
+        self.attributes.items()
+    }
+
+    #[inline(never)]
+    fn append_more(&mut self, trace_state: Option<&str>, name_is_inline: bool) {
+        let (items, more) = (self.attributes.items_mut(), &self.more);
+        items.extend_from_slice(&more.events_and_links);
         if name_is_inline {
-            attrs::put_text_item(items, tag::NAME, &self.name);
+            attrs::put_text_item(items, tag::NAME, &more.name);
         }
         if let Some(trace_state) = trace_state {
             attrs::put_text_item(items, tag::TRACE_STATE, trace_state.as_bytes());
         }
-        if !self.status.is_empty() {
-            attrs::put_text_item(items, tag::STATUS, &self.status);
+        if !more.status.is_empty() {
+            attrs::put_text_item(items, tag::STATUS, &more.status);
         }
-        if self.dropped_attributes | self.dropped_events | self.dropped_links != 0 {
-            attrs::put_dropped(items, self.dropped_attributes, self.dropped_events, self.dropped_links);
+        if more.dropped_attributes | more.dropped_events | more.dropped_links != 0 {
+            attrs::put_dropped(items, more.dropped_attributes, more.dropped_events, more.dropped_links);
         }
-        items
     }
 
+    #[inline]
     pub(super) fn is_small(&self) -> bool {
-        let texts = self.name.capacity() + self.status.capacity();
-        self.attributes.capacity_bytes() + self.events_and_links.capacity() + texts <= MAX_POOLED_BYTES
+        self.attributes.capacity_bytes() <= MAX_POOLED_BYTES && (!self.has_more || self.more.is_small())
     }
 
     #[inline]
     pub(super) fn clear(&mut self) {
         self.attributes.clear();
+        if std::mem::take(&mut self.has_more) {
+            self.more.clear();
+        }
+    }
+}
+
+impl More {
+    fn is_small(&self) -> bool {
+        let texts = self.name.capacity() + self.status.capacity();
+        self.events_and_links.capacity() + texts <= MAX_POOLED_BYTES
+    }
+
+    fn clear(&mut self) {
         self.events_and_links.clear();
         self.name.clear();
         self.status.clear();
@@ -71,7 +117,7 @@ pub struct FirstAttributes<'a> {
 
 impl<'a> FirstAttributes<'a> {
     pub(super) fn new(storage: &'a mut Storage, limit: u32) -> Self {
-        debug_assert!(storage.attributes.is_empty() && storage.dropped_attributes == 0);
+        debug_assert!(storage.attributes.is_empty() && storage.more.dropped_attributes == 0);
         Self { storage, limit }
     }
 
@@ -79,7 +125,7 @@ impl<'a> FirstAttributes<'a> {
     #[inline(always)]
     pub fn add(&mut self, key: Text<'_>, value: Value<'_>) {
         if !self.storage.attributes.add(key, value, self.limit) {
-            self.storage.dropped_attributes += 1;
+            self.storage.drop_attributes(1);
         }
     }
 
@@ -87,6 +133,6 @@ impl<'a> FirstAttributes<'a> {
     #[cold]
     pub fn undo(self) {
         self.storage.attributes.clear();
-        self.storage.dropped_attributes = 0;
+        self.storage.more.dropped_attributes = 0;
     }
 }

@@ -41,34 +41,67 @@ impl<const N: usize, const REQUIRED: usize, const POSITIONAL: usize> Signature<N
         names: *mut ffi::PyObject,
     ) -> Result<[*mut ffi::PyObject; N], Raised> {
         let count = count as usize;
-        if !names.is_null() || count > POSITIONAL || count < REQUIRED {
-            // SAFETY: as promised by the caller.
-            return unsafe { self.parse_by_name(args, count, names) };
-        }
         let argument = |index| {
-            if index >= count {
+            if index >= count.min(POSITIONAL) {
                 return ptr::null_mut();
             }
             // SAFETY: the interpreter passes `count` positional arguments.
             unsafe { *args.add(index) }
         };
+        if !names.is_null() || count > POSITIONAL || count < REQUIRED {
+            // SAFETY: as promised by the caller.
+            if let Some(arguments) = unsafe { self.parse_with_one_name(args, count, names, argument) } {
+                return Ok(arguments);
+            }
+            let mut arguments = std::array::from_fn(argument);
+            // SAFETY: as promised by the caller.
+            unsafe { self.parse_by_name(&mut arguments, args, count, names)? };
+            return Ok(arguments);
+        }
         Ok(std::array::from_fn(argument))
     }
 
-    #[inline(never)]
-    unsafe fn parse_by_name(
+    /// One argument by a name that is known, the others by position: nearly every call that gives names. In registers, as
+    /// [`Signature::parse`].
+    #[inline(always)]
+    unsafe fn parse_with_one_name(
         &self,
         args: *const *mut ffi::PyObject,
         count: usize,
         names: *mut ffi::PyObject,
-    ) -> Result<[*mut ffi::PyObject; N], Raised> {
+        argument: impl Fn(usize) -> *mut ffi::PyObject,
+    ) -> Option<[*mut ffi::PyObject; N]> {
+        // SAFETY: a tuple of str, whose values follow the positional arguments.
+        let (name, value) = unsafe {
+            if names.is_null() || layout::tuple_size(names) != 1 || count > POSITIONAL || count < REQUIRED {
+                return None;
+            }
+            (layout::tuple_item(names, 0), *args.add(count))
+        };
+        let mut is_known = false;
+        let arguments = std::array::from_fn(|index| {
+            // Relaxed: addresses that are only compared.
+            if index < count || self.interned[index].load(Ordering::Relaxed) != name {
+                return argument(index);
+            }
+            is_known = true;
+            value
+        });
+        is_known.then_some(arguments)
+    }
+
+    /// Adds the arguments that are given by name. In place: an array that is returned is read in other pieces than it was
+    /// written in, which stalls the processor.
+    #[inline(never)]
+    unsafe fn parse_by_name(
+        &self,
+        out: &mut [*mut ffi::PyObject; N],
+        args: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+    ) -> Result<(), Raised> {
         if count > POSITIONAL {
             return Err(self.too_many(count));
-        }
-        let mut out = [ptr::null_mut(); N];
-        for (index, slot) in out.iter_mut().enumerate().take(count) {
-            // SAFETY: the interpreter passes `count` positional arguments.
-            *slot = unsafe { *args.add(index) };
         }
         // SAFETY: attached by the caller's promise; `names` is null or a tuple of str.
         let (py, given) = unsafe {
@@ -89,9 +122,9 @@ impl<const N: usize, const REQUIRED: usize, const POSITIONAL: usize> Signature<N
             out[index] = value;
         }
         if out[..REQUIRED].iter().any(|argument| argument.is_null()) {
-            return Err(self.missing(&out));
+            return Err(self.missing(out));
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Keyword names in byte code are interned, so identity nearly always decides.

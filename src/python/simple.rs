@@ -10,7 +10,7 @@ use pyo3::ffi;
 
 use super::layout;
 use super::small_int::small_int;
-use super::strings::{Name, name, utf8};
+use super::strings::{Name, known, name, utf8};
 use crate::attrs::{self, Text, Value};
 
 /// Where converted attributes go. A trait, because a method can be `inline(always)` and a closure cannot: each frequent kind
@@ -59,6 +59,8 @@ pub(super) unsafe fn put_simple<'a>(
             to.put(key, Value::Int(value));
         } else if ffi::PyFloat_CheckExact(object) != 0 {
             to.put(key, Value::Double(layout::float(object)));
+        } else if object == ffi::Py_True() || object == ffi::Py_False() {
+            to.put(key, Value::Bool(object == ffi::Py_True()));
         } else if let Some(value) = less_frequent(object) {
             to.put(key, value);
         } else {
@@ -76,12 +78,6 @@ unsafe fn less_frequent<'a>(object: *mut ffi::PyObject) -> Option<Value<'a>> {
             let mut overflow: c_int = 0;
             let value = ffi::PyLong_AsLongLongAndOverflow(object, &mut overflow);
             return if overflow == 0 { Some(Value::Int(value)) } else { None };
-        }
-        if object == ffi::Py_True() {
-            return Some(Value::Bool(true));
-        }
-        if object == ffi::Py_False() {
-            return Some(Value::Bool(false));
         }
         if ffi::PyBytes_CheckExact(object) != 0 {
             let len = ffi::PyBytes_Size(object) as usize;
@@ -112,14 +108,36 @@ pub(super) unsafe fn each_simple<'a>(dict: *mut ffi::PyObject, session: u64, to:
             if value == ffi::Py_None() {
                 continue;
             }
-            let Some(key) = name(key, session).filter(|key| !key.is_empty()) else { return false };
-            let key = key.resolve_in(session);
-            if !put_simple(to, key, value) {
+            let is_simple = match known(key, session) {
+                Some(id) => put_simple(to, Text::Id(id), value),
+                None => put_under_new_key(to, key, value, session),
+            };
+            if !is_simple {
                 return false;
             }
         }
     }
     true
+}
+
+/// Apart: a key from either would be put together in memory, only to be read there in other pieces.
+///
+/// # Safety
+/// As [`each_simple`].
+#[inline(never)]
+unsafe fn put_under_new_key<'a>(
+    to: &mut impl Put<'a>,
+    key: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    session: u64,
+) -> bool {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match name(key, session).filter(|key| !key.is_empty()) {
+            Some(key) => put_simple(to, key.resolve_in(session), value),
+            None => false,
+        }
+    }
 }
 
 /// Attributes as items in memory of the thread's, at most so many.

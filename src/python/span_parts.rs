@@ -16,7 +16,7 @@ use super::objects::{Entries, swallow};
 use super::simple::{Put, Simple, each_simple, put_simple};
 use super::span::SpanObject;
 use super::span_context;
-use super::strings::name;
+use super::strings::{known, name};
 use crate::attrs::{Items, Link, Text, Value};
 use crate::emit::{self, FirstAttributes, LiveSpan};
 use crate::limits::SpanLimits;
@@ -197,13 +197,29 @@ pub(super) unsafe fn set_attribute(place: Place, key: Object, value: Object) -> 
         if !place.is_recording() {
             return Ok(());
         }
+        if let Some(id) = known(key, session)
+            && put_simple(&mut OnSpan { place, session }, Text::Id(id), value)
+        {
+            return Ok(());
+        }
+        set_any_attribute(place, key, value)
+    }
+}
+
+/// Sets one whose key was not seen before, or whose value is not simple.
+///
+/// # Safety
+/// As [`set_attribute`].
+#[inline(never)]
+unsafe fn set_any_attribute(place: Place, key: Object, value: Object) -> Result<(), Raised> {
+    // SAFETY: as promised by the caller; the span is not referenced while values are converted.
+    unsafe {
+        let session = place.session();
         if let Some(key) = name(key, session)
             && !key.is_empty()
+            && put_simple(&mut OnSpan { place, session }, key.resolve_in(session), value)
         {
-            let key = key.resolve_in(session);
-            if put_simple(&mut OnSpan { place, session }, key, value) {
-                return Ok(());
-            }
+            return Ok(());
         }
         let mut encoder = Encoder::default();
         let raised = encoder.attribute(key, value);
