@@ -149,9 +149,12 @@ impl Thread {
         rows.for_each(|(inherited, parent, number)| {
             let &Inherited { trace_id, span_id: parent_span_id, shared } = inherited;
             let shared = if number.is_some() { shared.and(counted) } else { shared };
-            let span = CountedSpan { trace_id, parent_span_id, number: number.unwrap_or(0) };
-            if writing.shared != shared || writing.spans.try_push(span).is_err() {
-                writing.begin(shared, &span, parent);
+            // Made where it is needed: one that a call is given lies in memory, for both ways.
+            let span = || CountedSpan { trace_id, parent_span_id, number: number.unwrap_or(0) };
+            if writing.shared != shared || writing.spans.is_full() {
+                writing.begin(shared, span(), parent);
+            } else {
+                writing.spans.push(span());
             }
         });
         writing.write();
@@ -169,7 +172,7 @@ impl Thread {
 impl Writing<'_> {
     /// A span that does not join the latest ones: it begins a record that others may share, or has one of its own.
     #[inline(never)]
-    fn begin(&mut self, shared: Shared, span: &CountedSpan, parent: &Parent) {
+    fn begin(&mut self, shared: Shared, span: CountedSpan, parent: &Parent) {
         let console = self.intake.console_spans;
         if shared.mask() == 0 && !console {
             self.unwanted += 1;
@@ -186,7 +189,7 @@ impl Writing<'_> {
         let is_alone = shared.has(Shared::ALONE) || has_constants || console;
         if !is_alone && self.header.name != StrId::NONE {
             self.shared = shared;
-            self.spans.push(*span);
+            self.spans.push(span);
             return;
         }
         let header = Header {

@@ -9,9 +9,9 @@ use super::attributes::{MAX_BYTES, size_bound};
 use super::{Parent, Thread};
 use crate::attrs::{self, Text, Value, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
-use crate::lane::MAX_PAYLOAD_BYTES;
+use crate::lane::{MAX_PAYLOAD_BYTES, PushError, Run};
 use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
-use crate::stats::DropReason;
+use crate::stats::{DropReason, RecordingCounters};
 
 /// What the spans of one call have in common.
 #[derive(Debug, Clone, Copy)]
@@ -366,22 +366,12 @@ impl Thread {
                 end: batch.end.of(index, &table.numbers),
             };
             if intake.console_spans {
-                let mut items = Vec::new();
-                if let Text::Inline(name) = batch.name {
-                    attrs::put_text_item(&mut items, tag::NAME, name);
-                }
-                let begin =
-                    Header { kind: kind::SPAN_BEGIN, payload_bytes: items.len() as u32, end: 0, ..header };
-                if let Err(error) = run.push(&begin, |payload| payload.copy_from_slice(&items)) {
-                    counters.spans_dropped.add(DropReason::from(error), 1);
-                }
+                show_begin(&mut run, header, batch.name, counters);
             }
             let pushed = if payload_bytes <= MAX_PAYLOAD_BYTES {
                 run.push(&header, |payload| table.write(index, payload))
             } else {
-                let mut payload = vec![0; payload_bytes];
-                table.write(index, &mut payload);
-                run.push_any(&header, &payload)
+                push_large(&mut run, header, table, index)
             };
             match pushed.map_err(DropReason::from) {
                 Ok(()) => recorded += 1,
@@ -394,4 +384,28 @@ impl Thread {
         }
         recorded
     }
+}
+
+/// What the console shows a row's beginning by. The header by value, as in [`push_large`]: a reference to it would force every
+/// row's through the stack.
+#[cold]
+#[inline(never)]
+fn show_begin(run: &mut Run<'_>, header: Header, name: Text<'_>, counters: &RecordingCounters) {
+    let mut items = Vec::new();
+    if let Text::Inline(name) = name {
+        attrs::put_text_item(&mut items, tag::NAME, name);
+    }
+    let begin = Header { kind: kind::SPAN_BEGIN, payload_bytes: items.len() as u32, end: 0, ..header };
+    if let Err(error) = run.push(&begin, |payload| payload.copy_from_slice(&items)) {
+        counters.spans_dropped.add(DropReason::from(error), 1);
+    }
+}
+
+/// A row that no block has room for.
+#[cold]
+#[inline(never)]
+fn push_large(run: &mut Run<'_>, header: Header, table: &SpanRows, row: usize) -> Result<(), PushError> {
+    let mut payload = vec![0; header.payload_bytes as usize];
+    table.write(row, &mut payload);
+    run.push_any(&header, &payload)
 }

@@ -87,6 +87,13 @@ impl LiveSpan {
         span
     }
 
+    /// [`LiveSpan::start`] in the place of one that has ended.
+    #[inline(always)]
+    pub fn start_again(&mut self, thread: &mut Thread, start: &Start<'_>) {
+        *self = Self::begun(thread, start);
+        self.complete_start(thread, start.name);
+    }
+
     /// [`LiveSpan::start`] where the span is to stay. What is there is written over, not dropped.
     #[inline(always)]
     pub fn start_in<'a>(

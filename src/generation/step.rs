@@ -130,11 +130,11 @@ impl Step {
         known: Arc<Known>,
         start_unix_nano: Option<u64>,
     ) {
-        self.span = if turn.has_span {
-            LiveSpan::start(thread, &known.start(start_unix_nano))
+        if turn.has_span {
+            self.span.start_again(thread, &known.start(start_unix_nano));
         } else {
-            LiveSpan::NONE
-        };
+            self.span = LiveSpan::NONE;
+        }
         self.known = Some(known);
         (self.started, self.gap) = (turn.started, turn.gap);
     }

@@ -143,7 +143,7 @@ unsafe fn record(
             arguments[place] = given;
         }
         let mut fields = Fields::default();
-        step::read(&mut fields, arguments)?;
+        step::read(&mut fields, &arguments)?;
         fields[BATCH_SIZE] = Some(Number::Int(batch.len() as i64));
         let known = RequestSteps::with(slf, |requests| requests.known);
         let now = ticks::unix_nano();

@@ -93,7 +93,7 @@ pub(super) unsafe fn new(recorder: Object, arguments: [Object; FIELDS.len()]) ->
         let mut core = Step::NONE;
         // Before init nobody looks at the values.
         if emit::session() != 0 {
-            read(&mut core.fields, arguments)?;
+            read(&mut core.fields, &arguments)?;
         }
         let object = ffi::PyType_GenericAlloc(TYPE.load(Ordering::Relaxed), 0).cast::<StepObject>();
         if object.is_null() {
@@ -123,7 +123,7 @@ pub(super) unsafe fn record(
     // SAFETY: as promised by the caller; no Python code runs while the recorder is borrowed.
     unsafe {
         let mut fields = Fields::default();
-        read(&mut fields, arguments)?;
+        read(&mut fields, &arguments)?;
         let began = time::given_unix_nano(start_time, session)?;
         exclusively(recorder, |recorder: &mut RecorderObject| {
             emit::with(session, |thread| recorder.state.record(thread, began, fields));
@@ -136,8 +136,8 @@ pub(super) unsafe fn record(
 ///
 /// # Safety
 /// Attached, not inside `emit::with`; the arguments are null or alive.
-pub(super) unsafe fn read(fields: &mut Fields, arguments: [Object; FIELDS.len()]) -> Result<(), Raised> {
-    for (field, argument) in fields.iter_mut().zip(arguments) {
+pub(super) unsafe fn read(fields: &mut Fields, arguments: &[Object; FIELDS.len()]) -> Result<(), Raised> {
+    for (field, &argument) in fields.iter_mut().zip(arguments) {
         if !given(argument) {
             continue;
         }
@@ -170,7 +170,7 @@ unsafe extern "C" fn set(this: Object, args: Args, count: ffi::Py_ssize_t, names
             let arguments = SIGNATURE.parse(args, count, names)?;
             let mut fields = exclusively(this, |step: &mut StepObject| step.core.fields);
             if emit::session() != 0 {
-                read(&mut fields, arguments)?;
+                read(&mut fields, &arguments)?;
                 exclusively(this, |step: &mut StepObject| step.core.fields = fields);
             }
         }

@@ -279,16 +279,20 @@ pub(super) unsafe fn is_recorder(object: Object) -> bool {
 impl Recorder {
     /// A step that began at this monotonic time, or begins now: its turn, and what the session says of the loop. That is
     /// made in the session's first step, whose time it must not count as.
+    #[inline(always)]
     pub(super) fn begin(&mut self, thread: &mut emit::Thread, started: Option<u64>) -> (Turn, Arc<Known>) {
         let known = match &self.known {
             Some(known) if known.session == thread.intake.session => known.clone(),
-            _ => {
-                self.turn = Loop::default();
-                let known = Known::of(thread, &self.name, self.names, &self.attributes);
-                self.known.insert(known).clone()
-            }
+            _ => self.know(thread),
         };
         (self.turn.begin(self.spans, started.unwrap_or_else(ticks::monotonic_nano)), known)
+    }
+
+    #[cold]
+    fn know(&mut self, thread: &mut emit::Thread) -> Arc<Known> {
+        self.turn = Loop::default();
+        let known = Known::of(thread, &self.name, self.names, &self.attributes);
+        self.known.insert(known).clone()
     }
 
     /// A step that began then and ends now.
