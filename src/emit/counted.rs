@@ -250,7 +250,7 @@ fn push_alone(
         items.extend_from_slice(&attrs::number_item(key, Number::Int(number)));
     }
     if console {
-        push_begin(run, &header, batch.name);
+        push_begin(run, header, batch.name);
     }
     if let Text::Inline(name) = batch.name {
         attrs::put_text_item(&mut items, tag::NAME, name);
@@ -264,14 +264,16 @@ fn push_alone(
     Ok(run.push_any(&Header { payload_bytes: items.len() as u32, ..header }, &items)?)
 }
 
-/// What the console shows a span's beginning by.
+/// What the console shows a span's beginning by. The header by value: a reference to it would force it through the stack where
+/// nothing is shown, too.
 #[cold]
-fn push_begin(run: &mut Run<'_>, header: &Header, name: Text<'_>) {
+#[inline(never)]
+pub(super) fn push_begin(run: &mut Run<'_>, header: Header, name: Text<'_>) {
     let mut items = Vec::new();
     if let Text::Inline(name) = name {
         attrs::put_text_item(&mut items, tag::NAME, name);
     }
-    let begin = Header { kind: kind::SPAN_BEGIN, payload_bytes: items.len() as u32, end: 0, ..*header };
+    let begin = Header { kind: kind::SPAN_BEGIN, payload_bytes: items.len() as u32, end: 0, ..header };
     // The span itself finds the lane full next, and is counted.
     let _ = run.push_any(&begin, &items);
 }

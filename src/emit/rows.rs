@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::attributes::{MAX_BYTES, size_bound};
+use super::counted::push_begin;
 use super::{Parent, Thread};
 use crate::attrs::{self, Text, Value, tag};
 use crate::ids::{FLAG_RANDOM, FLAG_SAMPLED, SpanId, TraceId};
 use crate::lane::{MAX_PAYLOAD_BYTES, PushError, Run};
 use crate::record::{Header, SpanKind, StatusCode, StrId, flag, kind};
-use crate::stats::{DropReason, RecordingCounters};
+use crate::stats::DropReason;
 
 /// What the spans of one call have in common.
 #[derive(Debug, Clone, Copy)]
@@ -366,7 +367,7 @@ impl Thread {
                 end: batch.end.of(index, &table.numbers),
             };
             if intake.console_spans {
-                show_begin(&mut run, header, batch.name, counters);
+                push_begin(&mut run, header, batch.name);
             }
             let pushed = if payload_bytes <= MAX_PAYLOAD_BYTES {
                 run.push(&header, |payload| table.write(index, payload))
@@ -386,22 +387,7 @@ impl Thread {
     }
 }
 
-/// What the console shows a row's beginning by. The header by value, as in [`push_large`]: a reference to it would force every
-/// row's through the stack.
-#[cold]
-#[inline(never)]
-fn show_begin(run: &mut Run<'_>, header: Header, name: Text<'_>, counters: &RecordingCounters) {
-    let mut items = Vec::new();
-    if let Text::Inline(name) = name {
-        attrs::put_text_item(&mut items, tag::NAME, name);
-    }
-    let begin = Header { kind: kind::SPAN_BEGIN, payload_bytes: items.len() as u32, end: 0, ..header };
-    if let Err(error) = run.push(&begin, |payload| payload.copy_from_slice(&items)) {
-        counters.spans_dropped.add(DropReason::from(error), 1);
-    }
-}
-
-/// A row that no block has room for.
+/// A row that no block has room for. The header by value, as in [`push_begin`].
 #[cold]
 #[inline(never)]
 fn push_large(run: &mut Run<'_>, header: Header, table: &SpanRows, row: usize) -> Result<(), PushError> {

@@ -190,6 +190,8 @@ impl LiveSpan {
         if let Some(storage) = self.storage.as_ref().filter(|_| self.name == StrId::NONE) {
             attrs::put_text_item(&mut items, tag::NAME, &storage.more_so_far().name);
         }
-        thread.push(&mut header, &items);
+        header.payload_bytes = items.len() as u32;
+        // Lost, it is not shown; the span is counted at its end.
+        let _ = thread.producer.push(&header, &items);
     }
 }

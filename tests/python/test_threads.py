@@ -185,6 +185,29 @@ def test_a_full_lane_drops_the_newest_and_counts(collector: OtlpServer, run_pyth
     assert f"lost {recorded - exported} spans on their way to the exporter: ring_full" in done.stderr
 
 
+def test_a_beginning_that_is_not_shown_is_no_lost_span(collector: OtlpServer, run_python: RunPython) -> None:
+    """Where spans are shown, each has a second record, which finds a full lane as well."""
+    done = run_python(
+        BOOKS
+        + """
+    ptx.init(ptx.Config("svc", sinks=[ptx.TraceSink(endpoint, "http")], ring_capacity=262_144, console_output=True))
+    payload = "x" * 3_000
+    parent = ptx.start_span("parent", activate=False)
+    batch = ptx.parent_set([parent] * 100)
+    parent.end()
+    for number in range(3_000):
+        with ptx.start_span("op", {"payload": payload}): ptx.start_span("child").end()
+        if number % 100 == 0: ptx.record_spans("row", batch, 1, 2, {"payload": payload})
+    assert ptx.shutdown(60_000) is True
+    answer(books())
+    """
+    )
+    recorded, exported, dropped = done.answer
+    assert recorded == 1 + 6_000 + 30 * 100
+    assert dropped == {"ring_full": recorded - exported} and 0 < exported < recorded
+    assert_arrived_once(collector, exported)
+
+
 def test_many_threads_share_a_small_budget(collector: OtlpServer, run_python: RunPython) -> None:
     done = run_python(
         BOOKS
