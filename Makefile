@@ -214,6 +214,11 @@ guard: install ## instructions an operation takes, against bench/guard.json; UPD
 	  $(bin)/python bench/python/guard.py $(if $(UPDATE),--update); \
 	else echo "valgrind is missing, instructions are not counted: on Debian: apt install valgrind"; $(if $(CI),exit 1;) fi
 
+.PHONY: stalls
+stalls: venv tools ## loads that wait for stores, by source line: what neither instruction counts nor the source show
+	VIRTUAL_ENV=$(abspath $(VENV)) CARGO_PROFILE_RELEASE_STRIP=none $(bin)/maturin develop --release --quiet
+	$(bin)/python bench/python/stalls.py
+
 ##@ Building
 
 .PHONY: install
