@@ -68,15 +68,10 @@ impl Table {
     }
 
     /// Takes a measurement record.
-    #[inline(always)]
-    pub fn record(&mut self, RecordRef { header, payload }: RecordRef<'_>, lookup: Lookup<'_>) {
-        self.record_items(header, payload, lookup);
-    }
-
-    /// In registers: a [`RecordRef`] has one word too many for them.
-    #[inline(never)]
-    fn record_items(&mut self, header: &Header, items: &[u8], lookup: Lookup<'_>) {
-        let recorded = Recorded { binding: header.binding(), items };
+    #[inline]
+    pub fn record(&mut self, record: RecordRef<'_>, lookup: Lookup<'_>) {
+        let header = record.header;
+        let recorded = Recorded { binding: header.binding(), items: record.payload };
         // In registers all the way, which a closure would go around.
         if let Some(Some(entry)) = self.entries.get_mut(header.name.0 as usize)
             && entry.observed.is_none()
